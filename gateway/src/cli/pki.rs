@@ -3,9 +3,11 @@
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::EXIT_GOOD;
@@ -74,6 +76,44 @@ pub(crate) struct Init {
     permit_uri: Vec<String>,
     #[command(flatten)]
     crl: CrlDays,
+    /// Also issue the site's certificate, for this DNS name, with the defaults of `wardgate pki issue`; may be given
+    /// several times
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// The same for a URI, such as urn:nhs:ods:X26
+    #[arg(long, value_name = "URI")]
+    uri: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The files of a new certificate.
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// The file for the site's certificate; must not exist
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/pki/site.pem"
+    )]
+    out: PathBuf,
+    /// The file for its private key; must not exist. If only one group may enter the folder, as /etc/wardgate/pki,
+    /// and root runs this command, the group may read the key
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/pki/site.key"
+    )]
+    key_out: PathBuf,
+}
+
+impl From<&Output> for OutputFiles {
+    fn from(output: &Output) -> Self {
+        Self {
+            certificate: output.out.clone(),
+            key: output.key_out.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -82,12 +122,8 @@ pub(crate) struct Issue {
     ca: Dir,
     #[command(flatten)]
     names: Names,
-    /// The file for the certificate; must not exist
-    #[arg(long, value_name = "FILE", default_value = "site.pem")]
-    out: PathBuf,
-    /// The file for the private key; must not exist
-    #[arg(long, value_name = "FILE", default_value = "site.key")]
-    key_out: PathBuf,
+    #[command(flatten)]
+    output: Output,
     /// The site's key: ECDSA on P-256 or P-384
     #[arg(long, value_enum, default_value_t = KeyType::P256)]
     key: KeyType,
@@ -196,7 +232,7 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
             uri: args.permit_uri.clone(),
         },
     };
-    let authority = Authority::init(&args.ca.dir, &wanted, now)?;
+    let mut authority = Authority::init(&args.ca.dir, &wanted, now)?;
     let dir = args.ca.dir.display();
     println!(
         "wrote {dir}/ca.pem, ca.key and ca.crl: CA {:?}, valid until {}",
@@ -208,9 +244,22 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         let permitted = permitted.replace(", no URIs", ", and no URIs");
         println!("the CA may issue certificates for only {permitted}");
     }
+    if args.dns.is_empty() && args.uri.is_empty() {
+        println!("next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`");
+    } else {
+        let wanted = NewCertificate {
+            dns: args.dns.clone(),
+            uri: args.uri.clone(),
+            key: KeyType::P256,
+            days: CERTIFICATE_DAYS,
+        };
+        issue_with(&mut authority, &wanted, &args.output, now).context(
+            "the CA is complete, but its first certificate is missing; after you have fixed the following, run \
+             `wardgate pki issue`",
+        )?;
+    }
     println!(
-        "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \
-         ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
+        "next: give {dir}/ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
     );
     println!(
         "if a site uses {dir}/ca.crl as \"crl\": this list is valid for {} days; run `wardgate pki renew \
@@ -227,12 +276,26 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
         key: args.key,
         days: args.days,
     };
-    let output = OutputFiles {
-        certificate: args.out.clone(),
-        key: args.key_out.clone(),
-    };
-    let issued = Authority::open(&args.ca.dir)?.issue(&wanted, &output, now)?;
+    let mut authority = Authority::open(&args.ca.dir)?;
+    issue_with(&mut authority, &wanted, &args.output, now)
+}
+
+fn issue_with(
+    authority: &mut Authority,
+    wanted: &NewCertificate,
+    output: &Output,
+    now: SystemTime,
+) -> anyhow::Result<()> {
+    let output = OutputFiles::from(output);
+    let issued = authority.issue(wanted, &output, now)?;
     report_issued(&issued, &output);
+    let key = std::fs::metadata(&output.key)?;
+    if key.mode() & 0o040 != 0 {
+        println!(
+            "group {} may read the key, because this group may enter its folder",
+            key.gid()
+        );
+    }
     println!(
         "next: name both files under [identity]; the other site writes identity = {:?} in its [[peer]] table \
          for this site",
@@ -410,6 +473,27 @@ mod tests {
         );
         assert!(shown.contains("  number        4\n"), "{shown}");
         assert!(shown.contains("key-compromise"), "{shown}");
+    }
+
+    #[test]
+    fn one_command_makes_the_ca_and_the_certificate_of_a_site() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().display();
+        let files = format!("--out {dir}/pki/site.pem --key-out {dir}/pki/site.key");
+        let init = |ca: &str, names: &str| {
+            run_line(&format!(
+                "init --dir {dir}/{ca} --name Region {names} {files}"
+            ))
+        };
+        init("ca", "--dns gw.example --uri urn:x:y").expect("both are made");
+        let file = PathBuf::from(format!("{dir}/pki/site.pem"));
+        let (shown, _) = described(&[file], SystemTime::now());
+        assert!(shown.contains("gw.example"), "{shown}");
+        // The files are there now: the second CA is made without a certificate.
+        let error = init("other", "--dns gw.example").expect_err("they exist");
+        let text = format!("{error:#}");
+        assert!(text.starts_with("the CA is complete, but"), "{text}");
+        assert!(text.contains("run `wardgate pki issue`: "), "{text}");
     }
 
     #[test]
