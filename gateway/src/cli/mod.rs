@@ -40,7 +40,7 @@ enum CliCommand {
     Run(ConfigArgs),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::PkiCommand),
@@ -94,9 +94,14 @@ For a good configuration, `check` also prints remarks, for example about a name
 that does not resolve now. A remark begins with FILE: remark: and is no error.
 
 Exit codes:
-  0   the gateway would start with this configuration
+  0   no mistake in the configuration and its files
   2   the command line is not valid
-  78  the gateway would not start; standard error names each problem with its line";
+  78  a mistake; standard error names each problem with its line
+
+With --start, exit code 0 means that `wardgate run` would start with the routes
+whose files are good, and 78 that it would not, because of the configuration or
+of this machine (io_uring, addresses, file descriptors). A port that is in use
+counts as good: the gateway that runs now may have it.";
 
 /// The tree of commands with its help, from which man pages and completions are made.
 #[must_use]

@@ -13,6 +13,7 @@ mod nodes;
 mod notify;
 mod prepare;
 mod signals;
+mod trial;
 mod watchdog;
 mod workers;
 
@@ -29,6 +30,7 @@ use tokio::time::{sleep, timeout};
 
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
+pub use trial::{Trial, trial};
 pub use workers::Workers;
 
 use crate::admin::{self, View};
