@@ -197,11 +197,8 @@ fn refused_start_leaves_the_other_ports_free() {
     let taken = listen();
     let free = local();
     let pki = Pki::new();
-    let site = originate(&pki, free, local()).originate(
-        address(&taken),
-        local(),
-        &["dns:gw.c.example"],
-    );
+    let site =
+        originate(&pki, free, local()).originate(address(&taken), local(), &["dns:gw.c.example"]);
     port_refused(&site);
     std::net::TcpListener::bind(free).expect("nothing was left listening");
 }

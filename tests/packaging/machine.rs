@@ -12,7 +12,8 @@ use crate::tree::Tree;
 pub(crate) struct Machine {
     // Ends before the tree is removed.
     processes: Background,
-    init: u32,
+    /// Its process 1, as this machine numbers it.
+    pub(crate) init: u32,
     pub(crate) tree: Tree,
 }
 
@@ -64,7 +65,8 @@ impl Machine {
         self.enter(&["--net"]).arg(name)
     }
 
-    fn enter(&self, namespaces: &[&str]) -> Program {
+    /// Runs what follows in these namespaces of the other machine, as `nsenter` names them.
+    pub(crate) fn enter(&self, namespaces: &[&str]) -> Program {
         let init = self.init.to_string();
         Program::new("nsenter")
             .args(["--target", &init])
