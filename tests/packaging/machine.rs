@@ -65,8 +65,7 @@ impl Machine {
         self.enter(&["--net"]).arg(name)
     }
 
-    /// Runs what follows in these namespaces of the other machine, as `nsenter` names them.
-    pub(crate) fn enter(&self, namespaces: &[&str]) -> Program {
+    fn enter(&self, namespaces: &[&str]) -> Program {
         let init = self.init.to_string();
         Program::new("nsenter")
             .args(["--target", &init])

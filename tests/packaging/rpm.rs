@@ -87,33 +87,34 @@ fn rpm_allows_io_uring_that_is_off_and_restores_it_when_it_is_removed() {
     assert!(!tree.path(SYSCTL_FILE).exists());
 }
 
-/// rpm of this machine works on the root folder of the other one, whose systemd its scripts reach.
+/// Brings this machine's rpm with its libraries, because the tree of Debian has none.
 #[test]
 fn rpm_upgrade_restarts_the_service_unless_the_new_version_would_not_start() {
-    if !ready(&[Need::Program("nsenter")]) {
+    if !ready(&[Need::Program("nsenter"), Need::Program("ldd")]) {
         return;
     }
-    let machine = Machine::boot(Tree::of(Suite::Bookworm));
-    let root = format!("/proc/{}/root", machine.init);
-    let rpm_there = |arguments: &[&str]| {
-        let rpm = machine.enter(&["--net", "--uts", "--ipc", "--pid"]).args([
-            "rpm",
-            "--root",
-            &root,
-            "--dbpath",
-            "/var/lib/rpm",
-        ]);
-        rpm.args(arguments).run().expect_success().text()
+    let tree = Tree::of(Suite::Bookworm);
+    let copy = "mkdir \"$0/opt/rpm\"
+        program=$(command -v rpm)
+        cp -L \"$program\" $(ldd \"$program\" | grep -o '/[^ ]*') \"$0/opt/rpm/\"
+        cp -a /usr/lib/rpm \"$0/usr/lib/\"";
+    let copy = Program::new("sh").args(["-ec", copy]).arg(tree.root());
+    copy.run().expect_success();
+    tree.take(&rpm(), "/var/wardgate.rpm");
+    let machine = Machine::boot(tree);
+    let rpm_there = |arguments: &str| {
+        let loader = "/opt/rpm/ld-linux-x86-64.so.2 --library-path /opt/rpm /opt/rpm/rpm";
+        let command = format!("{loader} --dbpath /var/lib/rpm --nodeps {arguments}");
+        machine.run(&command).expect_success().text()
     };
-    rpm_there(&["--initdb"]);
-    let text = rpm_there(&["-i", "--nodeps", path(&rpm())]);
+    let text = rpm_there("-i /var/wardgate.rpm");
     assert!(text.contains("systemctl enable --now wardgate"), "{text}");
     let configuration = "/etc/wardgate/wardgate.toml";
-    let route = "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nlisten = \"127.0.0.1:104\"\n\
+    let route = "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"dicom\"\nlisten = \"127.0.0.1:104\"\n\
                  targets = [\"127.0.0.1:2762\"]\n";
     machine.tree.write(configuration, route);
     machine.run("systemctl start wardgate").expect_success();
-    let upgrade = || rpm_there(&["-U", "--nodeps", "--replacepkgs", path(&rpm())]);
+    let upgrade = || rpm_there("-U --replacepkgs /var/wardgate.rpm");
 
     let before = machine.property("wardgate", "MainPID");
     machine.tree.write(configuration, "[gateway]\n");
@@ -127,7 +128,7 @@ fn rpm_upgrade_restarts_the_service_unless_the_new_version_would_not_start() {
     assert_ne!(machine.property("wardgate", "MainPID"), before);
     assert_eq!(machine.property("wardgate", "ActiveState"), "active");
 
-    rpm_there(&["-e", "wardgate"]);
+    rpm_there("-e wardgate");
     assert_eq!(machine.property("wardgate", "ActiveState"), "inactive");
 }
 
