@@ -12,7 +12,8 @@ use crate::tree::Tree;
 pub(crate) struct Machine {
     // Ends before the tree is removed.
     processes: Background,
-    init: u32,
+    /// Its process 1, as this machine numbers it.
+    pub(crate) init: u32,
     pub(crate) tree: Tree,
 }
 

@@ -41,7 +41,7 @@ enum CliCommand {
     Run(run::RunArgs),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
@@ -135,9 +135,14 @@ For a good configuration, `check` also prints remarks, for example about a name
 that does not resolve now. A remark begins with FILE: remark: and is no error.
 
 Exit codes:
-  0   the gateway would start with this configuration
+  0   no mistake in the configuration and its files
   2   the command line is not valid
-  78  the gateway would not start; standard error names each problem with its line";
+  78  a mistake; standard error names each problem with its line
+
+With --start, exit code 0 means that `wardgate run` would start with the routes
+whose files are good, and 78 that it would not, because of the configuration or
+of this machine (io_uring, addresses, file descriptors). A port that is in use
+counts as good: the gateway that runs now may have it.";
 
 /// The tree of commands with its help, from which man pages and completions are made.
 #[must_use]

@@ -70,14 +70,36 @@ pub(super) fn metrics(
     if let Some(listener) = inherited.take(address, None) {
         return Ok(Some(listener));
     }
-    listen(address, None).map(Some).map_err(|error| {
-        format!(
-            "{}:{}: metrics \"{address}\": {}",
-            config.file.display(),
-            config.gateway.metrics_line,
-            why(address, &error)
-        )
-    })
+    listen(address, None)
+        .map(Some)
+        .map_err(|error| metrics_refusal(config, address, &error))
+}
+
+fn metrics_refusal(config: &Config, address: SocketAddr, error: &io::Error) -> String {
+    format!(
+        "{}:{}: metrics \"{address}\": {}",
+        config.file.display(),
+        config.gateway.metrics_line,
+        why(address, error)
+    )
+}
+
+/// Returns why listeners of these routes of `config`, or that of its metrics, cannot be opened on this machine.
+///
+/// A port that is in use is left out: the gateway that runs now may have it.
+pub(super) fn obstacles(config: &Config, routes: &[Arc<Route>]) -> Vec<String> {
+    let is_obstacle = |error: &io::Error| error.kind() != io::ErrorKind::AddrInUse;
+    let of_routes = routes.iter().filter_map(|route| {
+        let route = &route.config;
+        let error = bound(route.listen, route.interface.as_ref()).err();
+        let error = error.filter(is_obstacle)?;
+        Some(refusal(config, route, &error))
+    });
+    let of_metrics = config.gateway.metrics.and_then(|address| {
+        let error = bound(address, None).err().filter(is_obstacle)?;
+        Some(metrics_refusal(config, address, &error))
+    });
+    of_routes.chain(of_metrics).collect()
 }
 
 /// Opens the admin socket: at the configured path, or in the service's folder.
@@ -131,6 +153,13 @@ pub(super) fn has_address(address: SocketAddr) -> bool {
 }
 
 fn listen(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<TcpListener> {
+    let socket = bound(address, interface)?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket that has the address and does not listen yet.
+fn bound(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -147,8 +176,7 @@ fn listen(address: SocketAddr, interface: Option<&InterfaceName>) -> io::Result<
         socket.bind_device(Some(interface.as_str().as_bytes()))?;
     }
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn refusal(config: &Config, route: &RouteConfig, error: &io::Error) -> String {

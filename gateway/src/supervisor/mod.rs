@@ -20,6 +20,7 @@ mod prepare;
 mod reload;
 mod running;
 mod signals;
+mod trial;
 mod watchdog;
 mod workers;
 
@@ -37,6 +38,7 @@ use tokio::task::LocalSet;
 
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
+pub use trial::{Trial, trial};
 pub use workers::Workers;
 
 use crate::admin::{self, View};
