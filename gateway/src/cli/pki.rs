@@ -2,7 +2,8 @@
 //!
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
-use std::io::Write as _;
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,7 +14,6 @@ use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
     NewCertificate, OutputFiles, Permitted, Replaced, Revocable, RevokeReason,
 };
-use crate::pki::show;
 
 /// Allowed values of `--days`. No key should be used for more than a century.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
@@ -26,7 +26,7 @@ pub(crate) enum PkiCommand {
     /// Issue a certificate for a site, with a new key, for connecting and accepting
     Issue(Issue),
     /// Describe the contents of certificate, key and revocation list files
-    Show(Show),
+    Show(show::Show),
     /// Issue a certificate again with a new key, or write a new revocation list
     Renew(Renew),
     /// Revoke a certificate and write a new revocation list
@@ -109,13 +109,6 @@ pub(crate) struct Names {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// Files to describe, PEM or DER
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Renew {
     #[command(flatten)]
     ca: Dir,
@@ -178,7 +171,7 @@ pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
     match &command {
         PkiCommand::Init(args) => init(args, now)?,
         PkiCommand::Issue(args) => issue(args, now)?,
-        PkiCommand::Show(args) => show(args, now)?,
+        PkiCommand::Show(args) => return show::run(args, now),
         PkiCommand::Renew(args) => renew(args, now)?,
         PkiCommand::Revoke(args) => revoke(args, now)?,
     }
@@ -257,37 +250,6 @@ fn report_issued(issued: &Issued, output: &OutputFiles) {
     );
 }
 
-/// Prints all files that can be read. A file that cannot be read fails the command, but the others are still
-/// printed.
-fn show(args: &Show, now: SystemTime) -> anyhow::Result<()> {
-    let (text, problems) = described(&args.files, now);
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader closed the pipe (`head`, for example) and needs no more output.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
-    anyhow::ensure!(problems.is_empty(), problems.join("\n"));
-    Ok(())
-}
-
-fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
-    let (mut text, mut problems) = (String::new(), Vec::new());
-    for file in files {
-        match show::describe(file, now) {
-            Ok(shown) => {
-                if files.len() > 1 {
-                    let gap = if text.is_empty() { "" } else { "\n" };
-                    text += &format!("{gap}{}\n\n", file.display());
-                }
-                text += &shown.text;
-                problems.extend(shown.unread.iter().map(show::ShowError::to_string));
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
-    (text, problems)
-}
-
 fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
     let mut authority = Authority::open(&args.ca.dir)?;
     if let (Some(certificate), Some(key)) = (&args.what.certificate, &args.key) {
@@ -358,6 +320,7 @@ const ENDINGS: &str = "after SIGTERM, open connections have their drain time to 
 mod tests {
     use clap::{CommandFactory, Parser};
 
+    use super::show::Described;
     use super::*;
 
     #[derive(Debug, Parser)]
@@ -371,7 +334,7 @@ mod tests {
         Program::try_parse_from(words).map(|program| program.command)
     }
 
-    fn run_line(line: &str) -> anyhow::Result<u8> {
+    pub(super) fn run_line(line: &str) -> anyhow::Result<u8> {
         run(parse(line).expect("a good command line"))
     }
 
@@ -398,7 +361,10 @@ mod tests {
         run("renew --dir @/ca --crl --crl-days 7");
         let files =
             ["ca/ca.crl", "pki/site.pem"].map(|file| PathBuf::from(format!("{dir}/{file}")));
-        let (shown, problems) = described(&files, SystemTime::now());
+        let Described {
+            text: shown,
+            problems,
+        } = Described::of(&files, None, SystemTime::now());
         assert_eq!(problems, [""; 0]);
         assert!(
             shown.starts_with(&format!("{dir}/ca/ca.crl\n\nrevocation list\n")),
@@ -442,7 +408,10 @@ mod tests {
             "ca/ca.crl",
         ]
         .map(|file| PathBuf::from(format!("{dir}/{file}")));
-        let (shown, problems) = described(&files, SystemTime::now());
+        let Described {
+            text: shown,
+            problems,
+        } = Described::of(&files, None, SystemTime::now());
         assert!(
             shown.starts_with(&format!("{dir}/ca/ca.pem\n\ncertificate 1\n")),
             "{shown}"
@@ -457,9 +426,8 @@ mod tests {
         assert!(gone.contains("gone.pem"), "{gone}");
         assert!(other.contains("issued.toml"), "{other}");
         assert!(list.contains("gone.crl"), "{list}");
-        let error = run_line(&format!("show {dir}/ca/ca.pem {dir}/ca/gone.pem"));
-        let error = error.expect_err("one file is missing").to_string();
-        assert_eq!(error, *gone);
+        let code = run_line(&format!("show {dir}/ca/ca.pem {dir}/ca/gone.pem"));
+        assert_eq!(code.expect("it runs"), super::super::EXIT_FAILED);
     }
 
     #[test]
@@ -513,6 +481,8 @@ mod tests {
             "init --name x --days 40000",
             "issue",
             "show",
+            "show --expect-days 0 site.pem",
+            "show --config wardgate.toml site.pem",
             "renew",
             "renew --certificate site.pem",
             "renew --key site.key --crl",

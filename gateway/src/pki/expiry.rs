@@ -236,7 +236,7 @@ pub(crate) fn unix(at: SystemTime) -> i64 {
 }
 
 /// The inverse of `unix`; instants before 1970 become 1970.
-fn system_time(unix: i64) -> SystemTime {
+pub(super) fn system_time(unix: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(unix.max(0).unsigned_abs())
 }
 
