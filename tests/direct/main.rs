@@ -6,6 +6,7 @@ mod archive;
 mod check;
 mod churn;
 mod cores;
+mod csr;
 mod delivered;
 mod demo;
 mod drain;

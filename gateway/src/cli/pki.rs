@@ -2,6 +2,7 @@
 //!
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
+mod csr;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(crate) enum PkiCommand {
     Init(Init),
     /// Issue a certificate for a site, with a new key, for connecting and accepting
     Issue(Issue),
+    /// Make a certificate signing request for the CA of your organisation, and a key if there is none
+    Csr(csr::Csr),
     /// Describe the contents of certificate, key and revocation list files
     Show(show::Show),
     /// Issue a certificate again with a new key, or write a new revocation list
@@ -171,6 +174,7 @@ pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
     match &command {
         PkiCommand::Init(args) => init(args, now)?,
         PkiCommand::Issue(args) => issue(args, now)?,
+        PkiCommand::Csr(args) => csr::run(args)?,
         PkiCommand::Show(args) => return show::run(args, now),
         PkiCommand::Renew(args) => renew(args, now)?,
         PkiCommand::Revoke(args) => revoke(args, now)?,
@@ -434,6 +438,7 @@ mod tests {
     fn an_error_about_a_missing_choice_names_all_alternatives() {
         for (line, choices) in [
             ("issue", ["--dns <NAME>", "--uri <URI>"]),
+            ("csr", ["--dns <NAME>", "--uri <URI>"]),
             ("renew", ["--certificate <FILE>", "--crl"]),
             ("revoke", ["--serial <HEX>", "--certificate <FILE>"]),
         ] {

@@ -1,6 +1,6 @@
 //! Certificates, keys and revocation lists: creating and loading them, and checking their dates.
 //!
-//! `authority` creates a site's own CA and issues certificates from it. `store` loads the files of a route
+//! `authority` creates a site's own CA and issues certificates from it, `request` asks another CA for one. `store` loads the files of a route
 //! and finds their faults, `own` finds this site among its own peers, `expiry` computes how long the files
 //! are valid, and `show` prints their contents as text. `crl` holds revocation lists. Below them, `pem` and
 //! `der` parse, `file` reads files, `facts` extracts the fields of certificates, and `rules` checks them.
@@ -28,6 +28,7 @@ mod own;
 pub mod pem;
 mod permitted;
 mod profile;
+pub mod request;
 mod rules;
 pub mod show;
 pub mod store;
