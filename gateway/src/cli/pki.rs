@@ -125,6 +125,9 @@ pub(crate) struct Renew {
     days: u32,
     #[command(flatten)]
     crl_days: CrlDays,
+    /// Copy the new revocation list to this file, as DER for other sites to fetch by HTTP
+    #[arg(long, value_name = "FILE", requires = "crl")]
+    crl_out: Option<PathBuf>,
 }
 
 /// What is renewed: a certificate, the revocation list, or both.
@@ -272,7 +275,11 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         }
     }
     if args.what.crl {
-        report_crl(&authority.renew_crl(args.crl_days.crl_days, now)?);
+        let written = authority.renew_crl(args.crl_days.crl_days, now)?;
+        if let Some(path) = &args.crl_out {
+            authority.publish_crl(path)?;
+        }
+        report_crl(&written, args.crl_out.as_deref());
     }
     Ok(())
 }
@@ -300,11 +307,11 @@ fn revoke(args: &Revoke, now: SystemTime) -> anyhow::Result<()> {
     let before = if revoked.again { " already" } else { "" };
     let names = revoked.names.join(", ");
     println!("revoked{before}: serial {}, {names}", revoked.serial);
-    report_crl(&revoked.crl);
+    report_crl(&revoked.crl, None);
     Ok(())
 }
 
-fn report_crl(crl: &CrlWritten) {
+fn report_crl(crl: &CrlWritten, published: Option<&Path>) {
     println!(
         "wrote {}: list {}, {} revoked, to be renewed before {}",
         crl.path.display(),
@@ -312,9 +319,15 @@ fn report_crl(crl: &CrlWritten) {
         crl.revoked,
         crl.due
     );
-    println!(
-        "next: send it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
-    );
+    match published {
+        Some(path) => println!(
+            "wrote {}: the same list for other sites to fetch",
+            path.display()
+        ),
+        None => println!(
+            "next: send it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
+        ),
+    }
 }
 
 /// What a restart does to open connections.
@@ -362,7 +375,15 @@ mod tests {
         ));
         run("renew --dir @/ca --certificate @/pki/site.pem --key @/pki/site.key --crl");
         run("revoke --dir @/ca --certificate @/pki/site.pem --reason key-compromise");
-        run("renew --dir @/ca --crl --crl-days 7");
+        run("renew --dir @/ca --crl --crl-days 7 --crl-out @/published.crl");
+        let published = [PathBuf::from(format!("{dir}/published.crl"))];
+        let published = Described::of(&published, Some(6), SystemTime::now());
+        assert_eq!(published.problems, [""; 0]);
+        assert!(
+            published.text.contains("  number        4\n"),
+            "{}",
+            published.text
+        );
         let files =
             ["ca/ca.crl", "pki/site.pem"].map(|file| PathBuf::from(format!("{dir}/{file}")));
         let Described {
@@ -491,6 +512,7 @@ mod tests {
             "renew",
             "renew --certificate site.pem",
             "renew --key site.key --crl",
+            "renew --certificate site.pem --key site.key --crl-out ca.crl",
             "revoke",
             "revoke --serial 12 --certificate site.pem",
             "revoke --serial 12 --reason bored",
