@@ -225,6 +225,14 @@ pub(super) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
     text
 }
 
+/// The PEM text of a revocation list.
+pub(super) fn of_crl(der: &[u8]) -> String {
+    format!(
+        "-----BEGIN X509 CRL-----\n{}-----END X509 CRL-----\n",
+        *base64::encode(der)
+    )
+}
+
 /// The encoding of a text whose characters have more than one byte.
 fn foreign_encoding(text: &[u8]) -> Option<&'static str> {
     match text {
