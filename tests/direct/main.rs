@@ -11,6 +11,7 @@ mod delivered;
 mod demo;
 mod drain;
 mod endings;
+mod fetch;
 mod files;
 mod health;
 mod journal;

@@ -2,6 +2,7 @@
 //!
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
+mod crl;
 mod csr;
 mod show;
 
@@ -34,6 +35,9 @@ pub(crate) enum PkiCommand {
     Renew(Renew),
     /// Revoke a certificate and write a new revocation list
     Revoke(Revoke),
+    /// Fetch the revocation lists of other sites
+    #[command(subcommand)]
+    Crl(crl::CrlCommand),
 }
 
 /// Which CA a command uses.
@@ -180,6 +184,7 @@ pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
         PkiCommand::Csr(args) => csr::run(args)?,
         PkiCommand::Show(args) => return show::run(args, now),
         PkiCommand::Renew(args) => renew(args, now)?,
+        PkiCommand::Crl(command) => return crl::run(command, now),
         PkiCommand::Revoke(args) => revoke(args, now)?,
     }
     Ok(EXIT_GOOD)
