@@ -42,8 +42,8 @@ pub enum FetchedError {
     },
     /// The present file holds a newer list of the same CA.
     #[error(
-        "it is older than the list of {issuer:?} in {:?}: {fetched}, and the file has {present}; if the CA began \
-         anew, remove the file and fetch again",
+        "it is older than the list of {issuer:?} in {:?}: {fetched}, and the file has {present}; if the CA counts \
+         from the beginning again, remove the file and fetch again",
         path.display().to_string()
     )]
     Older {

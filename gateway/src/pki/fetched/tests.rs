@@ -134,7 +134,7 @@ fn an_older_list_is_refused_by_its_number_and_by_its_date() {
     let back = fetch.list("ca", 0);
     fetch.assert_refused(
         &back,
-        "if the CA began anew, remove the file and fetch again",
+        "if the CA counts from the beginning again, remove the file and fetch again",
     );
     let head = |number: Option<&[u8]>| CrlHead {
         number: number.map(<[u8]>::to_vec),
