@@ -64,6 +64,7 @@ impl Fetching {
             // Only the configured address is asked.
             .env("http_proxy", "http://127.0.0.1:1")
             .env("ALL_PROXY", "http://127.0.0.1:1")
+            .env("NO_PROXY", "")
             .run()
     }
 
