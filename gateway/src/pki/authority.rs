@@ -22,7 +22,7 @@ use super::facts::{self, Facts, hex, trim};
 use super::file::{self, FileRole};
 use super::folder::{
     WriteMode, create_folder, file_error, lock, read_certificate, read_key, refuse_existing,
-    replace_pair, write_error, write_key, write_public,
+    replace_pair, write_error, write_key, write_public, write_site_key,
 };
 use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
@@ -326,7 +326,7 @@ impl Authority {
         let pem = certificate.pem();
         match how {
             WriteMode::New => {
-                write_key(&output.key, &key, how)?;
+                write_site_key(&output.key, &key)?;
                 write_public(&output.certificate, &pem, how)?;
             }
             WriteMode::Replace => {

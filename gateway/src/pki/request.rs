@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::authority_error::AuthorityError;
 use super::file::{self, FileRole};
 use super::folder::{
-    WriteMode, create_folder, file_error, refuse_existing, write_key, write_public,
+    WriteMode, create_folder, file_error, refuse_existing, write_public, write_site_key,
 };
 use super::profile::{KeyType, NewCertificate, leaf_params};
 use super::write;
@@ -71,7 +71,7 @@ pub fn make_request(wanted: &NewRequest) -> Result<RequestWritten, AuthorityErro
     create_folder(write::folder(&wanted.request))?;
     if is_key_new {
         create_folder(write::folder(&wanted.key))?;
-        write_key(&wanted.key, &key, WriteMode::New)?;
+        write_site_key(&wanted.key, &key)?;
     }
     write_public(&wanted.request, &pem, WriteMode::New)?;
     let dns = names

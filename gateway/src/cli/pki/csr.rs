@@ -13,10 +13,18 @@ pub(crate) struct Csr {
     #[command(flatten)]
     names: Names,
     /// The file for the request; must not exist
-    #[arg(long, value_name = "FILE", default_value = "site.csr")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/pki/site.csr"
+    )]
     out: PathBuf,
     /// The file of the private key. If it exists, its key signs the request and the file stays as it is
-    #[arg(long, value_name = "FILE", default_value = "site.key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/pki/site.key"
+    )]
     key_out: PathBuf,
     /// The type of a new key: ECDSA on P-256 or P-384 [default: p256]
     #[arg(long, value_enum)]
