@@ -59,6 +59,7 @@ pub(super) struct Peer {
     pub(super) identity: Texts,
     pub(super) trust: Text,
     pub(super) crl: Texts,
+    pub(super) crl_url: Texts,
 }
 
 /// `[timeouts]` or `[route.timeouts]`.
@@ -318,6 +319,7 @@ fn read_peer(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) 
         identity: table.one_or_list("identity", reader),
         trust: table.leaf("trust", reader),
         crl: table.list("crl", reader),
+        crl_url: table.one_or_list("crl_url", reader),
     };
     table.finish(reader);
     peer

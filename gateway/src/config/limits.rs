@@ -44,6 +44,11 @@ pub(crate) const HEALTH_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// When reached: the configuration is refused.
 pub(super) const HEALTH_COUNT_MAX: u32 = 100;
 
+/// Bytes of the address in `crl_url`. Addresses in certificates have less than a hundred.
+///
+/// When reached: the configuration is refused.
+pub(super) const CRL_URL_BYTES_MAX: usize = 1024;
+
 /// Routes in one configuration. Each has a listener on one core.
 ///
 /// When reached: the configuration is refused.

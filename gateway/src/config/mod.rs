@@ -13,6 +13,7 @@ mod bind;
 mod by_title;
 mod clash;
 mod connect;
+mod crl_url;
 mod dicom;
 mod draft;
 mod file;
@@ -134,6 +135,8 @@ pub struct Config {
     /// The `[[peer]]` tables in the order of the file, whether or not a route lists them. Names are unique,
     /// and no identity is in two tables.
     pub peers: Vec<Arc<Peer>>,
+    /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
+    pub crl_fetches: Vec<CrlFetch>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
@@ -342,6 +345,22 @@ pub struct TrustFiles {
     /// Revocation lists, PEM or DER; empty if none is configured.
     pub crl: Vec<Located<PathBuf>>,
 }
+
+/// A revocation list that is fetched from an address into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlFetch {
+    /// The peer whose trust must accept the list.
+    pub peer: Arc<Peer>,
+    /// The file that a fetched list replaces: one of the peer's `crl`.
+    pub file: Located<PathBuf>,
+    /// Where the list is published.
+    pub url: Located<CrlUrl>,
+}
+
+/// The address of a published revocation list: `http://` with a host, at most `limits::CRL_URL_BYTES_MAX` ASCII
+/// characters without spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlUrl(String);
 
 /// A label by which the two ends of a route recognize that they belong together: 1 to
 /// `limits::SERVICE_LABEL_BYTES_MAX` letters, digits, `-`, `_` and `.`.

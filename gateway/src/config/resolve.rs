@@ -35,6 +35,7 @@ pub(super) fn resolve(
         .map(|written| resolver.route(written))
         .collect();
     let peers = resolver.peer_tables.all().to_vec();
+    let crl_fetches = resolver.peer_tables.fetches().to_vec();
     timeouts::check_site_idle(&file.timeouts, &drafts, problems);
     clash::check_names(&drafts, problems);
     returns::check(&drafts, problems);
@@ -50,6 +51,7 @@ pub(super) fn resolve(
         file: place.file.to_owned(),
         gateway,
         peers,
+        crl_fetches,
         routes: routes.clone(),
     });
     (config, routes)

@@ -91,6 +91,7 @@ pub(super) static PEER: Schema = Schema {
         key("identity", "\"dns:gw.region.example\""),
         key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
         key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
+        key("crl_url", "\"http://crl.region.example/region.crl\""),
     ],
 };
 

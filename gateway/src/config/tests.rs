@@ -158,6 +158,20 @@ fn the_documented_example_is_resolved_as_documented() {
 }
 
 #[test]
+fn an_address_of_a_list_belongs_to_the_file_in_the_same_place() {
+    let config = good("peers.toml");
+    let [fetch] = &config.crl_fetches[..] else {
+        panic!("one address: {:?}", config.crl_fetches);
+    };
+    assert_eq!(fetch.peer.name.as_deref(), Some("a"));
+    assert_eq!(fetch.file.value, Path::new("/etc/wardgate/pki/a-ca.crl"));
+    assert_eq!(
+        fetch.url.value.as_str(),
+        "http://crl.a.example:8080/a-ca.crl"
+    );
+}
+
+#[test]
 fn a_minimal_configuration_takes_the_defaults() {
     let config = good("minimal.toml");
     assert_eq!(config.gateway.cores, CPUS);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::text::head;
+use super::text::{escaped, head};
 use super::{
     ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters,
     Unauthenticated, passing,
@@ -208,6 +208,7 @@ pub fn exposition(
         }
     }
     passing::write(&mut text, routes);
+    peer_certificates(&mut text, routes);
     health(&mut text, targets);
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
@@ -255,6 +256,19 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
         for (limit, number) in ENDED {
             let labels = format!("stage=\"{}\",limit=\"{limit}\"", stage.name());
             let _ = writeln!(text, "{name}{{{labels}}} {}", sum(stage, number));
+        }
+    }
+}
+
+fn peer_certificates(text: &mut String, routes: &[RouteMetrics]) {
+    let name = "wardgate_peer_certificate_expiry_timestamp_seconds";
+    let help =
+        "When the certificates by which the peer was accepted last expire, in seconds since 1970.";
+    head(text, name, "gauge", help);
+    for route in routes {
+        for (identity, ends) in &route.peers {
+            let labels = format!("route=\"{}\",peer=\"{}\"", route.name, escaped(identity));
+            let _ = writeln!(text, "{name}{{{labels}}} {ends}");
         }
     }
 }
@@ -327,10 +341,24 @@ mod tests {
     }
 
     #[test]
+    fn the_expiry_of_a_peer_s_certificate_is_shown_with_its_identity_escaped() {
+        let route = RouteMetrics {
+            name: "ct".to_owned(),
+            cores: Vec::new(),
+            peers: vec![(r#"uri:urn:a"b\c"#.to_owned(), 1_800_000_000)],
+        };
+        let text = exposition(&[route], &[], &[], 0);
+        let name = "wardgate_peer_certificate_expiry_timestamp_seconds";
+        let line = format!(r#"{name}{{route="ct",peer="uri:urn:a\"b\\c"}} 1800000000"#);
+        assert!(text.lines().any(|row| row == line), "{line}\n{text}");
+    }
+
+    #[test]
     fn the_cores_of_a_route_are_summed() {
         let [a, b] = ["a", "b"].map(|name| RouteMetrics {
             name: name.to_owned(),
             cores: (0..2).map(|_| Arc::default()).collect(),
+            peers: Vec::new(),
         });
         b.cores[0].accepted.add(2);
         b.cores[1].accepted.add(3);

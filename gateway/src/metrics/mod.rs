@@ -225,6 +225,9 @@ pub struct RouteMetrics {
     pub name: String,
     /// Its counters, one block per core.
     pub cores: Vec<Arc<RouteCounters>>,
+    /// The listed identities of peers that were accepted, and when the first certificate of the path by which
+    /// each was accepted last expires, in seconds since 1970.
+    pub peers: Vec<(String, i64)>,
 }
 
 /// Key updates in each direction (RFC 8446 section 4.6.3).

@@ -429,6 +429,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
+        self.route.note_certificates(&peer);
         let accepted = audit::AcceptedPeer {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::admission::Admission;
 use super::draft::{RouteDraft, Transport};
 use super::id::RouteId;
+use super::peer_expiries::PeerExpiries;
 use super::shares::Shares;
 use super::state::RouteState;
 use crate::config::RouteConfig;
@@ -25,6 +26,8 @@ pub struct Route {
     pub state: Arc<RouteState>,
     // The admission rules, on a DICOM route.
     pub(crate) admission: Option<Admission>,
+    // When the certificates of its peers expire.
+    pub(super) peer_expiries: PeerExpiries,
     // The limits shared with the other routes.
     pub(crate) shares: Arc<Shares>,
     // Digest of the certificates, keys and lists that the transport was made of.
@@ -50,6 +53,10 @@ impl Route {
         Self {
             targets: probed_targets(&config, known),
             admission: Admission::new(&config, &state),
+            peer_expiries: PeerExpiries::new(
+                &config,
+                previous.map(|previous| &previous.peer_expiries),
+            ),
             config,
             transport,
             state,
@@ -72,6 +79,11 @@ impl Route {
     pub fn counters(&self, core: usize) -> &Arc<RouteCounters> {
         let counters = self.state.counters.get(core);
         counters.expect("a route has counters for each core")
+    }
+
+    /// Notes when the certificates expire by which a connection of `peer` was accepted, for the metrics.
+    pub fn note_certificates(&self, peer: &PeerInfo) {
+        self.peer_expiries.note(peer);
     }
 
     /// Whether the peer of an open connection would still be accepted on this route at `now`, in seconds since

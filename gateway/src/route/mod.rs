@@ -13,6 +13,7 @@ mod id;
 mod limits;
 mod live;
 mod observing;
+mod peer_expiries;
 mod shares;
 mod source;
 mod state;

@@ -95,6 +95,7 @@ impl RouteTable {
         let each = self.routes.iter().map(|route| RouteMetrics {
             name: route.config.name.clone(),
             cores: route.state.counters.clone(),
+            peers: route.peer_expiries.seen(),
         });
         each.collect()
     }

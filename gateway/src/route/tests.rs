@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Change, Route, RouteDraft, RoutePhase, RouteTable, Transport, diff};
-use crate::config::{self, Config};
+use crate::config::{self, Config, PeerName};
+use crate::tls::{ChainCertificate, PeerInfo};
 
 const CORES: usize = 2;
 
@@ -142,4 +143,41 @@ fn the_phase_of_a_route_never_goes_back() {
         RoutePhase::Stopped,
         "also for later ones"
     );
+}
+
+#[test]
+fn the_expiry_of_a_peer_s_certificates_is_known_until_its_identity_is_no_longer_listed() {
+    let certificate = |not_after| ChainCertificate {
+        issuer: [0; 32],
+        serial: Box::new([1]),
+        not_after,
+    };
+    let peer = |identity: &str, dates: &[i64]| PeerInfo {
+        identity: identity.to_owned(),
+        further: Vec::new(),
+        key_sha256: String::new(),
+        serial: String::new(),
+        chain: dates.iter().copied().map(certificate).collect(),
+    };
+    let before = first(&config(&[("a", 1, TARGET)]));
+    let route = &before.routes[0];
+    assert_eq!(before.metrics()[0].peers, []);
+    route.note_certificates(&peer("dns:a.example", &[3000, 2000]));
+    route.note_certificates(&peer("dns:not.listed.example", &[1000]));
+    let seen = [("dns:a.example".to_owned(), 2000)];
+    assert_eq!(before.metrics()[0].peers, seen);
+    let after = next(&before, &config(&[("a", 1, PROBED)]), 0);
+    assert_eq!(after.metrics()[0].peers, seen);
+    // A connection that began before the change is accepted after it.
+    route.note_certificates(&peer("dns:a.example", &[4000]));
+    assert_eq!(
+        after.metrics()[0].peers,
+        [("dns:a.example".to_owned(), 4000)]
+    );
+    let mut other = config(&[("a", 1, TARGET)]);
+    let route = Arc::make_mut(&mut other.routes[0]);
+    let peers = &mut route.tls.as_mut().expect("it has TLS").peers;
+    Arc::make_mut(&mut peers[0]).identities = vec![PeerName::Dns("b.example".to_owned())];
+    let last = next(&after, &other, 0);
+    assert_eq!(last.metrics()[0].peers, []);
 }
