@@ -6,6 +6,7 @@ mod dns;
 mod failures;
 mod health;
 pub mod limits;
+mod passive;
 mod probe;
 mod probed;
 mod race;
