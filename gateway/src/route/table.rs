@@ -101,9 +101,13 @@ impl RouteTable {
 
     /// The results of the probes of all targets.
     #[must_use]
-    pub fn targets(&self) -> Vec<Arc<metrics::TargetCounters>> {
+    pub fn targets(&self) -> Vec<metrics::TargetMetrics> {
         let targets = self.routes.iter().flat_map(|route| &route.targets);
-        targets.map(|probed| Arc::clone(&probed.counters)).collect()
+        let each = targets.map(|probed| metrics::TargetMetrics {
+            counters: Arc::clone(&probed.counters),
+            is_probed: true,
+        });
+        each.collect()
     }
 
     fn by_name(&self, name: &str) -> Option<&Arc<Route>> {
