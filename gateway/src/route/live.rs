@@ -10,7 +10,7 @@ use super::shares::Shares;
 use super::state::RouteState;
 use crate::config::RouteConfig;
 use crate::metrics::RouteCounters;
-use crate::upstream::{ProbedTarget, probed_targets};
+use crate::upstream::{RouteTarget, RouteTargets};
 
 /// A route with everything needed to serve it. It never changes; a new configuration creates a new one.
 pub struct Route {
@@ -18,8 +18,8 @@ pub struct Route {
     pub config: Arc<RouteConfig>,
     /// The mode, with its TLS setup.
     pub transport: Transport,
-    /// The probed targets and the results of their probes.
-    pub targets: Vec<Arc<ProbedTarget>>,
+    /// The targets and their states.
+    pub targets: RouteTargets,
     /// The part that survives this configuration.
     pub state: Arc<RouteState>,
     // The admission rules, on a DICOM route.
@@ -31,8 +31,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// Creates a route from `draft`. It takes over the state, and the health of the targets, of `previous`,
-    /// which had the same name. Without `previous` it begins with `state`.
+    /// Creates a route from `draft`. It takes over the state, and the states of the targets, of `previous`, which
+    /// had the same name. Without `previous` it begins with `state`.
     pub(super) fn new(
         draft: RouteDraft,
         state: Arc<RouteState>,
@@ -45,9 +45,9 @@ impl Route {
             material,
         } = draft;
         state.observe(&config);
-        let known = previous.map_or(&[][..], |previous| &previous.targets);
+        let known = previous.map_or(&[][..], |previous| &previous.targets.all);
         Self {
-            targets: probed_targets(&config, known),
+            targets: RouteTargets::new(&config, known),
             admission: Admission::new(&config, &state),
             config,
             transport,
@@ -61,6 +61,15 @@ impl Route {
     #[must_use]
     pub fn id(&self) -> RouteId {
         self.state.id
+    }
+
+    /// The targets that are probed.
+    #[must_use]
+    pub fn probed(&self) -> &[Arc<RouteTarget>] {
+        match self.config.health {
+            Some(_) => &self.targets.all,
+            None => &[],
+        }
     }
 
     /// The route's counters on the core with index `core`.

@@ -85,13 +85,13 @@ fn a_route_that_changes_keeps_its_state_and_one_that_comes_again_does_not() {
 #[test]
 fn health_stays_known_for_a_target_that_is_still_probed() {
     let before = first(&config(&[("a", 1, PROBED)]));
-    before.routes[0].targets[1].counters.up.set(0);
+    before.routes[0].targets.all[1].state.counters.up.set(0);
     let other = PROBED.replace(":104", ":106");
     let after = next(&before, &config(&[("a", 1, &other)]), 0);
     let known = |route: &Route| -> Vec<_> {
-        let targets = route.targets.iter();
+        let targets = route.targets.all.iter();
         targets
-            .map(|probed| (probed.target.to_string(), probed.counters.up.get()))
+            .map(|one| (one.target.to_string(), one.state.counters.up.get()))
             .collect()
     };
     let expected = [

@@ -43,7 +43,7 @@ impl Routes {
                         continue;
                     };
                     known.listening.accept_for(Arc::clone(&route));
-                    let probes = Probes::start(shared, &route, 0, route.targets.len());
+                    let probes = Probes::start(shared, &route, 0, route.probed().len());
                     std::mem::replace(&mut known.probes, probes).stop().await;
                 }
                 Change::NewListener(route) | Change::Removed(route) => {
@@ -54,12 +54,12 @@ impl Routes {
             }
         }
         let of_all = || listeners.iter().filter_map(|(id, _)| table.get(*id));
-        let count = of_all().map(|route| route.targets.len()).sum();
+        let count = of_all().map(|route| route.probed().len()).sum();
         let mut turn = 0;
         for (id, listener) in listeners {
             let Some(route) = table.get(id) else { continue };
             let probes = Probes::start(shared, route, turn, count);
-            turn += route.targets.len();
+            turn += route.probed().len();
             let route = Arc::clone(route);
             let listening = Listening::start(Rc::clone(shared), route, listener);
             self.served.insert(id, ServedRoute { listening, probes });
