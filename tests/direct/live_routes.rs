@@ -242,3 +242,51 @@ fn in_words(change: &Change) -> String {
     };
     format!("{word} {}", route.config.name)
 }
+
+#[test]
+fn a_target_in_maintenance_gets_no_new_connections_and_keeps_its_open_ones() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(set_maintenance_while_connections_are_open());
+}
+
+async fn set_maintenance_while_connections_are_open() {
+    let (one, two) = (target(b'1'), target(b'2'));
+    let (listen, opened) = listener();
+    let text = format!(
+        "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"{listen}\"\n\
+         targets = [\"{one}\", \"{two}\"]\n"
+    );
+    let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
+    let cores = config.gateway.cores.len();
+    let table = RouteTable::first(cores, drafts(&config.routes), &config.routes);
+    let table = Arc::new(table);
+    let live = Arc::clone(&table.routes[0]);
+    let (journal, _events) = Journal::unwritten();
+    let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
+    let listeners = vec![(live.id(), opened)];
+    let workers = Workers::start(&config.gateway, table, listeners, ring, &journal, 1000);
+    let workers = workers.expect("they start");
+    let set = |target: SocketAddr, on| {
+        let set = live.set_maintenance(&target.to_string(), on);
+        set.expect("it is a target of the route");
+    };
+    let mut open = Client::connect(listen);
+    assert_eq!(open.ask(), '1');
+    set(one, true);
+    let mut other = Client::connect(listen);
+    assert_eq!(other.ask(), '2');
+    assert_eq!(open.ask(), '1', "it goes on");
+    set(two, true);
+    assert!(Client::connect(listen).is_ended(), "none is left");
+    assert_eq!((open.ask(), other.ask()), ('1', '2'));
+    set(one, false);
+    assert_eq!(Client::connect(listen).ask(), '1');
+    drop((open, other));
+    workers.stop_accepting().await;
+    workers.enter(RoutePhase::Stopped);
+    workers.emptied().await;
+    workers.join(PATIENCE).await.expect("no worker panicked");
+}

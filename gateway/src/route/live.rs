@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::admission::Admission;
 use super::draft::{RouteDraft, Transport};
 use super::id::RouteId;
 use super::shares::Shares;
 use super::state::RouteState;
-use crate::config::RouteConfig;
+use crate::config::{RouteConfig, WhenDown};
 use crate::metrics::RouteCounters;
 use crate::upstream::{RouteTarget, RouteTargets};
 
@@ -72,6 +74,35 @@ impl Route {
         }
     }
 
+    /// Whether the route has no target at the moment and its configuration wants connections to be refused then:
+    /// each target is down or in maintenance.
+    #[must_use]
+    pub fn refuses_connections(&self) -> bool {
+        let is_out =
+            |target: &Arc<RouteTarget>| target.state.is_down() || target.state.is_in_maintenance();
+        self.config.when_down == WhenDown::Refuse && self.targets.all.iter().all(is_out)
+    }
+
+    /// Sets or ends maintenance of a target, named by its address as configured. A target in maintenance gets no
+    /// new connections, and its open connections continue. The next configuration keeps maintenance.
+    ///
+    /// # Errors
+    /// If the route has no such target.
+    pub fn set_maintenance(&self, target: &str, on: bool) -> Result<(), UnknownTarget> {
+        let is_it = |one: &&Arc<RouteTarget>| one.target.to_string().eq_ignore_ascii_case(target);
+        let Some(found) = self.targets.all.iter().find(is_it) else {
+            let known = self.targets.all.iter().map(|one| one.target.to_string());
+            return Err(UnknownTarget {
+                route: self.config.name.clone(),
+                target: target.to_owned(),
+                known: known.collect(),
+            });
+        };
+        found.state.set_maintenance(on, Instant::now().into_std());
+        self.state.note_targets_changed();
+        Ok(())
+    }
+
     /// The route's counters on the core with index `core`.
     ///
     /// # Panics
@@ -87,6 +118,31 @@ impl Route {
         self.material == draft.material && self.config.means_the_same(&draft.config)
     }
 }
+
+/// A route has no such target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownTarget {
+    route: String,
+    target: String,
+    known: Vec<String>,
+}
+
+impl fmt::Display for UnknownTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            route,
+            target,
+            known,
+        } = self;
+        let known = known.join(", ");
+        write!(
+            f,
+            "route \"{route}\" has no target {target:?}; its targets are {known}"
+        )
+    }
+}
+
+impl std::error::Error for UnknownTarget {}
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
