@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, InterfaceName, RouteConfig};
 use crate::route::{Route, RouteId};
-use crate::supervisor::limits::LISTEN_BACKLOG;
+use crate::worker::limits::LISTEN_BACKLOG;
 
 /// Opens one listener for each of these routes of `config`, in their order.
 ///

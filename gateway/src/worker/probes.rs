@@ -76,11 +76,13 @@ impl ProbeTask {
         let (target, places) = (&*self.target, &self.shared.probes);
         let delay = share(health.interval, turn, of);
         let log = |transition| {
+            self.route.state.note_targets_changed();
             log_transition(journal, route, target, &transition);
         };
         let work = watch_target(&prober, target, delay, places, log);
         if let Err(panic) = contained(Box::pin(work)).await {
             give_up(journal, route, target, &panic);
+            self.route.state.note_targets_changed();
         }
     }
 }
