@@ -123,7 +123,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             let in_time = limit.time;
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, verification)) => {
-                    attempts.accept();
+                    attempts.accept(&self.core.dns);
                     self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
@@ -145,7 +145,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 }
                 Err(close) => {
                     let why = format!("target {}: {}", reached.address, close.reason);
-                    attempts.reject(why, in_time);
+                    attempts.reject(&self.core.dns, why, in_time);
                     let class = match close.reason {
                         CloseReason::Handshake(class, _) => class,
                         _ => RefusalClass::default(),
@@ -483,7 +483,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         mut attempts: Attempts<'_>,
     ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
         if let Some(reached) = attempts.next(&self.core.network, &self.core.dns).await {
-            attempts.accept();
+            attempts.accept(&self.core.dns);
             self.stats.target = Some(reached.address);
             return Ok((reached.socket, reached.slot));
         }

@@ -158,7 +158,7 @@ impl<'r> Attempts<'r> {
             {
                 return Some(reached);
             }
-            self.leave();
+            self.leave(dns);
             let target = self.choose(dns)?;
             self.target = Some(target);
             self.is_tried = true;
@@ -181,12 +181,24 @@ impl<'r> Attempts<'r> {
     }
 
     // None of the current target's addresses could be used.
-    fn leave(&mut self) {
+    fn leave(&mut self, dns: &DnsCache) {
         let failed = std::mem::take(&mut self.is_failed);
         if let Some(known) = self.known.take().filter(|_| failed) {
-            note_failure(known);
+            self.note_failure(dns, known);
         }
         self.slot = None;
+    }
+
+    fn note_failure(&self, dns: &DnsCache, target: &RouteTarget) {
+        // The hasher is seeded at random, so it serves as the source of the jitter.
+        let jitter = RandomState::new().build_hasher().finish();
+        let now = Instant::now().into_std();
+        let is_due = target.state.note_failure(now, jitter);
+        let has_others = matches!(&self.targets, Remaining::Chosen(choice) if choice.has_others());
+        if let Some(why) = self.failures.last().filter(|_| is_due && has_others) {
+            let why = why.clone();
+            dns.report(self.route, &AddressReport::Fails { why });
+        }
     }
 
     /// The remaining time for all attempts.
@@ -197,18 +209,21 @@ impl<'r> Attempts<'r> {
 
     /// Records why a connected target was rejected; the next target may be fine. `in_time` is the time that it
     /// had to prove itself.
-    pub fn reject(&mut self, why: String, in_time: Duration) {
+    pub fn reject(&mut self, dns: &DnsCache, why: String, in_time: Duration) {
         self.failures.push(why);
         // A target that had hardly any time left is not to blame.
         if let Some(known) = self.known.filter(|_| in_time >= ATTEMPT_DELAY) {
-            note_failure(known);
+            self.note_failure(dns, known);
         }
     }
 
     /// Records that the connected target is used.
-    pub fn accept(&self) {
-        if let Some(known) = self.known {
-            known.state.note_success(Instant::now().into_std());
+    pub fn accept(&self, dns: &DnsCache) {
+        let now = Instant::now().into_std();
+        let after = self.known.and_then(|known| known.state.note_success(now));
+        if let (Some(after), Some(target)) = (after, self.target) {
+            let target = target.to_string();
+            dns.report(self.route, &AddressReport::Works { target, after });
         }
     }
 
@@ -476,13 +491,6 @@ impl Remaining<'_> {
             Self::Chosen(choice) => choice.left(),
         }
     }
-}
-
-fn note_failure(target: &RouteTarget) {
-    // The hasher is seeded at random, so it serves as the source of the jitter.
-    let jitter = RandomState::new().build_hasher().finish();
-    let now = Instant::now().into_std();
-    target.state.note_failure(now, jitter);
 }
 
 /// Waits until `limit` has passed or `stop` becomes true, and returns the reason.

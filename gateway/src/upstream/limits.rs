@@ -78,6 +78,10 @@ pub(super) const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 /// When reached: one connection tries the target again.
 pub(super) const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
+/// Back-offs in a row after which the log reports that connections to a target fail. After a single one the
+/// program there may only have restarted.
+pub(super) const BACK_OFF_REPORTED: u32 = 2;
+
 /// How long other connections wait for the result of the one that tries a target after its back-off. It is
 /// longer than the default of `connect`. The connection may have no result, because its client has gone.
 ///

@@ -210,6 +210,11 @@ impl<'r> Choice<'r> {
             .count()
     }
 
+    /// Whether the list has more than one target.
+    pub(super) fn has_others(&self) -> bool {
+        self.list.targets.len() > 1
+    }
+
     /// Whether a target was passed over because it had its maximum of connections.
     pub(super) fn is_full(&self) -> bool {
         !self.full.is_empty()

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::upstream::limits::{BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_TRIAL, SLOW_START_LEAST};
+use crate::upstream::limits::{
+    BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_REPORTED, BACK_OFF_TRIAL, SLOW_START_LEAST,
+};
 
 /// The weight of a target that gets its full share.
 pub(super) const FULL_WEIGHT: u64 = 256;
@@ -12,8 +14,9 @@ pub(super) const FULL_WEIGHT: u64 = 256;
 /// What connections have found out about a target.
 #[derive(Debug, Default)]
 pub(super) struct PassiveHealth {
-    // Back-offs in a row.
+    // Back-offs in a row, and when the first one began.
     failures: u32,
+    since: Option<Instant>,
     // The end of the back-off, or of the time in which one connection tries the target after it.
     until: Option<Instant>,
     is_trial: bool,
@@ -37,11 +40,11 @@ impl PassiveHealth {
     }
 
     /// Notes a connection that failed. `jitter` is any random number: it shortens the back-off by up to half,
-    /// so that gateways do not try again at the same time.
-    pub(super) fn on_failure(&mut self, now: Instant, jitter: u64) {
+    /// so that gateways do not try again at the same time. Returns whether the failures should be reported.
+    pub(super) fn on_failure(&mut self, now: Instant, jitter: u64) -> bool {
         // Connections that began before the back-off, or have no other target, do not lengthen it.
         if self.is_backed_off(now) && !self.is_trial {
-            return;
+            return false;
         }
         // LIMIT: BACK_OFF_MAX.
         let doubled = BACK_OFF_FIRST.saturating_mul(1 << self.failures.min(16));
@@ -49,15 +52,21 @@ impl PassiveHealth {
         let part = u32::try_from(jitter % 128).unwrap_or_default();
         let time = longest - longest * part / 256;
         self.failures = self.failures.saturating_add(1);
+        self.since.get_or_insert(now);
         self.is_trial = false;
         self.until = now.checked_add(time);
+        self.failures == BACK_OFF_REPORTED
     }
 
-    /// Notes a connection that succeeded. It ends the back-off, and slow start begins.
-    pub(super) fn on_success(&mut self, now: Instant) {
-        if self.failures > 0 {
-            self.on_up(now);
+    /// Notes a connection that succeeded. It ends the back-off, and slow start begins. If the failures were
+    /// reported, returns the time since the first one.
+    pub(super) fn on_success(&mut self, now: Instant) -> Option<Duration> {
+        if self.failures == 0 {
+            return None;
         }
+        let since = self.since.filter(|_| self.failures >= BACK_OFF_REPORTED);
+        self.on_up(now);
+        since.map(|since| now.saturating_duration_since(since))
     }
 
     /// Notes that the target has come up.
@@ -137,6 +146,24 @@ mod tests {
         assert!(health.is_backed_off(after + 2 * BACK_OFF_FIRST - SECOND / 100));
         health.on_success(after);
         assert!(!health.is_backed_off(after));
+    }
+
+    #[test]
+    fn failures_are_reported_when_the_first_trial_fails_and_the_end_if_they_were() {
+        let (start, mut health) = (Instant::now(), PassiveHealth::default());
+        assert!(!health.on_failure(start, 0), "it may be a restart");
+        assert_eq!(health.on_success(start + SECOND), None);
+        let mut now = start;
+        let mut reports = 0;
+        for _ in 0..5 {
+            health.on_attempt(now);
+            reports += u32::from(health.on_failure(now, 0));
+            assert!(!health.on_failure(now, 0), "during the back-off");
+            now += BACK_OFF_MAX;
+        }
+        assert_eq!(reports, 1);
+        assert_eq!(health.on_success(now), Some(now - start));
+        assert_eq!(health.on_success(now), None);
     }
 
     #[test]

@@ -95,17 +95,17 @@ impl TargetState {
         self.passive().on_attempt(now);
     }
 
-    /// Notes a connection that failed. `jitter` is any random number.
-    pub(super) fn note_failure(&self, now: Instant, jitter: u64) {
+    /// Notes a connection that failed. `jitter` is any random number. Returns whether to report it.
+    pub(super) fn note_failure(&self, now: Instant, jitter: u64) -> bool {
         self.counters.failed.add(1);
         self.counters.is_backed_off.set(1);
-        self.passive().on_failure(now, jitter);
+        self.passive().on_failure(now, jitter)
     }
 
-    /// Notes a connection that succeeded.
-    pub(super) fn note_success(&self, now: Instant) {
+    /// Notes a connection that succeeded. If failures were reported, returns the time since the first one.
+    pub(super) fn note_success(&self, now: Instant) -> Option<Duration> {
         self.counters.is_backed_off.set(0);
-        self.passive().on_success(now);
+        self.passive().on_success(now)
     }
 
     /// Notes that probes have found the target up after it was down.

@@ -1,6 +1,7 @@
 //! Tests of targets whose name lookup is slow, or whose addresses do not all answer.
 
 mod choice;
+mod states;
 mod titles;
 
 use std::cell::{Cell, RefCell};
@@ -466,7 +467,7 @@ async fn slower_addresses_are_tried_again_when_the_connected_one_is_rejected() {
     let mut attempts = Attempts::new(&route, &targets.own);
     let reached = attempts.next(&net, &dns).await.expect("one answers");
     assert_eq!(reached.address.ip(), ip("192.0.2.1"));
-    attempts.reject("its certificate is not good".to_owned(), LOOK_UP);
+    attempts.reject(&dns, "its certificate is not good".to_owned(), LOOK_UP);
     net.addresses.borrow_mut()[0].1 = Fate::Answers;
     let reached = attempts.next(&net, &dns).await.expect("now the other");
     assert_eq!(reached.address.ip(), ip("2001:db8::1"));
@@ -583,116 +584,4 @@ fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
         assert!(time < Duration::from_secs(1), "{time:?}");
     });
     runtime.shutdown_background();
-}
-
-/// A route with two targets at these addresses.
-fn two_targets(first: &str, second: &str) -> Arc<RouteConfig> {
-    let both = format!("\"{first}\", \"{second}\"");
-    let text = ROUTE.replace("\"gw.region.example:2762\"", &both);
-    let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
-    config.routes.into_iter().next().expect("one route")
-}
-
-/// The addresses that one connection tries, and whether it is connected.
-async fn tried(net: &Net, route: &RouteConfig, targets: &RouteTargets) -> (Vec<IpAddr>, bool) {
-    net.begun.borrow_mut().clear();
-    let dns = DnsCache::default();
-    let mut attempts = Attempts::new(route, &targets.own);
-    let is_connected = attempts.next(net, &dns).await.is_some();
-    if is_connected {
-        attempts.accept();
-    }
-    let begun = net.begun.borrow();
-    let addresses = begun.iter().map(|(_, ip)| *ip).collect();
-    (addresses, is_connected)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_target_that_refused_is_tried_after_the_others_until_its_back_off_is_over() {
-    let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
-    for fate in [Fate::Refuses, Fate::Unreachable, Fate::IsSilent] {
-        let net = with_addresses(&[("192.0.2.1", fate), ("192.0.2.2", Fate::Answers)]);
-        let route = two_targets("192.0.2.1:1", "192.0.2.2:1");
-        let targets = RouteTargets::new(&route, &[]);
-        assert_eq!(tried(&net, &route, &targets).await, (vec![a, b], true));
-        for _ in 0..3 {
-            assert_eq!(tried(&net, &route, &targets).await, (vec![b], true));
-        }
-        let failed = &targets.all[0].state.counters.failed;
-        assert_eq!(failed.get(), 1);
-        sleep(crate::upstream::limits::BACK_OFF_FIRST).await;
-        assert_eq!(tried(&net, &route, &targets).await, (vec![a, b], true));
-        assert_eq!(tried(&net, &route, &targets).await, (vec![b], true));
-        // It answers again. One success ends the back-off.
-        net.addresses.borrow_mut()[0].1 = Fate::Answers;
-        sleep(2 * crate::upstream::limits::BACK_OFF_FIRST).await;
-        for _ in 0..3 {
-            assert_eq!(tried(&net, &route, &targets).await, (vec![a], true));
-        }
-        assert_eq!(targets.all[0].state.counters.is_backed_off.get(), 0);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn targets_that_all_failed_are_still_tried_in_their_order() {
-    let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
-    let net = with_addresses(&[("192.0.2.1", Fate::Refuses), ("192.0.2.2", Fate::Refuses)]);
-    let route = two_targets("192.0.2.1:1", "192.0.2.2:1");
-    let targets = RouteTargets::new(&route, &[]);
-    for _ in 0..5 {
-        assert_eq!(tried(&net, &route, &targets).await, (vec![a, b], false));
-    }
-    net.addresses.borrow_mut()[1].1 = Fate::Answers;
-    assert_eq!(tried(&net, &route, &targets).await, (vec![a, b], true));
-    assert_eq!(tried(&net, &route, &targets).await, (vec![b], true));
-}
-
-#[tokio::test(start_paused = true)]
-async fn failures_that_are_not_the_target_s_fault_begin_no_back_off() {
-    let net = with_addresses(&[("192.0.2.1", Fate::NoPorts), ("192.0.2.2", Fate::Answers)]);
-    let route = two_targets("192.0.2.1:1", "192.0.2.2:1");
-    let (targets, dns) = (RouteTargets::new(&route, &[]), DnsCache::default());
-    tried(&net, &route, &targets).await;
-    // The client goes while the gateway connects.
-    net.addresses.borrow_mut()[0].1 = Fate::IsSilent;
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let mut attempts = Attempts::new(&route, &targets.own).ended_by(stopped);
-    let client = async {
-        sleep(3 * ATTEMPT_DELAY).await;
-        let _ = stop.send(true);
-    };
-    let (reached, ()) = tokio::join!(attempts.next(&net, &dns), client);
-    assert!(reached.is_none());
-    // The handshake had no time.
-    net.addresses.borrow_mut()[0].1 = Fate::Answers;
-    let mut attempts = Attempts::new(&route, &targets.own);
-    assert!(attempts.next(&net, &dns).await.is_some());
-    attempts.reject("no time".to_owned(), ATTEMPT_DELAY / 2);
-    for target in &targets.all {
-        assert_eq!(target.state.counters.failed.get(), 0, "{}", target.target);
-    }
-    // It had time.
-    let mut attempts = Attempts::new(&route, &targets.own);
-    assert!(attempts.next(&net, &dns).await.is_some());
-    attempts.reject("a bad certificate".to_owned(), ATTEMPT_DELAY);
-    assert_eq!(targets.all[0].state.counters.failed.get(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_target_in_maintenance_is_not_tried_and_the_sentence_names_it() {
-    let (net, b) = (with_addresses(&[]), ip("192.0.2.2"));
-    let route = two_targets("192.0.2.1:1", "192.0.2.2:1");
-    let (targets, now) = (RouteTargets::new(&route, &[]), std::time::Instant::now());
-    let set = |index: usize, on| targets.all[index].state.set_maintenance(on, now);
-    set(0, true);
-    assert_eq!(tried(&net, &route, &targets).await, (vec![b], true));
-    set(1, true);
-    assert_eq!(tried(&net, &route, &targets).await, (vec![], false));
-    let mut attempts = Attempts::new(&route, &targets.own);
-    assert!(attempts.next(&net, &DnsCache::default()).await.is_none());
-    assert!(attempts.is_untried() && !attempts.is_full());
-    let expected = "target 192.0.2.1:1 is in maintenance; target 192.0.2.2:1 is in maintenance";
-    assert_eq!(attempts.sentence(), expected);
-    set(1, false);
-    assert_eq!(tried(&net, &route, &targets).await, (vec![b], true));
 }

@@ -53,7 +53,8 @@ pub async fn watch<V: Network>(
     }
 }
 
-fn note(
+/// Notes the outcome of one probe.
+pub(super) fn note(
     health: &mut TargetHealth,
     outcome: Result<(), String>,
     state: &TargetState,

@@ -48,7 +48,10 @@ impl<V: Network> Prober<'_, V> {
             let over = over(share, Some(self.stop.clone()));
             match self.visit(&reached, watched, health, over).await {
                 Ok(()) => return Ok(()),
-                Err(why) => attempts.reject(format!("target {}: {why}", reached.address), share),
+                Err(why) => {
+                    let why = format!("target {}: {why}", reached.address);
+                    attempts.reject(self.dns, why, share);
+                }
             }
         }
         Err(attempts.sentence())

@@ -126,8 +126,8 @@ impl World {
                 state.note_up(self.now);
                 state.counters.up.set(1);
             }
-            2 => state.note_failure(self.now, dice.roll(u64::MAX)),
-            3 => state.note_success(self.now),
+            2 => drop(state.note_failure(self.now, dice.roll(u64::MAX))),
+            3 => drop(state.note_success(self.now)),
             4 => state.set_maintenance(dice.roll(3) == 0, self.now),
             5 => self.now += Duration::from_millis(dice.roll(3000)),
             _ => {
