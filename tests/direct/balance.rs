@@ -57,7 +57,10 @@ fn round_robin_gives_each_target_the_same_number_over_all_cores() {
         counts[index] += 1;
         held.push((client, server));
         let (most, least) = (counts.iter().max(), counts.iter().min());
-        assert!(most <= least.map(|n| n + 1).as_ref(), "{counts:?} of {round}");
+        assert!(
+            most <= least.map(|n| n + 1).as_ref(),
+            "{counts:?} of {round}"
+        );
     }
     let gauge = "wardgate_target_connections_open";
     for server in &servers {
@@ -66,7 +69,9 @@ fn round_robin_gives_each_target_the_same_number_over_all_cores() {
     }
     drop(held);
     until("no connection is open", DEADLINE, || {
-        let mut open = servers.iter().map(|server| of_target(&through.gateway, gauge, address(server), ""));
+        let mut open = servers
+            .iter()
+            .map(|server| of_target(&through.gateway, gauge, address(server), ""));
         open.all(|open| open == Some(0)).then_some(())
     });
 }
@@ -112,7 +117,12 @@ fn a_target_that_refuses_is_skipped_for_a_while_and_used_again_when_it_is_back()
         drop(client);
         accept_now(&first).map(drop)
     });
-    let back_off = of_target(&through.gateway, "wardgate_target_back_off", address(&first), "");
+    let back_off = of_target(
+        &through.gateway,
+        "wardgate_target_back_off",
+        address(&first),
+        "",
+    );
     assert_eq!(back_off, Some(0));
 }
 
@@ -135,10 +145,19 @@ fn connections_above_the_limits_of_all_targets_are_reset_and_logged() {
     );
     assert!(reason.contains(&expected), "{reason}");
     let gateway = &through.gateway;
-    assert_eq!(gateway.metric("wardgate_connections_limited_total") as u64, 1);
-    assert_eq!(gateway.metric("wardgate_targets_unreachable_total") as u64, 0);
+    assert_eq!(
+        gateway.metric("wardgate_connections_limited_total") as u64,
+        1
+    );
+    assert_eq!(
+        gateway.metric("wardgate_targets_unreachable_total") as u64,
+        0
+    );
     let limited = "wardgate_target_limited_total";
-    assert_eq!(of_target(gateway, limited, address(&servers[1]), ""), Some(1));
+    assert_eq!(
+        of_target(gateway, limited, address(&servers[1]), ""),
+        Some(1)
+    );
     drop(first);
     through.gateway.wait_for_connections(2);
     assert_eq!(open(&through, &servers).2, 0);
@@ -158,7 +177,10 @@ fn an_association_above_the_limits_of_all_targets_is_rejected_with_local_limit_e
     second.write_all(&associate(1, 0)).expect("connected");
     assert_eq!(rest(&mut second), [3, 0, 0, 0, 0, 4, 0, 2, 3, 2]);
     let line = &terminate.gateway.wait_for_connections(1)[0];
-    assert!(line.text("reason").starts_with("limit reached: target"), "{line:?}");
+    assert!(
+        line.text("reason").starts_with("limit reached: target"),
+        "{line:?}"
+    );
 }
 
 #[test]
@@ -189,7 +211,8 @@ fn after_a_byte_was_forwarded_no_other_target_is_tried() {
 fn message(number: u32, bytes: usize) -> Vec<u8> {
     let text = format!("MSH|^~\\&|A|B|C|D|20260101||ORU^R01|{number}|P|2.5\rNTE|1||");
     let mut message = format!("\x0b{text}").into_bytes();
-    let letters = (0..bytes).map(|at| b'a' + ((at as u32).wrapping_mul(number | 1) >> 3) as u8 % 26);
+    let letters =
+        (0..bytes).map(|at| b'a' + ((at as u32).wrapping_mul(number | 1) >> 3) as u8 % 26);
     message.extend(letters);
     message.extend(b"\r\x1c\r");
     message
@@ -213,7 +236,9 @@ struct Receiver {
 
 impl Receiver {
     fn start(at: SocketAddr, arrived: &Arrived) -> Self {
-        let listener = until("the port is free again", DEADLINE, || TcpListener::bind(at).ok());
+        let listener = until("the port is free again", DEADLINE, || {
+            TcpListener::bind(at).ok()
+        });
         listener.set_nonblocking(true).expect("it is a socket");
         let is_killed = Arc::new(AtomicBool::new(false));
         let (arrived, killed) = (Arc::clone(arrived), Arc::clone(&is_killed));
@@ -266,7 +291,8 @@ fn receive(mut stream: TcpStream, arrived: &Arrived, killed: &AtomicBool) {
         let length = bytes.len() - message(number, 0).len();
         assert!(bytes == message(number, length), "message {number} differs");
         arrived.lock().expect("no panic").push(number);
-        let answer = format!("\x0bMSH|^~\\&|B|A|||20260101||ACK|{number}|P|2.5\rMSA|AA|{number}\r\x1c\r");
+        let answer =
+            format!("\x0bMSH|^~\\&|B|A|||20260101||ACK|{number}|P|2.5\rMSA|AA|{number}\r\x1c\r");
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
@@ -320,7 +346,10 @@ fn of_two_targets_one_is_killed_twenty_times_and_no_message_is_half_delivered() 
         |site| site,
         |site| {
             let site = site.targets(&places).set("balance", "\"round-robin\"");
-            site.set("health", "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\" }")
+            site.set(
+                "health",
+                "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\" }",
+            )
         },
     );
     let arrived = Arrived::default();
@@ -358,10 +387,16 @@ fn of_two_targets_one_is_killed_twenty_times_and_no_message_is_half_delivered() 
     for number in arrived.lock().expect("no panic").iter() {
         *times.entry(*number).or_insert(0) += 1;
     }
-    println!("{} acknowledged, {refused} refused, {} arrived", acknowledged.len(), times.len());
+    println!(
+        "{} acknowledged, {refused} refused, {} arrived",
+        acknowledged.len(),
+        times.len()
+    );
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
     assert!(times.values().all(|times| *times == 1), "one arrived twice");
-    let lost = acknowledged.iter().filter(|number| !times.contains_key(number));
+    let lost = acknowledged
+        .iter()
+        .filter(|number| !times.contains_key(number));
     assert_eq!(lost.count(), 0, "acknowledged, but it did not arrive");
     // A killed receiver breaks what it has; every other connection finds the other target.
     assert!((refused as usize) < 20 * 6, "{refused} were refused");
@@ -376,17 +411,24 @@ fn a_listener_is_closed_while_all_targets_are_down_and_opens_with_the_first() {
     let places = [local(), local()];
     let through = Through::with(|site| {
         let site = site.targets(&places).set("when_down", "\"refuse\"");
-        site.set("health", "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\", fall = 1 }")
+        site.set(
+            "health",
+            "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\", fall = 1 }",
+        )
     });
     let gateway = &through.gateway;
-    until("the listener is closed", DEADLINE, || (closed(gateway) == 1).then_some(()));
+    until("the listener is closed", DEADLINE, || {
+        (closed(gateway) == 1).then_some(())
+    });
     let refused = TcpStream::connect(through.entry).expect_err("it is closed");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     let warning = "all targets are down or in maintenance: ";
     let line = gateway.wait_for_line(warning, DEADLINE, |line| line.message().contains(warning));
     assert_eq!(line.text("level"), "WARN");
     let second = TcpListener::bind(places[1]).expect("the port is free");
-    until("the listener is open", DEADLINE, || (closed(gateway) == 0).then_some(()));
+    until("the listener is open", DEADLINE, || {
+        (closed(gateway) == 0).then_some(())
+    });
     let start = Instant::now();
     let mut client = connect(through.entry);
     let mut server = until("the client arrives", DEADLINE, || {
@@ -413,10 +455,15 @@ fn a_port_that_another_program_took_while_the_listener_was_closed_is_used_again_
     let place = local();
     let through = Through::with(|site| {
         let site = site.targets(&[place]).set("when_down", "\"refuse\"");
-        site.set("health", "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\", fall = 1 }")
+        site.set(
+            "health",
+            "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\", fall = 1 }",
+        )
     });
     let gateway = &through.gateway;
-    until("the listener is closed", DEADLINE, || (closed(gateway) == 1).then_some(()));
+    until("the listener is closed", DEADLINE, || {
+        (closed(gateway) == 1).then_some(())
+    });
     // It sets SO_REUSEADDR, as the gateway does.
     let other = TcpListener::bind(through.entry).expect("nothing listens there");
     let _target = TcpListener::bind(place).expect("the port is free");
@@ -425,6 +472,8 @@ fn a_port_that_another_program_took_while_the_listener_was_closed_is_used_again_
     assert_eq!(line.text("level"), "ERROR");
     assert_eq!(closed(gateway), 1);
     drop(other);
-    until("the listener is open", DEADLINE, || (closed(gateway) == 0).then_some(()));
+    until("the listener is open", DEADLINE, || {
+        (closed(gateway) == 0).then_some(())
+    });
     connect(through.entry);
 }

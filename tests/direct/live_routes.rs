@@ -252,12 +252,11 @@ fn a_target_in_maintenance_gets_no_new_connections_and_keeps_its_open_ones() {
     runtime.block_on(set_maintenance_while_connections_are_open());
 }
 
-async fn set_maintenance_while_connections_are_open() {
-    let (one, two) = (target(b'1'), target(b'2'));
-    let (listen, opened) = listener();
+/// A route from the listener to these targets, and its workers.
+fn serve(listen: SocketAddr, opened: TcpListener, targets: &str) -> (Arc<Route>, Workers) {
     let text = format!(
         "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"{listen}\"\n\
-         targets = [\"{one}\", \"{two}\"]\n"
+         targets = [{targets}]\n"
     );
     let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
     let cores = config.gateway.cores.len();
@@ -268,7 +267,42 @@ async fn set_maintenance_while_connections_are_open() {
     let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
     let listeners = vec![(live.id(), opened)];
     let workers = Workers::start(&config.gateway, table, listeners, ring, &journal, 1000);
-    let workers = workers.expect("they start");
+    (live, workers.expect("they start"))
+}
+
+async fn end(workers: Workers) {
+    workers.stop_accepting().await;
+    workers.enter(RoutePhase::Stopped);
+    workers.emptied().await;
+    workers.join(PATIENCE).await.expect("no worker panicked");
+}
+
+/// A process that hands its listeners over may close one a moment later, because its targets are down.
+#[test]
+fn a_listener_that_another_process_has_closed_for_all_listens_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let (listen, opened) = listener();
+        let other = opened.try_clone().expect("a descriptor");
+        let (_, workers) = serve(listen, opened, &format!("\"{}\"", target(b'1')));
+        assert_eq!(Client::connect(listen).ask(), '1');
+        rustix::net::connect_unspec(&other).expect("it is a socket");
+        let begun = Instant::now();
+        while TcpStream::connect(listen).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "it stays closed");
+        }
+        assert_eq!(Client::connect(listen).ask(), '1');
+        end(workers).await;
+    });
+}
+
+async fn set_maintenance_while_connections_are_open() {
+    let (one, two) = (target(b'1'), target(b'2'));
+    let (listen, opened) = listener();
+    let (live, workers) = serve(listen, opened, &format!("\"{one}\", \"{two}\""));
     let set = |target: SocketAddr, on| {
         let set = live.set_maintenance(&target.to_string(), on);
         set.expect("it is a target of the route");
@@ -285,8 +319,5 @@ async fn set_maintenance_while_connections_are_open() {
     set(one, false);
     assert_eq!(Client::connect(listen).ask(), '1');
     drop((open, other));
-    workers.stop_accepting().await;
-    workers.enter(RoutePhase::Stopped);
-    workers.emptied().await;
-    workers.join(PATIENCE).await.expect("no worker panicked");
+    end(workers).await;
 }

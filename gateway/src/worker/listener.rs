@@ -172,6 +172,11 @@ fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
                 io::ErrorKind::WouldBlock => return Ok(()),
                 // This connection failed before accept; the next one may be fine.
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                // Another process that holds the socket has closed it for all, with `when_down`.
+                io::ErrorKind::InvalidInput => {
+                    rustix::net::listen(&*accepting.listener, LISTEN_BACKLOG)?;
+                    return Ok(());
+                }
                 _ => return Err(error),
             },
         }
