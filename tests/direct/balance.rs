@@ -398,8 +398,9 @@ fn of_two_targets_one_is_killed_twenty_times_and_no_message_is_half_delivered() 
         .iter()
         .filter(|number| !times.contains_key(number));
     assert_eq!(lost.count(), 0, "acknowledged, but it did not arrive");
-    // A killed receiver breaks what it has; every other connection finds the other target.
-    assert!((refused as usize) < 20 * 6, "{refused} were refused");
+    // A killed receiver breaks what it has, at most one connection of each of the three senders. Every other
+    // connection finds the other target.
+    assert!(refused <= 20 * 3, "{refused} were refused");
 }
 
 fn closed(gateway: &Gateway) -> u64 {

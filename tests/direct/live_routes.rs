@@ -1,7 +1,7 @@
 //! A second table of routes reaches running workers: each connection stays on the route that it began with.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +13,7 @@ use gateway::route::{Change, Route, RouteDraft, RouteId, RoutePhase, RouteTable,
 use gateway::supervisor::Workers;
 use gateway::tls::Cipher;
 use gateway::uring;
+use wardgate_tests::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -285,7 +286,10 @@ fn a_listener_that_another_process_has_closed_for_all_listens_again() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let (listen, opened) = listener();
+        // The kernel keeps only a port that was asked for.
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let opened = TcpListener::bind(listen).expect("the port is free");
+        opened.set_nonblocking(true).expect("a socket");
         let other = opened.try_clone().expect("a descriptor");
         let (_, workers) = serve(listen, opened, &format!("\"{}\"", target(b'1')));
         assert_eq!(Client::connect(listen).ask(), '1');

@@ -75,8 +75,8 @@ impl Route {
         }
     }
 
-    /// Whether the route has no target at the moment and its configuration wants connections to be refused then:
-    /// each target is down or in maintenance.
+    /// Whether the listener must be closed at the moment: each target is down or in maintenance, and `when_down` is
+    /// `Refuse`.
     #[must_use]
     pub fn refuses_connections(&self) -> bool {
         let is_out =

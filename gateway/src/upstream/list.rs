@@ -159,7 +159,7 @@ impl Turns {
 }
 
 impl<'r> Choice<'r> {
-    /// Chooses the next target, and counts the connection to it. `is_silent` tells whether the addresses of a
+    /// Chooses the next target, and counts the connection to it. `is_silent` returns whether the addresses of a
     /// target did not answer recently.
     pub(super) fn next(
         &mut self,

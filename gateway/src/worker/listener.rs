@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
 use crate::audit::{CloseReason, ConnectionSummary, Event, Level};
+use crate::config::WhenDown;
 use crate::route::Route;
 use crate::uring;
 use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTEN_AGAIN_PAUSE, LISTEN_BACKLOG};
@@ -118,15 +119,19 @@ async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
         }
         match rustix::net::listen(&*accepting.listener, LISTEN_BACKLOG) {
             Ok(()) => {
+                let why = match route().config.when_down {
+                    WhenDown::Refuse => "a target is up",
+                    WhenDown::Accept => "when_down has changed",
+                };
                 report(shared, &route(), Level::Info, |listen| {
-                    format!("a target is up: {listen} accepts connections again")
+                    format!("{why}: {listen} accepts connections again")
                 });
                 break;
             }
             Err(error) if !has_failed => report(shared, &route(), Level::Error, |listen| {
                 format!(
-                    "a target is up, but {listen} cannot accept connections again: {error}; if another program \
-                     listens there, stop it: the gateway tries again each second"
+                    "{listen} cannot accept connections again: {error}; if another program listens there, stop \
+                     it: the gateway tries again each second"
                 )
             }),
             Err(_) => {}
