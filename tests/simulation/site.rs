@@ -152,6 +152,7 @@ pub(crate) fn by_address(port: u16) -> Target {
         host,
         port,
         expected: None,
+        connections: None,
     }
 }
 
@@ -162,6 +163,7 @@ pub(crate) fn by_name(name: &str, port: u16) -> Target {
         host,
         port,
         expected: None,
+        connections: None,
     }
 }
 
