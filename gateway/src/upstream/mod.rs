@@ -12,6 +12,7 @@ mod probe;
 mod race;
 mod stop;
 mod target;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod unresolved;
@@ -25,5 +26,6 @@ use health::TargetHealth;
 pub use health::Transition;
 pub use list::TargetList;
 pub use probe::Prober;
-pub use target::{RouteTarget, RouteTargets, TargetSlot, TargetState};
+pub use target::{RouteTarget, TargetSlot, TargetState};
+pub use targets::RouteTargets;
 pub use watch::watch;
