@@ -39,10 +39,13 @@ fn target(name: u8) -> SocketAddr {
 
 /// A listener of a route, which the test opens itself, so that its port is known before the configuration is
 /// written.
-fn listener() -> (SocketAddr, TcpListener) {
+fn listener() -> (SocketAddr, Arc<TcpListener>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a socket");
-    (listener.local_addr().expect("it is bound"), listener)
+    (
+        listener.local_addr().expect("it is bound"),
+        Arc::new(listener),
+    )
 }
 
 fn configured(routes: &[(&str, SocketAddr, SocketAddr)]) -> Config {
@@ -120,7 +123,7 @@ async fn publish_while_connections_are_open() {
         drafts(&config.routes),
         &config.routes,
     ));
-    let listeners: Vec<(RouteId, TcpListener)> = names
+    let listeners: Vec<(RouteId, Arc<TcpListener>)> = names
         .into_iter()
         .zip(opened)
         .map(|(name, (_, listener))| (route(&table, name).id(), listener))
@@ -228,7 +231,9 @@ async fn publish_while_connections_are_open() {
     assert_eq!(is_ended, ['-', '-', '-', 'x']);
     drop(open);
     workers.stop_accepting().await;
-    workers.enter(RoutePhase::Stopped);
+    for route in &next.routes {
+        route.state.enter(RoutePhase::Stopped);
+    }
     workers.emptied().await;
     workers.join(PATIENCE).await.expect("no worker panicked");
 }
@@ -266,7 +271,7 @@ fn serve(listen: SocketAddr, opened: TcpListener, targets: &str) -> (Arc<Route>,
     let live = Arc::clone(&table.routes[0]);
     let (journal, _events) = Journal::unwritten();
     let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
-    let listeners = vec![(live.id(), opened)];
+    let listeners = vec![(live.id(), Arc::new(opened))];
     let workers = Workers::start(&config.gateway, table, listeners, ring, &journal, 1000);
     (live, workers.expect("they start"))
 }

@@ -115,7 +115,8 @@ impl RouteTable {
         self.routes.iter().flat_map(of_route).collect()
     }
 
-    fn by_name(&self, name: &str) -> Option<&Arc<Route>> {
+    /// The route of this name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.config.name == name)
     }
 }

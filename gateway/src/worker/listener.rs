@@ -27,7 +27,7 @@ pub(super) struct Listening {
 
 /// State shared by the listener's task and the owner that stops it.
 struct Accepting {
-    listener: Rc<TcpListener>,
+    listener: Rc<Arc<TcpListener>>,
     // The route that serves connections accepted from now on.
     route: RefCell<Arc<Route>>,
     is_stopping: Cell<bool>,
@@ -36,7 +36,7 @@ struct Accepting {
 
 impl Listening {
     /// Starts to accept on `listener` for `route`.
-    pub(super) fn start(shared: Rc<Shared>, route: Arc<Route>, listener: TcpListener) -> Self {
+    pub(super) fn start(shared: Rc<Shared>, route: Arc<Route>, listener: Arc<TcpListener>) -> Self {
         let accepting = Rc::new(Accepting {
             listener: Rc::new(listener),
             route: RefCell::new(route),
@@ -56,8 +56,9 @@ impl Listening {
         *self.accepting.route.borrow_mut() = route;
     }
 
-    /// Stops accepting and closes the file descriptor. If another process also holds the socket, it continues
-    /// to listen; otherwise the kernel refuses new clients.
+    /// Stops accepting and closes the file descriptor, unless the listener serves another route from now on. If
+    /// another process also holds the socket, it continues to listen; otherwise the kernel refuses new
+    /// clients.
     pub(super) async fn stop(self) {
         self.accepting.is_stopping.set(true);
         self.accepting.stopping.notify_one();
@@ -91,8 +92,8 @@ async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
 }
 
 // Closes the listener while the route refuses connections (`when_down = "refuse"`). The socket stays bound, so no
-// other program can take the port, and no privilege is needed to listen again. Waiting connections are reset. Returns whether the listener could be
-// closed.
+// other program can take the port, and no privilege is needed to listen again. Waiting connections are reset.
+// Returns whether the listener could be closed.
 async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
     let route = || Arc::clone(&accepting.route.borrow());
     let counters = Arc::clone(route().counters(shared.core.place));
