@@ -259,7 +259,7 @@ fn a_target_in_maintenance_gets_no_new_connections_and_keeps_its_open_ones() {
 }
 
 /// A route from the listener to these targets, and its workers.
-fn serve(listen: SocketAddr, opened: TcpListener, targets: &str) -> (Arc<Route>, Workers) {
+fn serve(listen: SocketAddr, opened: Arc<TcpListener>, targets: &str) -> (Arc<Route>, Workers) {
     let text = format!(
         "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"{listen}\"\n\
          targets = [{targets}]\n"
@@ -271,14 +271,14 @@ fn serve(listen: SocketAddr, opened: TcpListener, targets: &str) -> (Arc<Route>,
     let live = Arc::clone(&table.routes[0]);
     let (journal, _events) = Journal::unwritten();
     let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
-    let listeners = vec![(live.id(), Arc::new(opened))];
+    let listeners = vec![(live.id(), opened)];
     let workers = Workers::start(&config.gateway, table, listeners, ring, &journal, 1000);
     (live, workers.expect("they start"))
 }
 
-async fn end(workers: Workers) {
+async fn end(live: &Route, workers: Workers) {
     workers.stop_accepting().await;
-    workers.enter(RoutePhase::Stopped);
+    live.state.enter(RoutePhase::Stopped);
     workers.emptied().await;
     workers.join(PATIENCE).await.expect("no worker panicked");
 }
@@ -296,7 +296,7 @@ fn a_listener_that_another_process_has_closed_for_all_listens_again() {
         let opened = TcpListener::bind(listen).expect("the port is free");
         opened.set_nonblocking(true).expect("a socket");
         let other = opened.try_clone().expect("a descriptor");
-        let (_, workers) = serve(listen, opened, &format!("\"{}\"", target(b'1')));
+        let (live, workers) = serve(listen, Arc::new(opened), &format!("\"{}\"", target(b'1')));
         assert_eq!(Client::connect(listen).ask(), '1');
         rustix::net::connect_unspec(&other).expect("it is a socket");
         let begun = Instant::now();
@@ -304,7 +304,7 @@ fn a_listener_that_another_process_has_closed_for_all_listens_again() {
             assert!(begun.elapsed() < PATIENCE, "it stays closed");
         }
         assert_eq!(Client::connect(listen).ask(), '1');
-        end(workers).await;
+        end(&live, workers).await;
     });
 }
 
@@ -328,5 +328,5 @@ async fn set_maintenance_while_connections_are_open() {
     set(one, false);
     assert_eq!(Client::connect(listen).ask(), '1');
     drop((open, other));
-    end(workers).await;
+    end(&live, workers).await;
 }
