@@ -3,6 +3,7 @@
 mod admin;
 mod appliance;
 mod archive;
+mod balance;
 mod check;
 mod churn;
 mod commands;

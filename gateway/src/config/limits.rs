@@ -49,6 +49,16 @@ pub(super) const HEALTH_COUNT_MAX: u32 = 100;
 /// When reached: the configuration is refused.
 pub(super) const CRL_URL_BYTES_MAX: usize = 1024;
 
+/// Shortest slow start of a target; "off" disables it. A shorter one is not noticed.
+///
+/// When reached: the configuration is refused.
+pub(super) const SLOW_START_MIN: Duration = Duration::from_secs(1);
+
+/// Longest slow start of a target. Caches of an archive are warm within minutes.
+///
+/// When reached: the configuration is refused.
+pub(super) const SLOW_START_MAX: Duration = Duration::from_secs(3600);
+
 /// Routes in one configuration. Each has a listener on one core.
 ///
 /// When reached: the configuration is refused.

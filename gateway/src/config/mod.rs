@@ -9,6 +9,7 @@
 
 pub(crate) mod access;
 mod address;
+mod balance;
 mod bind;
 mod by_title;
 mod clash;
@@ -48,6 +49,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use balance::{Balance, WhenDown};
 pub use by_title::ByTitle;
 pub use connect::Connect;
 pub use dicom::Dicom;
@@ -216,6 +218,10 @@ pub struct RouteConfig {
     pub connect: Connect,
     /// How the route probes its targets; `None` means no probes.
     pub health: Option<HealthCheck>,
+    /// How the route chooses among its targets, and among those of each title.
+    pub balance: Balance,
+    /// What its listener does while all targets are down; `Refuse` only with `health`.
+    pub when_down: WhenDown,
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
@@ -280,10 +286,21 @@ pub struct Target {
     /// route's peers is accepted, and on routes that do not connect with TLS. A subset of the identities of
     /// the route's peers.
     pub expected: Option<Arc<[PeerName]>>,
+    /// The maximum number of open connections to the target; 1 to `limits::ROUTE_CONNECTIONS_MAX`. The same in
+    /// each list of a route.
+    pub connections: Option<u32>,
+}
+
+impl Target {
+    /// Whether `other` has the same host and port.
+    #[must_use]
+    pub fn has_address_of(&self, other: &Self) -> bool {
+        self.port == other.port && self.host == other.host
+    }
 }
 
 /// The host part of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A literal address.
     Ip(IpAddr),

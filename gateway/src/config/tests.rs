@@ -1,5 +1,6 @@
 //! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
+mod balance;
 mod connect;
 mod dicom;
 mod mutations;
@@ -132,6 +133,7 @@ fn the_documented_example_is_resolved_as_documented() {
         host: Host::Name("gw.region.example".to_owned()),
         port: 2762,
         expected: Some([PeerName::Dns("gw.region.example".to_owned())].into()),
+        connections: None,
     };
     assert_eq!(out.targets, [target]);
     assert_eq!(out.timeouts, Timeouts::default());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::text::{escaped, head};
 use super::{
-    ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters,
+    ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters, TargetMetrics,
     Unauthenticated, passing,
 };
 
@@ -14,7 +14,7 @@ type OfCore = fn(&CoreCounters) -> u64;
 type OfTarget = fn(&TargetCounters) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, Number); 15] = [
+const ROUTES: [(&str, &str, &str, Number); 16] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -105,6 +105,12 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
         "Open connections.",
         |r| &r.open,
     ),
+    (
+        "wardgate_listener_closed",
+        "gauge",
+        "Whether the listener of the route is closed because all its targets are down or in maintenance (when_down = \"refuse\").",
+        |r| &r.listener_closed,
+    ),
 ];
 
 const DIRECTIONS: [(&str, Number); 2] = [
@@ -173,15 +179,48 @@ const ENDED: [(&str, OfStage); 7] = [
     ("connections", |u| &u.ended_all),
 ];
 
+const TARGETS: [(&str, &str, &str, OfTarget); 5] = [
+    (
+        "wardgate_target_connections_open",
+        "gauge",
+        "Open connections to the target, including those that are being set up.",
+        |t| &t.open,
+    ),
+    (
+        "wardgate_target_failures_total",
+        "counter",
+        "Connections to the target that failed: refused, not answered, unreachable, or without a successful handshake.",
+        |t| &t.failed,
+    ),
+    (
+        "wardgate_target_back_off",
+        "gauge",
+        "Whether the last connection to the target failed, so that other targets are tried first for some time.",
+        |t| &t.is_backed_off,
+    ),
+    (
+        "wardgate_target_limited_total",
+        "counter",
+        "Connections for which the target was passed over because it had its maximum number of connections.",
+        |t| &t.limited,
+    ),
+    (
+        "wardgate_target_maintenance",
+        "gauge",
+        "Whether the target is in maintenance and gets no new connections.",
+        |t| &t.in_maintenance,
+    ),
+];
+
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
 
-/// The metrics of these routes, cores and probed targets as Prometheus text (format 0.0.4). `dropped` is the
+/// The metrics of these routes, cores and targets as Prometheus text (format 0.0.4). `dropped` is the
 /// number of log events lost because the log was not read.
 #[must_use]
 pub fn exposition(
     routes: &[RouteMetrics],
     cores: &[Arc<CoreCounters>],
-    targets: &[Arc<TargetCounters>],
+    targets: &[TargetMetrics],
     dropped: u64,
 ) -> String {
     let mut text = String::new();
@@ -273,16 +312,26 @@ fn peer_certificates(text: &mut String, routes: &[RouteMetrics]) {
     }
 }
 
-fn health(text: &mut String, targets: &[Arc<TargetCounters>]) {
+fn health(text: &mut String, targets: &[TargetMetrics]) {
+    let all = || targets.iter().map(|target| &*target.counters);
+    let probed = targets.iter().filter(|target| target.is_probed);
+    let probed = || probed.clone().map(|target| &*target.counters);
     let name = "wardgate_target_up";
     let help = "Whether the probed target counts as up.";
     head(text, name, "gauge", help);
-    for target in targets {
+    for target in probed() {
         let _ = writeln!(text, "{name}{{{}}} {}", labels(target), target.up.get());
+    }
+    for (name, kind, help, number) in TARGETS {
+        head(text, name, kind, help);
+        for target in all() {
+            let (labels, number) = (labels(target), number(target).get());
+            let _ = writeln!(text, "{name}{{{labels}}} {number}");
+        }
     }
     let name = "wardgate_health_probes_total";
     head(text, name, "counter", "Probes of the target, by outcome.");
-    for target in targets {
+    for target in probed() {
         for (outcome, number) in OUTCOMES {
             let labels = format!("{},outcome=\"{outcome}\"", labels(target));
             let _ = writeln!(text, "{name}{{{labels}}} {}", number(target).get());
@@ -329,10 +378,23 @@ mod tests {
         target.good.add(3);
         target.bad.add(2);
         target.up.set(0);
-        let text = exposition(&[], &[], &[Arc::new(target)], 0);
+        target.open.add(7);
+        let probed = TargetMetrics {
+            counters: Arc::new(target),
+            is_probed: true,
+        };
+        let other = TargetCounters::new("mr".to_owned(), "10.0.0.1:104".to_owned());
+        let other = TargetMetrics {
+            counters: Arc::new(other),
+            is_probed: false,
+        };
+        let text = exposition(&[], &[], &[probed, other], 0);
+        assert!(!text.contains("target_up{route=\"mr\""), "{text}");
         let labels = "route=\"ct\",target=\"[::1]:104\"";
         for line in [
             format!("wardgate_target_up{{{labels}}} 0\n"),
+            format!("wardgate_target_connections_open{{{labels}}} 7\n"),
+            "wardgate_target_maintenance{route=\"mr\",target=\"10.0.0.1:104\"} 0\n".to_owned(),
             format!("wardgate_health_probes_total{{{labels},outcome=\"good\"}} 3\n"),
             format!("wardgate_health_probes_total{{{labels},outcome=\"bad\"}} 2\n"),
         ] {

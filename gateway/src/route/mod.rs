@@ -25,7 +25,7 @@ pub use diff::{Change, diff};
 pub use draft::{RouteDraft, Transport};
 pub use full::Full;
 pub use id::RouteId;
-pub use live::Route;
+pub use live::{Route, UnknownTarget};
 pub use shares::Shares;
 pub use state::{RoutePhase, RouteState};
 pub use table::RouteTable;
