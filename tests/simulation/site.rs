@@ -111,6 +111,7 @@ impl Site {
         Rc::new(Self {
             route: Arc::clone(&table.routes[0]),
             core: Core {
+                table: RefCell::default(),
                 network,
                 cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),

@@ -123,13 +123,11 @@ impl Expiry {
         if self.ends <= now {
             let effect = match self.kind {
                 ExpiryKind::Certificate => "peers refuse this site; issue a new one",
-                ExpiryKind::Trust => {
-                    "it is accepted until the next start, and then refused; get the new CA certificate"
-                }
+                ExpiryKind::Trust => "peers of this CA are refused; get the new CA certificate",
                 ExpiryKind::Crl => "every peer of that CA is refused; get a current list",
             };
             return format!(
-                "{object}: {list}{name:?} expired on {}; {effect}, then restart wardgate",
+                "{object}: {list}{name:?} expired on {}; {effect}",
                 date(unix(self.ends))
             );
         }
@@ -138,10 +136,7 @@ impl Expiry {
             ExpiryKind::Trust => "get the new CA certificate",
             ExpiryKind::Crl => "get a current list",
         };
-        format!(
-            "{object}: {list}{name:?} {}; {remedy}, then restart wardgate",
-            self.time_left(now)
-        )
+        format!("{object}: {list}{name:?} {}; {remedy}", self.time_left(now))
     }
 
     /// The end of a sentence: `expires on 2027-03-01, in 12 days`. On the last day the time is named too.
@@ -165,8 +160,8 @@ impl Expiry {
     }
 }
 
-/// The expiry dates of an identity: those of its chain's certificates that have not expired yet. Expired
-/// ones are reported, or refused, when they are loaded.
+/// The expiry dates of an identity: that of its own certificate, and those of the CAs of its chain that have
+/// not expired yet. Expired ones above are reported, or refused, when they are loaded.
 #[must_use]
 pub(crate) fn of_identity(
     files: &IdentityFiles,
@@ -176,7 +171,9 @@ pub(crate) fn of_identity(
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
     let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
-    certificates.filter(|expiry| expiry.ends > now).collect()
+    let each = certificates.enumerate();
+    let relevant = each.filter(|(place, expiry)| *place == 0 || expiry.ends > now);
+    relevant.map(|(_, expiry)| expiry).collect()
 }
 
 /// The expiry dates of the trust in a peer. `scope` is put in front of the object (`peer "region": `).

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,12 +30,13 @@ use crate::config::Connect;
 use crate::handshake::{Secured, Unpaced};
 use crate::metrics::ClientStage;
 use crate::observe::{Direction, Observer};
-use crate::relay::limits::FIRST_MOVE_LOOK;
+use crate::pki::expiry::unix;
+use crate::relay::limits::{DRAIN_GRACE, FIRST_MOVE_LOOK};
 use crate::route::{AnsweredPlace, OfRoute, Transport};
 use crate::tls::session::Session;
-use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
+use crate::tls::{Acceptor, Connector, PeerInfo, PeerVerification, RefusalClass};
 use crate::upstream::{Attempts, TargetSlot};
-use crate::uring::{Network, Socket, sleep, until};
+use crate::uring::{Network, Socket, sleep, sleep_until, until};
 
 /// An accepted connection.
 pub struct AcceptedConnection<S> {
@@ -395,6 +397,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 };
                 loop {
                     handle.draining().await;
+                    // A client that has just connected has a moment for its first message.
+                    sleep_until(self.started + DRAIN_GRACE).await;
                     tokio::select! {
                         biased;
                         () = handle.resumed() => {}
@@ -422,6 +426,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         close
     }
 
+    // The handshake may have begun before a change that refuses this peer.
+    fn end_if_not_accepted(&self, peer: &PeerInfo) {
+        let table = self.core.table.borrow();
+        let now = table.as_ref().and_then(|table| table.get(self.route.id()));
+        let Some(now) = now.filter(|now| !std::ptr::eq(&***now, self.route)) else {
+            return;
+        };
+        if let Err(fault) = now.still_accepts(peer, unix(SystemTime::now())) {
+            self.handle.end(CloseReason::PeerNotAccepted(fault));
+        }
+    }
+
     // Recorded before any payload of the peer moves: if the process is killed, a record at the end of the
     // connection would be lost.
     fn report_accepted(&self) {
@@ -429,6 +445,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
+        self.end_if_not_accepted(&peer);
         self.route.note_certificates(&peer);
         let accepted = audit::AcceptedPeer {
             id: self.handle.id,

@@ -131,3 +131,9 @@ pub(super) const STEPS_DEBT_MAX: Duration = Duration::from_millis(100);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RECORDS_LARGE <= PARTS_MAX);
+
+/// How long after its beginning a connection without a message stays when its route drains. A client that has
+/// just connected sends its first message within this time, and would otherwise be turned away.
+///
+/// When reached: the connection is closed.
+pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(1);

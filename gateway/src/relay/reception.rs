@@ -20,10 +20,10 @@ use crate::buffers::BufferSizer;
 use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
 use crate::observe::Direction;
-use crate::relay::limits::ARTIM;
+use crate::relay::limits::{ARTIM, DRAIN_GRACE};
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
-use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
+use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, sleep_until, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
     /// Receives the first bytes of the client on a plain socket; an invalid start is answered and ended.
@@ -241,6 +241,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let is_closed = Cell::new(false);
         let at_rest = async {
             self.handle.draining().await;
+            // A client that has just connected has a moment for its first message.
+            sleep_until(self.started + DRAIN_GRACE).await;
             if has_begun.get() || close().is_err() {
                 return std::future::pending().await;
             }

@@ -27,6 +27,10 @@ pub(super) struct Listening {
 
 /// State shared by the listener's task and the owner that stops it.
 struct Accepting {
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "the ring counts its references in one thread, and the supervisor shares the listener"
+    )]
     listener: Rc<Arc<TcpListener>>,
     // The route that serves connections accepted from now on.
     route: RefCell<Arc<Route>>,

@@ -48,6 +48,9 @@ use routes::Routes;
 /// What a worker answers, to show that it is not stuck.
 pub(crate) type Ping = oneshot::Sender<()>;
 
+/// A worker drops it when it has carried a message out.
+pub(crate) type Done = mpsc::Sender<()>;
+
 /// Messages to a worker.
 pub(crate) enum Message {
     /// Serve this connection.
@@ -57,11 +60,11 @@ pub(crate) enum Message {
     /// End this connection, and send a value if it was open.
     End(ConnectionId, mpsc::Sender<()>),
     /// Close the listener of this route; open connections and probes continue.
-    StopListening(RouteId),
+    StopListening(RouteId, Done),
     /// Accept on this listener, which was closed by `StopListening` or is new.
     Listen(RouteId, Arc<TcpListener>),
     /// Close the listeners and end the probes; open connections continue.
-    StopAccepting,
+    StopAccepting(Done),
     /// End after the last connection has ended.
     Finish,
 }
@@ -182,6 +185,7 @@ async fn run(plan: WorkerSetup) {
     let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
+            table: RefCell::new(Some(Arc::clone(&plan.routes.table))),
             network: Ring::new(plan.resolver),
             cipher: plan.cipher,
             pool: Pool::default(),
@@ -221,6 +225,8 @@ async fn run(plan: WorkerSetup) {
                 }
                 Some(Message::Routes(new)) => {
                     let table = Arc::clone(&new.table);
+                    // Before the listeners change: a peer that is accepted from now on is checked by this table.
+                    shared.core.table.replace(Some(Arc::clone(&table)));
                     routes.take(&shared, *new).await;
                     shared.registry.end_unaccepted(&table, unix(SystemTime::now()));
                 }
@@ -229,11 +235,11 @@ async fn run(plan: WorkerSetup) {
                         let _ = found.try_send(());
                     }
                 }
-                Some(Message::StopListening(route)) => routes.stop_listening(route).await,
+                Some(Message::StopListening(route, _done)) => routes.stop_listening(route).await,
                 Some(Message::Listen(route, listener)) => {
                     routes.listen(&shared, route, listener).await;
                 }
-                Some(Message::StopAccepting) => routes.stop().await,
+                Some(Message::StopAccepting(_done)) => routes.stop().await,
                 Some(Message::Finish) | None => break,
             },
             Some(answer) = pings.recv() => {
