@@ -20,6 +20,7 @@ mod hospital;
 mod hybrid;
 mod issuers;
 mod keys;
+mod limits;
 mod meddler;
 mod meddling;
 mod middle;

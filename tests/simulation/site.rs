@@ -95,6 +95,7 @@ impl Site {
             observe: plan.observe,
             dicom: is_seen.then(no_rules),
             health: None,
+            from: None,
             connections: None,
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));

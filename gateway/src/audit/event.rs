@@ -298,6 +298,8 @@ pub enum CloseReason {
     Unanswered(String),
     /// The client closed before the first byte: a port check, not an error.
     Empty,
+    /// The client's address is in none of the networks of `from`.
+    SourceNotAllowed,
     /// The first bytes are not of the route's protocol; the message gives the reason.
     Illegal(String),
     /// The route's rules do not allow the association; the message names the rule.
@@ -345,6 +347,9 @@ impl fmt::Display for CloseReason {
                 receiver.name()
             ),
             Self::Empty => f.write_str("closed without a byte"),
+            Self::SourceNotAllowed => f.write_str(
+                "the source address is in none of the networks of `from`; add its network there if it may connect",
+            ),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),
             Self::Drained => f.write_str("drain deadline passed"),

@@ -23,6 +23,7 @@ pub mod limits;
 mod list;
 mod load;
 mod name;
+mod network;
 mod observe;
 mod peer;
 mod peers;
@@ -52,6 +53,7 @@ pub use connect::Connect;
 pub use dicom::Dicom;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
+pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
 pub use problem::Problem;
@@ -196,6 +198,9 @@ pub struct RouteConfig {
     /// The interface by which connections must arrive; `None` allows every interface, because Linux answers
     /// for each of its addresses on all interfaces.
     pub interface: Option<InterfaceName>,
+    /// The networks from which clients may connect; `None` allows all. Never empty, at most
+    /// `limits::NETWORKS_MAX`.
+    pub from: Option<Vec<IpNetwork>>,
     /// The targets, tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one
     /// unless `dicom` has targets by title.
     pub targets: Vec<Target>,

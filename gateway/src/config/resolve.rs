@@ -19,7 +19,7 @@ use super::{
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{connect, dicom, health, observe, returns};
+use super::{connect, dicom, health, network, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
@@ -147,6 +147,7 @@ impl<'a> ConfigResolver<'a> {
         let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
+        let from = network::resolve(written, self.problems);
         let connections = self.connections(written);
         let written_timeouts = [&written.timeouts, self.written_timeouts];
         let kind = timeouts::RouteKind {
@@ -163,6 +164,7 @@ impl<'a> ConfigResolver<'a> {
                 protocol: protocol?,
                 listen: listen?,
                 interface: interface.clone(),
+                from,
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,

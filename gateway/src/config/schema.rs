@@ -143,6 +143,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("protocol", "\"dicom\""),
         key("listen", "\"10.20.0.5:11112\""),
         key("interface", "\"lan0\""),
+        key("from", "[\"10.20.0.0/16\"]"),
         key("targets", "[\"gw.region.example:2762\"]"),
         key("peers", "[\"dns:gw.region.example\"]"),
         key("service", "\"archive\""),

@@ -75,6 +75,7 @@ fn key_of_another_program(key: &str, schema: &Schema) -> Option<String> {
         "dns" | "names" | "subject" => "identity",
         "host" => "address",
         "label" | "alpn" | "sni" => "service",
+        "sources" | "source_networks" | "allow_from" | "networks" | "acl" => "from",
         "type" | "direction" => "mode",
         "ciphers" | "suites" | "tls_version" | "min_version" => "policy",
         "workers" | "threads" | "cpus" => "cores",

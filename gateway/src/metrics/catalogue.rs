@@ -14,7 +14,7 @@ type OfCore = fn(&CoreCounters) -> u64;
 type OfTarget = fn(&TargetCounters) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, Number); 15] = [
+const ROUTES: [(&str, &str, &str, Number); 16] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -44,6 +44,12 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
         "counter",
         "Connections for which no target could be reached.",
         |r| &r.unreachable,
+    ),
+    (
+        "wardgate_sources_refused_total",
+        "counter",
+        "Connections that were reset because their source address is in no network of from.",
+        |r| &r.sources_refused,
     ),
     (
         "wardgate_starts_illegal_total",

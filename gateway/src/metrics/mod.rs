@@ -154,6 +154,8 @@ pub struct RouteCounters {
     pub refused: Counter,
     /// Connections whose targets could not be reached.
     pub unreachable: Counter,
+    /// Connections from an address that is in no network of `from`.
+    pub sources_refused: Counter,
     /// Connections whose first bytes were not of their route's protocol.
     pub illegal: Counter,
     /// Connections that the rules of their route refused.

@@ -172,6 +172,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &CloseReason) {
         CloseReason::Empty => &counters.empty,
         CloseReason::Handshake(..) => &counters.refused,
         CloseReason::Unreachable(_) => &counters.unreachable,
+        CloseReason::SourceNotAllowed => &counters.sources_refused,
         CloseReason::Illegal(_) => &counters.illegal,
         CloseReason::Forbidden(_) => &counters.forbidden,
         CloseReason::Deadline(_) | CloseReason::Stalled(_) => &counters.late,
