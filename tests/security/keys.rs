@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 60] = [
+const KEYS: [&str; 63] = [
     "admin",
     "ae_bind",
     "associations",
@@ -22,6 +22,8 @@ const KEYS: [&str; 60] = [
     "commands",
     "connect",
     "connections",
+    "connections_per_peer",
+    "connections_per_source",
     "cores",
     "crl",
     "drain",
@@ -30,6 +32,7 @@ const KEYS: [&str; 60] = [
     "from",
     "gateway",
     "handshake",
+    "handshakes_per_second",
     "health",
     "hybrid",
     "identity",

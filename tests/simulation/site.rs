@@ -97,6 +97,8 @@ impl Site {
             health: None,
             from: None,
             connections: None,
+            connections_per_source: None,
+            connections_per_peer: None,
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));
         let (journal, events) = Journal::unwritten();

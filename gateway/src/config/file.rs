@@ -30,6 +30,8 @@ pub(super) struct Gateway {
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
+    pub(super) connections: Written<i64>,
+    pub(super) handshakes_per_second: Written<i64>,
 }
 
 /// `cores`: a keyword or a list.
@@ -109,6 +111,8 @@ pub(super) struct Route {
     pub(super) ae_bind: Written<Named>,
     pub(super) commands: Texts,
     pub(super) connections: Written<i64>,
+    pub(super) connections_per_source: Written<i64>,
+    pub(super) connections_per_peer: Written<i64>,
     pub(super) associations: Written<i64>,
     pub(super) associations_per_peer: Written<i64>,
     pub(super) returns: Text,
@@ -199,6 +203,8 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
+            connections: Written::Absent,
+            handshakes_per_second: Written::Absent,
         };
     };
     let gateway = Gateway {
@@ -208,6 +214,8 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),
+        connections: table.leaf("connections", reader),
+        handshakes_per_second: table.leaf("handshakes_per_second", reader),
     };
     table.finish(reader);
     gateway
@@ -378,6 +386,8 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         ae_bind: table.named_lists("ae_bind", reader),
         commands: table.list("commands", reader),
         connections: table.leaf("connections", reader),
+        connections_per_source: table.leaf("connections_per_source", reader),
+        connections_per_peer: table.leaf("connections_per_peer", reader),
         associations: table.leaf("associations", reader),
         associations_per_peer: table.leaf("associations_per_peer", reader),
         returns: table.leaf("return", reader),

@@ -166,6 +166,24 @@ pub(super) const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 360
 /// When reached: the configuration is refused.
 pub(super) const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;
 
+/// Smallest limit of open connections of the process. The shares of unauthenticated clients and peers would
+/// otherwise be a few connections.
+///
+/// When reached: the configuration is refused.
+pub(super) const GATEWAY_CONNECTIONS_MIN: u32 = 64;
+
+/// Handshakes that one source may begin in a second unless `handshakes_per_second` is set. A hospital of
+/// 5,000 devices behind one NAT address reconnects within 5 s. A core computes 2,000 to 3,000 in a second.
+///
+/// When reached: the handshake waits for its turn, and is reset if that comes later than
+/// `timeouts.handshake`; `wardgate_handshakes_delayed_total`, `wardgate_connections_limited_by_total`.
+pub(super) const HANDSHAKES_PER_SECOND: u32 = 1000;
+
+/// Largest number of handshakes of one source in a second. No machine computes as many.
+///
+/// When reached: the configuration is refused.
+pub(super) const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
+
 /// Idle time after which a passthrough connection ends unless `idle` is set. The traffic may be MLLP, which
 /// is idle overnight; after a whole day the connection is abandoned.
 ///

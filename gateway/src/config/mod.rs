@@ -159,6 +159,11 @@ pub struct Gateway {
     pub metrics_line: usize,
     /// The format of log lines.
     pub log: LogFormat,
+    /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
+    /// `limits::ROUTE_CONNECTIONS_MAX`. With `None`, the limit of open files decides.
+    pub connections: Option<u32>,
+    /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
+    pub handshakes_per_second: u32,
 }
 
 /// The implementation of AES-GCM for the records of TLS 1.3.
@@ -221,6 +226,10 @@ pub struct RouteConfig {
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
+    /// The maximum number of these from one source: one IPv4 address, or one /64 of IPv6.
+    pub connections_per_source: Option<u32>,
+    /// The maximum number of these of one peer, by all its identities; only with mode `Terminate`.
+    pub connections_per_peer: Option<u32>,
 }
 
 impl RouteConfig {

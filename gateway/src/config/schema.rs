@@ -58,6 +58,8 @@ pub(super) static GATEWAY: Schema = Schema {
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
         key("log", "\"text\""),
+        key("connections", "20000"),
+        key("handshakes_per_second", "1000"),
     ],
 };
 
@@ -159,6 +161,8 @@ pub(super) static ROUTE: Schema = Schema {
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
         key("connections", "200"),
+        key("connections_per_source", "20"),
+        key("connections_per_peer", "100"),
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),

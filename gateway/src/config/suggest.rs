@@ -82,6 +82,7 @@ fn key_of_another_program(key: &str, schema: &Schema) -> Option<String> {
         "inspect" | "inspection" | "sniff" => "observe",
         "healthcheck" | "health_check" | "probe" | "check" => "health",
         "max_connections" | "connections_max" | "maxconn" => "connections",
+        "connections_per_address" | "connections_per_ip" | "per_source" => "connections_per_source",
         "max_associations" | "associations_max" => "associations",
         "max_associations_per_peer" | "peer_associations" => "associations_per_peer",
         "services" | "operations" | "dimse" | "allow_commands" => "commands",
