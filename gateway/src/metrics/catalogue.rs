@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::text::head;
 use super::{
-    ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters,
-    Unauthenticated, passing,
+    ClientStage, ConnectionLimit, CoreCounters, Counter, RouteCounters, RouteMetrics,
+    TargetCounters, Unauthenticated, passing,
 };
 
 type Number = fn(&RouteCounters) -> &Counter;
@@ -118,7 +118,7 @@ const DIRECTIONS: [(&str, Number); 2] = [
     ("opened", |r| &r.key_updates.opened),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 8] = [
+const CORES: [(&str, &str, &str, OfCore); 9] = [
     (
         "wardgate_core_connections_total",
         "counter",
@@ -167,6 +167,12 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
         "Steps of client handshakes that waited for their turn.",
         |c| c.steps_delayed.get(),
     ),
+    (
+        "wardgate_handshakes_delayed_total",
+        "counter",
+        "Client handshakes that waited because their source had begun handshakes_per_second in the last second.",
+        |c| c.handshakes_delayed.get(),
+    ),
 ];
 
 const ENDED: [(&str, OfStage); 7] = [
@@ -197,6 +203,21 @@ pub fn exposition(
             let sum = sum(route, number);
             // A route's name has no character that needs escaping.
             let _ = writeln!(text, "{name}{{route=\"{}\"}} {sum}", route.name);
+        }
+    }
+    let name = "wardgate_connections_limited_by_total";
+    let help =
+        "Connections that were refused because they exceeded a limit of connections, by limit.";
+    head(&mut text, name, "counter", help);
+    for route in routes {
+        for limit in ConnectionLimit::ALL {
+            let each = route.cores.iter().map(|core| core.limited_by(limit).get());
+            let labels = format!("route=\"{}\",limit=\"{}\"", route.name, limit.name());
+            let _ = writeln!(
+                text,
+                "{name}{{{labels}}} {}",
+                each.fold(0, u64::wrapping_add)
+            );
         }
     }
     let name = "wardgate_key_updates_total";

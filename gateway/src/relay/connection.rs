@@ -27,7 +27,7 @@ use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
 use crate::config::{Connect, Target};
 use crate::handshake::{Secured, Unpaced};
-use crate::metrics::ClientStage;
+use crate::metrics::{ClientStage, ConnectionLimit};
 use crate::observe::{Direction, Observer};
 use crate::relay::limits::FIRST_MOVE_LOOK;
 use crate::route::{AnsweredPlace, OfRoute, Transport};
@@ -65,9 +65,16 @@ pub async fn serve<V: Network>(
         counters,
         fairness_id: core.pool.fairness().join(),
         stats: ConnectionStats::default(),
+        excess: None,
     };
-    let (of_route, full) = OfRoute::count(route, core.connections_max);
-    let close = match work.admit_connection(full, accepted.is_beyond) {
+    let (of_route, full) = OfRoute::count(route, handle.source.ip(), core.connections_max);
+    let mut of_route = Some(of_route);
+    let admitted = work.admit_connection(full, accepted.is_beyond);
+    let admitted = admitted.or_else(|exceeded| {
+        of_route = None;
+        work.exceed(exceeded)
+    });
+    let close = match admitted {
         Ok(()) => {
             let _open = OpenConnection::count(counters);
             work.run(accepted.socket).await
@@ -171,7 +178,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let (secured, verification) = Box::pin(self.accept(&tls, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
-        let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
+        let of_peer = self.of_peer().or_else(|exceeded| {
+            let waits = self.exceed(exceeded).inspect_err(|_| tls.abort());
+            waits.map(|()| (None, None))
+        });
+        let _of_peer = of_peer?;
         // An accepted peer may be silent forever; this bounds the number of such peers.
         let place = self.place(ClientStage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
@@ -305,7 +316,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     let _ = share.set(place);
                     None
                 }
-                None => Some(CloseReason::Limit(source_limit(all).into())),
+                None => {
+                    let limit = ConnectionLimit::PassthroughSource;
+                    self.counters.limited_by(limit).add(1);
+                    Some(CloseReason::Limit(source_limit(all).into()))
+                }
             }
         };
         let late = async {
@@ -494,7 +509,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
-        limiter.admit(stage, self.source.ip(), route, self.counters)
+        match self.excess {
+            None => limiter.admit(stage, self.source.ip(), route, self.counters),
+            Some(_) => limiter.admit_excess(stage, self.source.ip()),
+        }
     }
 }
 

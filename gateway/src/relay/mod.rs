@@ -24,5 +24,5 @@ mod task;
 
 pub use connection::{AcceptedConnection, serve};
 pub use handle::ConnectionHandle;
-pub use limiter::HandshakeLimiter;
+pub use limiter::{HandshakeLimiter, HandshakeRate};
 pub use task::Core;

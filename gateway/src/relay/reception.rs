@@ -142,6 +142,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     /// afterwards.
     pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
         let route = self.route;
+        if let Some(excess) = self.excess.take() {
+            return Err(Refused::by_limit(excess.limit));
+        }
         let (Some(admission), Some(request)) = (&route.admission, first.request.take()) else {
             return Ok(Admitted::anyone(&route.config.targets));
         };
@@ -279,8 +282,10 @@ async fn passed(limit: Option<Duration>) {
 
 /// How a connection ends whose association is refused.
 pub(super) fn close_of(refused: Refused) -> Close {
-    Close {
-        by: ClosedBy::Gateway,
-        reason: CloseReason::Forbidden(refused.sentence),
-    }
+    let reason = match refused.is_limit {
+        true => CloseReason::Limit(refused.sentence.into()),
+        false => CloseReason::Forbidden(refused.sentence),
+    };
+    let by = ClosedBy::Gateway;
+    Close { by, reason }
 }

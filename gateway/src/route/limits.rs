@@ -14,6 +14,12 @@ pub(super) const PASSTHROUGH_SHARE: usize = 2;
 /// When reached: the connection is reset; `wardgate_connections_limited_total`.
 pub(super) const PASSTHROUGH_SOURCE_SHARE: usize = 2;
 
+/// Connections of one route that exceed a limit and whose A-ASSOCIATE-RQ the gateway waits for, so that it can
+/// reject it in DICOM. Most send it at once.
+///
+/// When reached: the connection is reset instead; `wardgate_connections_limited_total`.
+pub(super) const EXCESS_MAX: u32 = 64;
+
 /// One peer of terminate routes may hold at most 1/2 of all connections, unless it is the only peer of the
 /// only route. The other peers and routes need places when devices of this peer connect again and again.
 ///

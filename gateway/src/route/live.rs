@@ -1,14 +1,16 @@
 //! A route of one configuration, with everything needed to serve it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use super::admission::Admission;
 use super::draft::{RouteDraft, Transport};
 use super::id::RouteId;
 use super::shares::Shares;
 use super::state::RouteState;
-use crate::config::RouteConfig;
+use crate::config::{RouteConfig, RouteTls};
 use crate::metrics::RouteCounters;
 use crate::upstream::{ProbedTarget, probed_targets};
 
@@ -24,6 +26,8 @@ pub struct Route {
     pub state: Arc<RouteState>,
     // The admission rules, on a DICOM route.
     pub(crate) admission: Option<Admission>,
+    // The connections of each peer by its identities, if `connections_per_peer` limits them.
+    pub(super) peers: HashMap<String, Arc<AtomicU32>>,
     // The limits shared with the other routes.
     pub(crate) shares: Arc<Shares>,
     // Digest of the certificates, keys and lists that the transport was made of.
@@ -49,6 +53,7 @@ impl Route {
         Self {
             targets: probed_targets(&config, known),
             admission: Admission::new(&config, &state),
+            peers: peers(&config, &state),
             config,
             transport,
             state,
@@ -77,6 +82,21 @@ impl Route {
     pub(super) fn is_as(&self, draft: &RouteDraft) -> bool {
         self.material == draft.material && self.config.means_the_same(&draft.config)
     }
+}
+
+// The counts of the peers of a route that limits them. Connections that began under another configuration count.
+fn peers(config: &RouteConfig, state: &RouteState) -> HashMap<String, Arc<AtomicU32>> {
+    let tls = config
+        .tls
+        .iter()
+        .filter(|_| config.connections_per_peer.is_some());
+    let sites = tls.flat_map(RouteTls::sites);
+    let counted = sites.flat_map(|identities| {
+        let count = state.by_peer.of(identities);
+        let each = identities.iter().map(ToString::to_string);
+        each.map(move |identity| (identity, Arc::clone(&count)))
+    });
+    counted.collect()
 }
 
 impl fmt::Debug for Route {

@@ -1,11 +1,11 @@
 //! The state of a route that survives a change of the configuration.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::counts::{ByIdentity, BySource};
 use super::id::RouteId;
 use crate::config::{Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
@@ -28,11 +28,15 @@ pub struct RouteState {
     pub id: RouteId,
     /// Its counters, one block per core of the process.
     pub counters: Vec<Arc<RouteCounters>>,
-    // Its connections on all cores.
+    // Its connections on all cores, of all clients, of each source, and of each identity of a peer.
     pub(super) open: AtomicU32,
+    pub(super) by_source: BySource,
+    pub(super) by_peer: ByIdentity,
+    // Connections beyond a limit that wait for their request to be rejected.
+    pub(super) excess: Arc<AtomicU32>,
     // Its open associations, of all peers and of each identity of a peer.
     pub(super) associations: Arc<AtomicU32>,
-    associations_by_identity: Mutex<HashMap<String, Arc<AtomicU32>>>,
+    associations_by_identity: ByIdentity,
     phase: watch::Sender<RoutePhase>,
 }
 
@@ -43,8 +47,11 @@ impl RouteState {
             id,
             counters: (0..cores).map(|_| Arc::default()).collect(),
             open: AtomicU32::new(0),
+            by_source: BySource::default(),
+            by_peer: ByIdentity::default(),
+            excess: Arc::default(),
             associations: Arc::default(),
-            associations_by_identity: Mutex::default(),
+            associations_by_identity: ByIdentity::default(),
             phase: watch::Sender::new(RoutePhase::Open),
         })
     }
@@ -77,15 +84,6 @@ impl RouteState {
 
     /// The number of open associations of a peer that is accepted by any of `identities`.
     pub(super) fn associations_of(&self, identities: &[PeerName]) -> Arc<AtomicU32> {
-        // A panic cannot leave an entry half made.
-        let all = self.associations_by_identity.lock();
-        let mut all = all.unwrap_or_else(PoisonError::into_inner);
-        let names = || identities.iter().map(ToString::to_string);
-        let count = names().find_map(|name| all.get(&name).cloned());
-        let count = count.unwrap_or_default();
-        // Drops the entries of identities that are no longer configured and have no open association.
-        all.retain(|_, known| Arc::strong_count(known) > 1);
-        all.extend(names().map(|name| (name, Arc::clone(&count))));
-        count
+        self.associations_by_identity.of(identities)
     }
 }

@@ -107,6 +107,15 @@ fn start(file: &FilePath) -> Result<(), RunError> {
     for remark in remarks(&prepared) {
         notice(&journal, remark.level, remark.text);
     }
+    if let Some(most) = prepared.config.gateway.connections
+        && most as usize > connections_max
+    {
+        let text = format!(
+            "[gateway]: connections = {most}, but the limit of open files allows {connections_max}; raise it \
+             (LimitNOFILE in the unit), or write a smaller number"
+        );
+        notice(&journal, Level::Warn, text);
+    }
     for text in std::mem::take(&mut prepared.closed) {
         notice(&journal, Level::Error, text);
     }

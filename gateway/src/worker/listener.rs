@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
 use crate::audit::{CloseReason, ConnectionSummary, Event};
+use crate::metrics::ConnectionLimit;
 use crate::route::Route;
 use crate::uring;
 use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
@@ -124,6 +125,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     };
     drop(placement);
     let Some(slot) = slot else {
+        counters.limited_by(ConnectionLimit::All).add(1);
         return refuse(shared, &route, &socket, source, "open connections");
     };
     let core = slot.core();

@@ -33,7 +33,9 @@ use crate::audit::{
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
-use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
+use crate::relay::{
+    AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, HandshakeRate, serve,
+};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
@@ -121,6 +123,8 @@ pub(crate) struct WorkerSetup {
     pub inbox: mpsc::Receiver<Message>,
     /// Pings of the watchdog, in a channel of their own: a full mailbox is no sign of a stuck worker.
     pub pings: mpsc::Receiver<Ping>,
+    /// How many handshakes each source may begin, on all cores together.
+    pub handshake_rate: Arc<HandshakeRate>,
     /// How many connections each core has, and the limits.
     pub loads: Arc<Loads>,
     /// This core's counters.
@@ -198,7 +202,8 @@ async fn run(plan: WorkerSetup) {
             pipes: Pipes::default(),
             dns: dns(plan.failures, &plan.journal),
             connections_max: plan.loads.connections_max(),
-            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
+            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters))
+                .with_rate(plan.handshake_rate),
             counters: plan.counters,
             journal: plan.journal,
             place: plan.core,
