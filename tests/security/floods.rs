@@ -93,6 +93,46 @@ fn three_floods_at_once_leave_good_clients_and_bulk_as_they_were() {
     );
 }
 
+/// Goal: 5,000 half-open handshakes of one address, all of them after a ClientHello, delay a good client from
+/// another address by at most 100 ms. Method: quiet and attacked phases in one run; medians.
+#[test]
+fn five_thousand_half_open_handshakes_of_one_address_delay_no_client_elsewhere() {
+    raise_descriptors();
+    let pki = Pki::new();
+    let port = free_port();
+    let site = Site::new(&pki, OWN)
+        .terminate(loopback(port), loopback(echo()), &[format!("dns:{PEER}")])
+        .protocol("tcp");
+    let gateway = site.start();
+    let good = Arc::new(Peer::of(&pki.leaf(PEER)).client());
+    let connect = || {
+        let begun = Instant::now();
+        let mut stream = connect_tls(GOOD, port, &good).expect("the gateway listens");
+        ask(&mut stream).expect("it is served");
+        begun.elapsed()
+    };
+    let measure = || (0..25).map(|_| connect()).collect::<Vec<_>>();
+    let quiet = measure();
+    let mut attack = Attack::default();
+    attack.join_in(port, |course, port| {
+        // Every second connection would otherwise send nothing.
+        let hello = hello();
+        let (silent, whole) = (&[][..], &hello[..]);
+        std::thread::scope(|both| {
+            both.spawn(|| hold_open(course, HOLDER, port, HELD / 2, silent));
+            hold_open(course, HOLDER, port, HELD / 2, whole);
+        });
+    });
+    attack.wait_until_begun();
+    let attacked = measure();
+    let held = gateway.metric("wardgate_unauthenticated_open") as usize;
+    attack.stop();
+    let (quiet, attacked) = (median(&quiet), median(&attacked));
+    println!("quiet {quiet:?}, attacked {attacked:?}, {held} held");
+    assert!(attacked < quiet + ADDED_MAX, "{quiet:?}, {attacked:?}");
+    gateway.stop();
+}
+
 /// Goal: next to bulk, handshakes get at most `STEPS_SHARE` of a core's time. Method: as much bulk and as
 /// many ClientHellos as possible; the time is the gateway's own measurement.
 #[test]
@@ -578,7 +618,7 @@ fn hold(gateway: &Gateway, port: u16, count: usize, bytes: &[u8]) -> Vec<TcpStre
     held
 }
 
-fn wait_for_open(gateway: &Gateway, count: usize) {
+pub(crate) fn wait_for_open(gateway: &Gateway, count: usize) {
     until("connections as many as there should be", DEADLINE, || {
         let open = gateway.metric("wardgate_connections_open") as usize;
         (open == count).then_some(())
