@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 63] = [
+const KEYS: [&str; 64] = [
     "admin",
     "ae_bind",
     "associations",
@@ -27,6 +27,7 @@ const KEYS: [&str; 63] = [
     "cores",
     "crl",
     "drain",
+    "dscp",
     "fall",
     "first_byte",
     "from",

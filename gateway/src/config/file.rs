@@ -116,11 +116,18 @@ pub(super) struct Route {
     pub(super) associations: Written<i64>,
     pub(super) associations_per_peer: Written<i64>,
     pub(super) returns: Text,
+    pub(super) dscp: Dscp,
     pub(super) connect: Text,
     pub(super) health: Health,
     pub(super) ae: Written<Vec<Ae>>,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
+}
+
+/// `dscp`: a word or a number.
+pub(super) enum Dscp {
+    Word(Text),
+    Number(Written<i64>),
 }
 
 /// `[[route.ae]]`.
@@ -391,6 +398,10 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         associations: table.leaf("associations", reader),
         associations_per_peer: table.leaf("associations_per_peer", reader),
         returns: table.leaf("return", reader),
+        dscp: match table.is_string("dscp") {
+            true => Dscp::Word(table.leaf("dscp", reader)),
+            false => Dscp::Number(table.leaf("dscp", reader)),
+        },
         connect: table.leaf("connect", reader),
         health: read_health(&mut table, reader),
         ae: read_tables_of_titles(&mut table, reader),

@@ -15,6 +15,7 @@ mod clash;
 mod connect;
 mod dicom;
 mod draft;
+mod dscp;
 mod file;
 mod gateway;
 mod health;
@@ -51,6 +52,7 @@ use std::time::Duration;
 pub use by_title::ByTitle;
 pub use connect::Connect;
 pub use dicom::Dicom;
+pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub use network::IpNetwork;
@@ -230,6 +232,8 @@ pub struct RouteConfig {
     pub connections_per_source: Option<u32>,
     /// The maximum number of these of one peer, by all its identities; only with mode `Terminate`.
     pub connections_per_peer: Option<u32>,
+    /// The DSCP of packets to both sides; `None` leaves packets unmarked.
+    pub dscp: Option<Dscp>,
 }
 
 impl RouteConfig {

@@ -19,7 +19,7 @@ use super::{
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{connect, dicom, health, network, observe, returns};
+use super::{connect, dicom, dscp, health, network, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
@@ -147,6 +147,7 @@ impl<'a> ConfigResolver<'a> {
         let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
+        let dscp = dscp::resolve(written, self.problems);
         let from = network::resolve(written, self.problems);
         let [connections, connections_per_source, connections_per_peer] =
             self.connections(written, mode);
@@ -176,6 +177,7 @@ impl<'a> ConfigResolver<'a> {
                 connections,
                 connections_per_source,
                 connections_per_peer,
+                dscp,
             })
         })();
         targets.extend(by_title.targets);

@@ -289,7 +289,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         source,
         slot,
     } = handed;
-    let options = socket_options(&route.config.timeouts);
+    let options = socket_options(&route.config);
     // The client reset the connection between accept and here, before the first byte.
     let Ok(socket) = RingSocket::new(socket, &options) else {
         return;
