@@ -3,6 +3,7 @@
 mod admin;
 mod appliance;
 mod archive;
+mod association_idle;
 mod check;
 mod churn;
 mod cores;

@@ -244,6 +244,8 @@ pub enum Deadline {
     FirstByte,
     /// Any byte, either way.
     Idle,
+    /// Any byte of an association in which nothing is outstanding.
+    AssociationIdle,
     /// The end of the second side, after the first had finished: `relay::limits::HALF_CLOSED_SILENCE`.
     HalfClosed,
 }
@@ -256,6 +258,7 @@ impl Deadline {
             Self::Handshake => Some("timeouts.handshake"),
             Self::FirstByte => Some("timeouts.first_byte"),
             Self::Idle => Some("timeouts.idle"),
+            Self::AssociationIdle => Some("timeouts.association_idle"),
             Self::HalfClosed => None,
         }
     }
@@ -267,6 +270,7 @@ impl fmt::Display for Deadline {
             Self::Handshake => "handshake",
             Self::FirstByte => "first byte",
             Self::Idle => "idle",
+            Self::AssociationIdle => "association idle",
             Self::HalfClosed => "half-closed",
         })
     }

@@ -135,6 +135,12 @@ pub(super) const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60)
 /// When reached: the configuration is refused.
 pub(super) const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Shortest time after which an association with nothing outstanding is aborted. Viewers pause for a few
+/// seconds between two queries. (Tests use it.)
+///
+/// When reached: the configuration is refused.
+pub(super) const ASSOCIATION_IDLE_MIN: Duration = Duration::from_secs(1);
+
 /// Longest drain time. The process uses the longest of its routes. A large study over a slow line ends within
 /// a day.
 ///

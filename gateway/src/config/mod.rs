@@ -458,6 +458,9 @@ pub struct Timeouts {
     /// The time without traffic in both directions after which a connection of a `tcp` or passthrough route
     /// ends; `None` means no limit.
     pub idle: Option<Duration>,
+    /// The time without traffic after which an association in which nothing is outstanding is aborted; `None`
+    /// means no limit. Only for observed DICOM routes.
+    pub association_idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,
     /// TCP keepalive on both sockets.
@@ -486,6 +489,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(4),
             first_byte: Some(Duration::from_secs(5)),
             idle: None,
+            association_idle: None,
             drain: Duration::from_secs(5 * 60),
             keepalive: Keepalive {
                 idle: Duration::from_secs(60),

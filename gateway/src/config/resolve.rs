@@ -156,6 +156,7 @@ impl<'a> ConfigResolver<'a> {
             mode,
             protocol,
             connect,
+            observe,
         };
         let timeouts = timeouts::route(written_timeouts, &self.site_timeouts, kind, self.problems);
         let route = (|| {

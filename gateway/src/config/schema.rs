@@ -115,6 +115,7 @@ const TIMEOUTS_KEYS: &[SchemaKey] = &[
     key("connect", "\"4s\""),
     key("first_byte", "\"5s\""),
     key("idle", "\"never\""),
+    key("association_idle", "\"30min\""),
     key("drain", "\"5min\""),
     key(
         "keepalive",

@@ -1,7 +1,7 @@
 //! The life of a connection: accept, admit, connect, relay, and its statistics at the end.
 
 use std::cell::{OnceCell, RefCell};
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
 use super::handle::ConnectionHandle;
+use super::idle::end_idle_association;
 use super::limiter::{LimiterPlace, source_limit};
 use super::link::Link;
 use super::open::{OpenDirection, ReceiveState};
@@ -409,14 +410,22 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 })
                 .await;
                 Some(match writer.closing_records(engine) {
-                    Ok(records) => link.end_cleanly(&records),
+                    Ok(records) => {
+                        link.end_cleanly(CloseReason::AtRest, &records, &[]);
+                        CloseReason::AtRest
+                    }
                     Err(error) => CloseReason::Internal(error.to_string()),
                 })
             });
+            // Boxed, because most routes have no such limit.
+            let idle = timeouts
+                .association_idle
+                .map(|limit| Box::pin(end_idle_association(limit, link, &writer, engine, pool)));
             let until = pin!(async {
                 tokio::select! {
                     biased;
                     reason = at_rest => reason,
+                    reason = ended_when(idle) => Some(reason),
                     never = self.report(link, &reports) => never,
                 }
             });
@@ -513,6 +522,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             None => limiter.admit(stage, self.source.ip(), route, self.counters),
             Some(_) => limiter.admit_excess(stage, self.source.ip()),
         }
+    }
+}
+
+// Waits for `reason`, or forever without one.
+async fn ended_when(reason: Option<impl Future<Output = CloseReason>>) -> CloseReason {
+    match reason {
+        Some(reason) => reason.await,
+        None => pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ mod engine;
 mod first;
 mod full;
 mod handle;
+mod idle;
 mod limiter;
 pub mod limits;
 mod link;

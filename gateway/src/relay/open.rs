@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use super::ending::reset;
 use super::engine::Engine;
-use super::link::{Link, reset};
+use super::link::Link;
 use super::seal::{TlsWriter, room_later, write};
 use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};

@@ -7,8 +7,8 @@ use std::io;
 
 use tokio::sync::Notify;
 
-use super::ending::Milestone;
-use super::link::{Link, reset};
+use super::ending::{Milestone, reset};
+use super::link::Link;
 use super::seal::{receive_ready, room_of, write};
 use super::task::Core;
 use crate::audit::ClosedBy;

@@ -5,9 +5,9 @@ use std::io;
 
 use tokio::sync::Mutex;
 
-use super::ending::Milestone;
+use super::ending::{Milestone, reset};
 use super::engine::{Engine, PendingBatch};
-use super::link::{Link, reset};
+use super::link::Link;
 use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::ClosingPdu;
@@ -404,6 +404,18 @@ impl TlsWriter {
         let mut engine = engine.borrow_mut();
         engine.before(1, &mut records)?;
         engine.close_notify(&mut records)?;
+        Ok(records)
+    }
+
+    /// The same with `pdu` before close_notify.
+    pub(super) fn closing_records_with(
+        &self,
+        engine: &RefCell<Engine>,
+        pdu: ClosingPdu,
+        pool: &Pool,
+    ) -> Result<Vec<u8>, SealError> {
+        let mut records = self.answers.take();
+        records.extend(engine.borrow_mut().linger(&pdu.to_bytes(), pool)?);
         Ok(records)
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::link::is_silence;
-use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionId};
+use super::ending::is_silence;
+use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionId, Deadline};
 use crate::config::Protocol;
 use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
@@ -104,6 +104,7 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
         (CloseReason::Drained | CloseReason::EndedByCommand | CloseReason::AtRest, _) => {
             Ending::Stopped
         }
+        (CloseReason::Deadline(Deadline::AssociationIdle), _) => answered(ClosingPdu::aborted()),
         _ => Ending::Lost { by },
     }
 }
