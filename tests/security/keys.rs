@@ -7,12 +7,13 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 65] = [
+const KEYS: [&str; 66] = [
     "admin",
     "ae_bind",
     "association_idle",
     "associations",
     "associations_per_peer",
+    "bandwidth",
     "busy_poll",
     "called",
     "called_ae",

@@ -99,6 +99,7 @@ impl Site {
             connections: None,
             connections_per_source: None,
             connections_per_peer: None,
+            bandwidth: None,
             dscp: None,
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));

@@ -117,6 +117,7 @@ pub(super) struct Route {
     pub(super) associations: Written<i64>,
     pub(super) associations_per_peer: Written<i64>,
     pub(super) returns: Text,
+    pub(super) bandwidth: Text,
     pub(super) dscp: Dscp,
     pub(super) connect: Text,
     pub(super) health: Health,
@@ -401,6 +402,7 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         associations: table.leaf("associations", reader),
         associations_per_peer: table.leaf("associations_per_peer", reader),
         returns: table.leaf("return", reader),
+        bandwidth: table.leaf("bandwidth", reader),
         dscp: match table.is_string("dscp") {
             true => Dscp::Word(table.leaf("dscp", reader)),
             false => Dscp::Number(table.leaf("dscp", reader)),

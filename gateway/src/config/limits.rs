@@ -190,6 +190,16 @@ pub(super) const HANDSHAKES_PER_SECOND: u32 = 1000;
 /// When reached: the configuration is refused.
 pub(super) const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
 
+/// Smallest bandwidth of a route, in bits per second. A turn of 4 KiB takes half a second at this rate.
+///
+/// When reached: the configuration is refused.
+pub(super) const BANDWIDTH_MIN: u64 = 64_000;
+
+/// Largest bandwidth of a route, in bits per second. No machine moves as much.
+///
+/// When reached: the configuration is refused.
+pub(super) const BANDWIDTH_MAX: u64 = 400_000_000_000;
+
 /// Idle time after which a passthrough connection ends unless `idle` is set. The traffic may be MLLP, which
 /// is idle overnight; after a whole day the connection is abandoned.
 ///

@@ -9,6 +9,7 @@
 
 pub(crate) mod access;
 mod address;
+mod bandwidth;
 mod bind;
 mod by_title;
 mod clash;
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use bandwidth::Bandwidth;
 pub use by_title::ByTitle;
 pub use connect::Connect;
 pub use dicom::Dicom;
@@ -232,6 +234,8 @@ pub struct RouteConfig {
     pub connections_per_source: Option<u32>,
     /// The maximum number of these of one peer, by all its identities; only with mode `Terminate`.
     pub connections_per_peer: Option<u32>,
+    /// The payload that all connections together may move in each direction; `None` means no limit.
+    pub bandwidth: Option<Bandwidth>,
     /// The DSCP of packets to both sides; `None` leaves packets unmarked.
     pub dscp: Option<Dscp>,
 }

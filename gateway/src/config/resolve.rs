@@ -18,7 +18,7 @@ use super::{
     Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
-use super::{address, clash, gateway, name, timeouts, value};
+use super::{address, bandwidth, clash, gateway, name, timeouts, value};
 use super::{connect, dicom, dscp, health, network, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
@@ -147,6 +147,7 @@ impl<'a> ConfigResolver<'a> {
         let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
         let tls = self.tls(written, mode, &peers);
+        let bandwidth = bandwidth::resolve(written, self.problems);
         let dscp = dscp::resolve(written, self.problems);
         let from = network::resolve(written, self.problems);
         let [connections, connections_per_source, connections_per_peer] =
@@ -178,6 +179,7 @@ impl<'a> ConfigResolver<'a> {
                 connections,
                 connections_per_source,
                 connections_per_peer,
+                bandwidth,
                 dscp,
             })
         })();

@@ -167,6 +167,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
+        key("bandwidth", "\"400Mbit/s\""),
         key("dscp", "\"AF21\""),
         key("connect", "\"early\""),
         key("health", "{ probe = \"connect\" }"),

@@ -76,6 +76,7 @@ fn key_of_another_program(key: &str, schema: &Schema) -> Option<String> {
         "host" => "address",
         "label" | "alpn" | "sni" => "service",
         "sources" | "source_networks" | "allow_from" | "networks" | "acl" => "from",
+        "rate" | "rate_limit" | "speed" | "throughput" | "shaping" => "bandwidth",
         "tos" | "qos" | "diffserv" | "traffic_class" => "dscp",
         "type" | "direction" => "mode",
         "ciphers" | "suites" | "tls_version" | "min_version" => "policy",
