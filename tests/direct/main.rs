@@ -4,6 +4,7 @@ mod admin;
 mod appliance;
 mod archive;
 mod association_idle;
+mod bandwidth;
 mod check;
 mod churn;
 mod cores;

@@ -14,7 +14,7 @@ type OfCore = fn(&CoreCounters) -> u64;
 type OfTarget = fn(&TargetCounters) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, Number); 16] = [
+const ROUTES: [(&str, &str, &str, Number); 17] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -104,6 +104,12 @@ const ROUTES: [(&str, &str, &str, Number); 16] = [
         "counter",
         "Received payload bytes that were not delivered: not forwarded, or not acknowledged when the connection was reset. wardgate_sealed_bytes_total plus wardgate_opened_bytes_total minus this metric is what was delivered at least.",
         |r| &r.undelivered_bytes,
+    ),
+    (
+        "wardgate_bandwidth_delayed_total",
+        "counter",
+        "Receives of connections that waited because their route had used its bandwidth.",
+        |r| &r.bandwidth_delayed,
     ),
     (
         "wardgate_connections_open",

@@ -223,6 +223,8 @@ pub struct RouteCounters {
     pub limited: Counter,
     /// Connections refused because this limit was reached.
     pub limited_by: [Counter; ConnectionLimit::COUNT],
+    /// Receives that waited for a turn of the route's bandwidth.
+    pub bandwidth_delayed: Counter,
     /// Connections that were reset, were truncated, or violated the protocol.
     pub broken: Counter,
     /// Payload bytes from the plain side into TLS (passthrough: to the target).

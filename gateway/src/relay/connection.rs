@@ -10,6 +10,7 @@ use std::task::Poll;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bandwidth::PacedFlow;
 use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
@@ -26,12 +27,12 @@ use super::shake::Limit;
 use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
-use crate::config::{Connect, Target};
+use crate::config::{Connect, Mode, Target};
 use crate::handshake::{Secured, Unpaced};
 use crate::metrics::{ClientStage, ConnectionLimit};
 use crate::observe::{Direction, Observer};
 use crate::relay::limits::FIRST_MOVE_LOOK;
-use crate::route::{AnsweredPlace, OfRoute, Transport};
+use crate::route::{AnsweredPlace, OfRoute, RouteBandwidth, Transport};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
 use crate::upstream::Attempts;
@@ -232,6 +233,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
+        let flows = self.paced_flows();
+        let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
             fairness_id: self.fairness_id,
@@ -239,6 +242,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             counter,
             from,
             to,
+            flow: flow(usize::from(from == ClosedBy::Target)),
             answered: Some(&answered).filter(|_| from == ClosedBy::Target),
         };
         let (there, back) = (ClosedBy::Source, ClosedBy::Target);
@@ -367,6 +371,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         place: Option<Box<LimiterPlace<'_>>>,
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
+        let flows = self.paced_flows();
+        // Sealing leads to the target on an originate route, and to the client on a terminate route.
+        let to_tls = usize::from(self.route.config.mode == Mode::Terminate);
+        let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
         let sealing = SealDirection {
             engine,
@@ -376,6 +384,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             bytes: &stats.sealed,
             counter: &counters.sealed_bytes,
             undelivered: &stats.unsealed,
+            flow: flow(to_tls),
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, verification);
         let opening = OpenDirection {
@@ -385,6 +394,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             bytes: &stats.opened,
             counter: &counters.opened_bytes,
             undelivered: &stats.unopened,
+            flow: flow(1 - to_tls),
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, received)) };
@@ -480,6 +490,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     /// The observer of this connection.
     pub(super) fn observer(&self) -> Observer {
         self.route.observer(&self.counters.observed)
+    }
+
+    // The shares of the route's bandwidth to the target and to the client, if it is limited.
+    fn paced_flows(&self) -> Option<Box<[PacedFlow<'c>; 2]>> {
+        let delayed = &self.counters.bandwidth_delayed;
+        let route = self.route;
+        let flow = |bandwidth: &'c RouteBandwidth| PacedFlow {
+            flow: bandwidth.flow(),
+            delayed,
+        };
+        let is_limited = route.config.bandwidth.is_some();
+        is_limited.then(|| Box::new(route.state.bandwidth.each_ref().map(flow)))
     }
 
     // A client that waits for the reply to its request waits about as long as `connect` allows. All steps to

@@ -140,6 +140,11 @@ pub(super) const HANDSHAKES_BURST: Duration = Duration::from_secs(1);
 /// When reached: the source that used its bucket least is forgotten.
 pub(super) const RATE_SOURCES_MAX: usize = 65_536;
 
+/// How often a connection that waits for a turn of its route's bandwidth checks whether it has ended.
+///
+/// When reached: a connection that has ended leaves the queue later by this time.
+pub(super) const TURN_LOOK: Duration = Duration::from_millis(250);
+
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RECORDS_LARGE <= PARTS_MAX);

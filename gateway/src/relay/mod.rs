@@ -3,6 +3,7 @@
 //! The mode of a route affects only the set-up. After `connection` has accepted, connected and completed the
 //! handshake, originate and terminate use the same two directions, `seal` and `open`, over one `link`.
 
+mod bandwidth;
 mod connection;
 mod ending;
 mod engine;

@@ -5,6 +5,7 @@ use std::io;
 
 use tokio::sync::Mutex;
 
+use super::bandwidth::{PacedFlow, receive_paced};
 use super::ending::{Milestone, reset};
 use super::engine::{Engine, PendingBatch};
 use super::link::Link;
@@ -29,6 +30,8 @@ pub(super) struct SealDirection<'c> {
     pub(super) counter: &'c Counter,
     /// The number of bytes that were received from the plain side and not sent on.
     pub(super) undelivered: &'c Cell<u64>,
+    /// Its share of the route's bandwidth, if that is limited.
+    pub(super) flow: Option<&'c PacedFlow<'c>>,
 }
 
 impl SealDirection<'_> {
@@ -97,7 +100,10 @@ impl SealDirection<'_> {
         }
         *first = Vec::new();
         while !link.failed() {
-            let received = receive(&link.plain, &link.tls, self.pool, &mut sizer).await;
+            let received = match self.flow {
+                None => receive(&link.plain, &link.tls, self.pool, &mut sizer).await,
+                Some(flow) => self.receive_in_turn(link, flow, &mut sizer).await,
+            };
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
@@ -108,6 +114,18 @@ impl SealDirection<'_> {
                 }
             }
         }
+    }
+
+    async fn receive_in_turn<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        flow: &PacedFlow<'_>,
+        sizer: &mut BufferSizer,
+    ) -> io::Result<Option<Batch>> {
+        link.plain.readable().await?;
+        let sockets = (&link.plain, &link.tls);
+        // Boxed: a resting connection holds no memory for it.
+        Box::pin(receive_paced(link, sockets, flow, self.pool, sizer)).await
     }
 
     fn next_of(&self, first: &[u8], sent: &mut usize) -> Option<Batch> {

@@ -49,6 +49,7 @@ impl Route {
             material,
         } = draft;
         state.observe(&config);
+        state.limit_bandwidth(&config);
         let known = previous.map_or(&[][..], |previous| &previous.targets);
         Self {
             targets: probed_targets(&config, known),

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicU32;
 
 use tokio::sync::watch;
 
+use super::bandwidth::RouteBandwidth;
 use super::counts::{ByIdentity, BySource};
 use super::id::RouteId;
-use crate::config::{Observe, PeerName, Protocol, RouteConfig};
+use crate::config::{Bandwidth, Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
 /// The phase of a route. It only moves forward.
@@ -34,6 +35,8 @@ pub struct RouteState {
     pub(super) by_peer: ByIdentity,
     // Connections beyond a limit that wait for their request to be rejected.
     pub(super) excess: Arc<AtomicU32>,
+    // Its bandwidth to the target and to the client.
+    pub(crate) bandwidth: [RouteBandwidth; 2],
     // Its open associations, of all peers and of each identity of a peer.
     pub(super) associations: Arc<AtomicU32>,
     associations_by_identity: ByIdentity,
@@ -50,6 +53,7 @@ impl RouteState {
             by_source: BySource::default(),
             by_peer: ByIdentity::default(),
             excess: Arc::default(),
+            bandwidth: Default::default(),
             associations: Arc::default(),
             associations_by_identity: ByIdentity::default(),
             phase: watch::Sender::new(RoutePhase::Open),
@@ -69,6 +73,14 @@ impl RouteState {
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<RoutePhase> {
         self.phase.subscribe()
+    }
+
+    /// Gives the connections of the route the bandwidth of `config`, open ones included that began with one.
+    pub(super) fn limit_bandwidth(&self, config: &RouteConfig) {
+        let rate = config.bandwidth.map(Bandwidth::bytes_per_second);
+        for direction in &self.bandwidth {
+            direction.set(rate);
+        }
     }
 
     /// Makes observers count what `config` requests. Existing counts stay.
