@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::audit::{ConnectionSummary, Event};
+use gateway::audit::{CloseReason, ConnectionSummary, Event};
 use gateway::buffers::{Buffer, Size};
 use gateway::config::{Mode, Observe, Protocol, RecordLayer, Target, Timeouts};
 use gateway::relay::{AcceptedConnection, ConnectionHandle, serve};
@@ -210,7 +210,10 @@ impl<'s> Run<'s> {
         tokio::task::spawn_local(async move {
             let Some(at) = at else { return };
             sleep(at).await;
-            handles.borrow().iter().for_each(|handle| handle.end());
+            handles
+                .borrow()
+                .iter()
+                .for_each(|handle| handle.end(CloseReason::EndedByCommand));
         });
     }
 

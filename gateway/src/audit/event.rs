@@ -11,7 +11,7 @@ use super::id::ConnectionId;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
-use crate::tls::{CertificateDescription, PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{CertificateDescription, NotAccepted, PeerInfo, RefusalClass, TlsInfo};
 
 /// An event for operators or auditors.
 #[derive(Debug)]
@@ -316,6 +316,8 @@ pub enum CloseReason {
     Drained,
     /// An operator ended this connection.
     EndedByCommand,
+    /// The peer was accepted at the handshake, but is not any more: for example its certificate was revoked.
+    PeerNotAccepted(NotAccepted),
     /// A bug, contained to this connection.
     Internal(String),
 }
@@ -357,6 +359,7 @@ impl fmt::Display for CloseReason {
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),
             Self::Drained => f.write_str("drain deadline passed"),
+            Self::PeerNotAccepted(fault) => write!(f, "the peer is not accepted any more: {fault}"),
             Self::EndedByCommand => f.write_str("ended by an operator's command"),
             Self::Internal(what) => write!(f, "internal error: {what}"),
         }

@@ -214,7 +214,8 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
         CloseReason::Complete
         | CloseReason::AtRest
         | CloseReason::Drained
-        | CloseReason::EndedByCommand => {
+        | CloseReason::EndedByCommand
+        | CloseReason::PeerNotAccepted(_) => {
             return Some(0);
         }
     };

@@ -412,13 +412,21 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         if goes_on {
             // Pinned here and passed by reference: a future that is passed by value is stored twice.
             let at_rest = pin!(async {
-                handle.draining().await;
                 // Only this task changes the value, so checking it at each poll is enough.
-                poll_fn(|_| match link.is_at_rest() && writer.is_free() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                })
-                .await;
+                let rests = || {
+                    poll_fn(|_| match link.is_at_rest() && writer.is_free() {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    })
+                };
+                loop {
+                    handle.draining().await;
+                    tokio::select! {
+                        biased;
+                        () = handle.resumed() => {}
+                        () = rests() => break,
+                    }
+                }
                 Some(match writer.closing_records(engine) {
                     Ok(records) => {
                         link.end_cleanly(CloseReason::AtRest, &records, &[]);

@@ -1,6 +1,6 @@
 //! The handle by which a core knows a connection and can end it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub struct ConnectionHandle {
     pub source: SocketAddr,
     peer: OnceCell<Arc<PeerInfo>>,
     phase: watch::Receiver<RoutePhase>,
-    is_ended: Cell<bool>,
+    // Why it must end at once.
+    end: OnceCell<CloseReason>,
     ended: Notify,
 }
 
@@ -35,7 +36,7 @@ impl ConnectionHandle {
             route,
             source,
             peer: OnceCell::new(),
-            is_ended: Cell::new(false),
+            end: OnceCell::new(),
             ended: Notify::new(),
         })
     }
@@ -46,9 +47,9 @@ impl ConnectionHandle {
         self.peer.get().map(|peer| &**peer)
     }
 
-    /// Ends the connection with a reset at both ends.
-    pub fn end(&self) {
-        self.is_ended.set(true);
+    /// Ends the connection at once, so that both ends notice that it was cut. The first reason counts.
+    pub fn end(&self, reason: CloseReason) {
+        let _ = self.end.set(reason);
         self.ended.notify_waiters();
     }
 
@@ -63,16 +64,28 @@ impl ConnectionHandle {
         self.phase(RoutePhase::Draining).await;
     }
 
+    /// Waits until the connection need not end any more, because the drain was undone.
+    pub(super) async fn resumed(&self) {
+        let _ = self
+            .phase
+            .clone()
+            .wait_for(|now| *now == RoutePhase::Open)
+            .await;
+    }
+
     /// Waits until the connection must end at once, and returns why.
     pub(super) async fn stopped(&self) -> CloseReason {
         let ended = async {
-            while !self.is_ended.get() {
-                self.ended.notified().await;
+            loop {
+                match self.end.get() {
+                    Some(reason) => return reason.clone(),
+                    None => self.ended.notified().await,
+                }
             }
         };
         tokio::select! {
             biased;
-            () = ended => CloseReason::EndedByCommand,
+            reason = ended => reason,
             () = self.phase(RoutePhase::Stopped) => CloseReason::Drained,
         }
     }

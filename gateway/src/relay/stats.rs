@@ -101,9 +101,13 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
     match (&close.reason, by) {
         (CloseReason::Complete, Some(by)) => Ending::Closed { by },
         (CloseReason::Truncated, Some(by)) => Ending::Truncated { by },
-        (CloseReason::Drained | CloseReason::EndedByCommand | CloseReason::AtRest, _) => {
-            Ending::Stopped
-        }
+        (
+            CloseReason::Drained
+            | CloseReason::EndedByCommand
+            | CloseReason::PeerNotAccepted(_)
+            | CloseReason::AtRest,
+            _,
+        ) => Ending::Stopped,
         (CloseReason::Deadline(Deadline::AssociationIdle), _) => answered(ClosingPdu::aborted()),
         _ => Ending::Lost { by },
     }
@@ -185,6 +189,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &CloseReason) {
         | CloseReason::Protocol(_)
         | CloseReason::Drained
         | CloseReason::EndedByCommand
+        | CloseReason::PeerNotAccepted(_)
         | CloseReason::Internal(_) => &counters.broken,
     };
     counter.add(1);

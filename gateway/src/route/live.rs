@@ -12,6 +12,7 @@ use super::shares::Shares;
 use super::state::RouteState;
 use crate::config::{RouteConfig, RouteTls};
 use crate::metrics::RouteCounters;
+use crate::tls::{NotAccepted, PeerInfo};
 use crate::upstream::{ProbedTarget, probed_targets};
 
 /// A route with everything needed to serve it. It never changes; a new configuration creates a new one.
@@ -77,6 +78,19 @@ impl Route {
     pub fn counters(&self, core: usize) -> &Arc<RouteCounters> {
         let counters = self.state.counters.get(core);
         counters.expect("a route has counters for each core")
+    }
+
+    /// Whether the peer of an open connection would still be accepted on this route at `now`, in seconds since
+    /// 1970.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn still_accepts(&self, peer: &PeerInfo, now: i64) -> Result<(), NotAccepted> {
+        match &self.transport {
+            Transport::Originate(connector) => connector.still_accepts(peer, now),
+            Transport::Terminate(acceptor) => acceptor.still_accepts(peer, now),
+            Transport::Passthrough => Ok(()),
+        }
     }
 
     /// Whether `draft` describes the same route.

@@ -11,7 +11,7 @@ use super::id::RouteId;
 use crate::config::{Bandwidth, Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
-/// The phase of a route. It only moves forward.
+/// The phase of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoutePhase {
     /// The route serves.
@@ -60,12 +60,21 @@ impl RouteState {
         })
     }
 
-    /// Moves the route to `phase`, which ends its connections accordingly.
+    /// Moves the route forward to `phase`, which ends its connections accordingly.
     pub fn enter(&self, phase: RoutePhase) {
         self.phase.send_if_modified(|now| {
             let is_later = *now < phase;
             *now = phase.max(*now);
             is_later
+        });
+    }
+
+    /// Ends a drain: connections that are still open stay, and new ones are served.
+    pub fn resume(&self) {
+        self.phase.send_if_modified(|now| {
+            let is_other = *now != RoutePhase::Open;
+            *now = RoutePhase::Open;
+            is_other
         });
     }
 

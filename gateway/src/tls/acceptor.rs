@@ -13,6 +13,7 @@ use super::connector::{certified_key, own_description};
 use super::identity::{OwnCertificate, PeerInfo};
 use super::own_chain;
 use super::policy::{demands, provider, versions};
+use super::recheck::NotAccepted;
 use super::refusal::Refusal;
 use super::role::TlsRole;
 use super::rules::{Chain, PeerRules};
@@ -67,6 +68,14 @@ impl Acceptor {
         chain: &[CertificateDer<'static>],
     ) -> Vec<String> {
         own_chain::remarks(chain, TlsRole::Client, &self.rules, now)
+    }
+
+    /// Whether the peer of an open connection would still be accepted at `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub(crate) fn still_accepts(&self, peer: &PeerInfo, now: i64) -> Result<(), NotAccepted> {
+        self.rules.still_accepts(peer, now)
     }
 
     /// Why peers may refuse this route's certificate chain. Each text is the end of a sentence about the

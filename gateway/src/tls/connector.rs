@@ -8,10 +8,11 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, Error, SignatureScheme};
 
-use super::identity::{CertificateDescription, OwnCertificate};
+use super::identity::{CertificateDescription, OwnCertificate, PeerInfo};
 use super::normal_form::{self, NormalChain};
 use super::own_chain;
 use super::policy::{demands, provider, signing_key, versions};
+use super::recheck::NotAccepted;
 use super::role::TlsRole;
 use super::rules::PeerRules;
 use super::rustls_states::{self, ClientConnection};
@@ -85,6 +86,14 @@ impl Connector {
             service: tls.service.clone(),
             key_exchange: tls.key_exchange,
         })
+    }
+
+    /// Whether the peer of an open connection would still be accepted at `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub(crate) fn still_accepts(&self, peer: &PeerInfo, now: i64) -> Result<(), NotAccepted> {
+        self.rules.still_accepts(peer, now)
     }
 
     /// Why peers may refuse this route's certificate chain. Each text is the end of a sentence about the

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use webpki::Cert;
 
 use super::der::Layout;
 use super::names::{alternative_names, distinguished_name};
+use super::recheck::issuer_digest;
 use super::text::{hex, list, serial};
 use crate::config::{Peer, PeerName, Target};
 use crate::pki::crl::KeyHash;
@@ -51,13 +52,8 @@ impl ChainCertificate {
     pub(super) fn new(certificate: &Cert<'_>, issuer_key: &KeyHash) -> Option<Self> {
         let der = certificate.der();
         let dates = Layout::of(&der)?.validity()?;
-        let mut context = Context::new(&SHA256);
-        context.update(certificate.issuer());
-        context.update(issuer_key);
-        let mut issuer = [0; 32];
-        issuer.copy_from_slice(context.finish().as_ref());
         Some(Self {
-            issuer,
+            issuer: issuer_digest(certificate.issuer(), issuer_key),
             serial: certificate.serial().into(),
             not_after: dates.not_after.timestamp(),
         })
@@ -167,6 +163,19 @@ impl Peers {
             });
         }
         proved
+    }
+
+    /// The peers that list one of `identities`, each as `PeerInfo::identities` names it, in this order.
+    pub(super) fn listing(&self, identities: &[String]) -> Vec<usize> {
+        let mut peers = Vec::new();
+        for identity in identities {
+            let mut listed = self.listed.iter();
+            let found = listed.find(|(name, _)| name.to_string() == *identity);
+            if let Some((_, peer)) = found.filter(|(_, peer)| !peers.contains(*peer)) {
+                peers.push(*peer);
+            }
+        }
+        peers
     }
 
     /// The first identity as configured, for messages.

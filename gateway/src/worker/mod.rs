@@ -33,6 +33,7 @@ use crate::audit::{
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
+use crate::pki::expiry::unix;
 use crate::relay::{
     AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, HandshakeRate, serve,
 };
@@ -92,9 +93,9 @@ pub(crate) enum Selected {
 }
 
 impl Selected {
-    fn means(self, handle: &ConnectionHandle) -> bool {
+    fn reason(self, handle: &ConnectionHandle) -> Option<CloseReason> {
         match self {
-            Self::Connection(id) => handle.id == id,
+            Self::Connection(id) => (handle.id == id).then_some(CloseReason::EndedByCommand),
         }
     }
 }
@@ -234,9 +235,13 @@ async fn run(plan: WorkerSetup) {
                 Some(Message::Connection(handed)) => {
                     connections.spawn_local(connection(Rc::clone(&shared), handed));
                 }
-                Some(Message::Routes(new)) => routes.take(&shared, *new).await,
+                Some(Message::Routes(new)) => {
+                    let table = Arc::clone(&new.table);
+                    routes.take(&shared, *new).await;
+                    shared.registry.end_unaccepted(&table, unix(SystemTime::now()));
+                }
                 Some(Message::End(selected)) => {
-                    shared.registry.end(|handle| selected.means(handle));
+                    shared.registry.end(|handle| selected.reason(handle));
                 }
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,
@@ -277,8 +282,15 @@ fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     })
 }
 
+// Once a second, a peer's certificate that has expired ends its connection.
+const EXPIRY_LOOK_TICKS: u64 = 1_000 / placement::TURN.as_millis() as u64;
+
 fn turn(shared: &Shared) {
-    shared.clock.set(shared.clock.get().wrapping_add(1));
+    let tick = shared.clock.get().wrapping_add(1);
+    shared.clock.set(tick);
+    if tick.is_multiple_of(EXPIRY_LOOK_TICKS) {
+        shared.registry.end_expired(unix(SystemTime::now()));
+    }
     shared.placement.borrow_mut().look(Instant::now());
 }
 

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::audit::ConnectionId;
+use crate::audit::{CloseReason, ConnectionId};
 use crate::relay::ConnectionHandle;
+use crate::route::RouteTable;
 
 /// All connections that the core serves. Their number is bounded by the slots of the core.
 #[derive(Default)]
@@ -26,11 +27,31 @@ impl Registry {
         Registered { registry, id }
     }
 
-    /// Ends the connections that `is_meant` selects.
-    pub(super) fn end(&self, is_meant: impl Fn(&ConnectionHandle) -> bool) {
-        let open = self.0.borrow();
-        let meant = open.values().filter(|handle| is_meant(handle));
-        meant.for_each(|handle| handle.end());
+    /// Ends the connections for which `why` returns a reason.
+    pub(super) fn end(&self, why: impl Fn(&ConnectionHandle) -> Option<CloseReason>) {
+        for handle in self.0.borrow().values() {
+            if let Some(reason) = why(handle) {
+                handle.end(reason);
+            }
+        }
+    }
+
+    /// Ends the connections whose peers the routes of `table` would not accept at `now`, in seconds since
+    /// 1970. Connections of other routes are drained by their route.
+    pub(super) fn end_unaccepted(&self, table: &RouteTable, now: i64) {
+        self.end(|handle| {
+            let (peer, route) = (handle.peer()?, table.get(handle.route.id())?);
+            let fault = route.still_accepts(peer, now).err()?;
+            Some(CloseReason::PeerNotAccepted(fault))
+        });
+    }
+
+    /// Ends the connections whose peers' certificates have expired at `now`, in seconds since 1970.
+    pub(super) fn end_expired(&self, now: i64) {
+        self.end(|handle| {
+            let fault = handle.peer()?.check_expiry(now).err()?;
+            Some(CloseReason::PeerNotAccepted(fault))
+        });
     }
 }
 

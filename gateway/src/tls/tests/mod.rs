@@ -21,6 +21,7 @@ mod openssl;
 mod sentences;
 pub(super) mod sessions;
 mod split_messages;
+mod still_accepted;
 mod targets;
 
 use std::path::PathBuf;
