@@ -16,6 +16,7 @@ mod configurations;
 mod dice;
 mod elsewhere;
 mod floods;
+mod half_open;
 mod hospital;
 mod hybrid;
 mod issuers;

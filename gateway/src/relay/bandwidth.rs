@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::Link;
-use super::seal::room_of;
+use super::receive::room_of;
 use crate::buffers::{Batch, BufferSizer, Pool};
 use crate::metrics::Counter;
 use crate::relay::limits::TURN_LOOK;
@@ -21,7 +21,7 @@ pub(super) struct PacedFlow<'r> {
     pub(super) delayed: &'r Counter,
 }
 
-/// A turn: one receive of at most this number of bytes. Settled when dropped.
+/// A turn: one receive of at most this number of bytes. Charged when dropped.
 pub(super) struct PacedTurn<'f> {
     flow: &'f BandwidthFlow<'f>,
     allowed: usize,
@@ -80,7 +80,7 @@ impl PacedTurn<'_> {
 
 impl Drop for PacedTurn<'_> {
     fn drop(&mut self) {
-        self.flow.settle(self.allowed, self.used.get());
+        self.flow.charge(self.allowed, self.used.get());
     }
 }
 

@@ -16,6 +16,7 @@ pub mod limits;
 mod link;
 mod open;
 mod passthrough;
+mod receive;
 mod receiver;
 mod reception;
 mod reports;

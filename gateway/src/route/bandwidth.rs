@@ -20,10 +20,10 @@ use crate::route::limits::{BANDWIDTH_BURST, TURN_BYTES, TURN_TIME};
 
 /// The bandwidth of one direction.
 #[derive(Debug)]
-pub(crate) struct RouteBandwidth(Mutex<Queue>);
+pub(crate) struct RouteBandwidth(Mutex<TurnQueue>);
 
 #[derive(Debug)]
-struct Queue {
+struct TurnQueue {
     // Bytes per second; `None` without a limit.
     rate: Option<u64>,
     // When all bytes so far have passed at this rate.
@@ -60,7 +60,7 @@ pub(crate) struct WaitingTurn<'f> {
 /// What a connection that waits must do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnStep {
-    /// Receive at most this number of bytes, then call `settle`.
+    /// Receive at most this number of bytes, then call `charge`.
     Receive(usize),
     /// Look again at this time, or when notified.
     Until(Instant),
@@ -70,7 +70,7 @@ pub(crate) enum TurnStep {
 
 impl Default for RouteBandwidth {
     fn default() -> Self {
-        Self(Mutex::new(Queue {
+        Self(Mutex::new(TurnQueue {
             rate: None,
             free_at: Instant::now(),
             virtual_time: 0,
@@ -98,7 +98,7 @@ impl RouteBandwidth {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, TurnQueue> {
         // A panic cannot leave it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,7 +132,7 @@ impl BandwidthFlow<'_> {
     }
 
     /// Ends a turn in which `used` of `allowed` bytes were received.
-    pub(crate) fn settle(&self, allowed: usize, used: usize) {
+    pub(crate) fn charge(&self, allowed: usize, used: usize) {
         self.last.set(Some(used as u64));
         let tag = self.tag.get().saturating_add(used as u64);
         self.tag.set(tag);
@@ -180,7 +180,7 @@ impl Drop for WaitingTurn<'_> {
     }
 }
 
-impl Queue {
+impl TurnQueue {
     // The most bytes of one turn.
     fn turn_bytes(&self) -> usize {
         let rate = self.rate.unwrap_or(u64::MAX);
@@ -238,7 +238,7 @@ mod tests {
                     TurnStep::Receive(bytes) => {
                         let used = if is_sparse { bytes.min(200) } else { bytes };
                         turns[index] = None;
-                        flow.settle(bytes, used);
+                        flow.charge(bytes, used);
                         moved[index] += used;
                         has_moved = true;
                         if is_sparse {

@@ -90,7 +90,7 @@ mod tests {
         for source in [one, one, other, other] {
             counts.remove(source);
         }
-        assert!(counts.0.lock().expect("nobody panicked").is_empty());
+        assert!(counts.0.lock().expect("no holder panicked").is_empty());
     }
 
     #[test]

@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(rate.take(other, PATIENCE, now), Some(Duration::ZERO));
         }
         let sizes = |rate: &HandshakeRate| {
-            let buckets = rate.buckets.lock().expect("nobody panicked");
+            let buckets = rate.buckets.lock().expect("no holder panicked");
             (buckets.full_at.len(), buckets.by_time.len())
         };
         assert_eq!(sizes(&rate), (100, 100));
