@@ -10,7 +10,7 @@ pub mod audit;
 pub mod buffers;
 pub mod cli;
 pub mod config;
-mod control;
+pub mod control;
 pub mod dicom;
 pub mod handshake;
 pub mod hl7;

@@ -78,7 +78,7 @@ explain_kernel() {
     fi
 }
 
-# Only the program can restore them, so this is said while it is there.
+# Only the program can restore them, so this is printed while it is there.
 mention_tuning() {
     if [ -f /var/lib/wardgate-tune/tune.json ]; then
         echo "wardgate: the host settings of \"wardgate tune apply\" stay. To restore them, install wardgate again," >&2
@@ -89,31 +89,66 @@ mention_tuning() {
 print_next_commands() {
     cat <<'END'
 wardgate is installed. It is not started: it has no route yet. Next:
+  wardgate pki init --name SITE --dns NAME    (this site's CA and certificate, unless a CA of your own issues it)
   editor /etc/wardgate/wardgate.toml          (see "Two sites, step by step" in /usr/share/doc/wardgate/html)
-  runuser -u wardgate -- wardgate check
-  systemctl enable --now wardgate
+  runuser -u wardgate -- wardgate check && systemctl enable --now wardgate
 END
 }
 
-# After an upgrade: a running service is restarted, which gives open connections the time `drain`. With a
-# configuration that the new version does not accept, the old program keeps running.
-restart_if_running() {
-    systemctl --quiet is-active wardgate.service || return 0
-    # The credentials of the running service, which its user may read.
-    credentials=/run/credentials/wardgate.service
-    if ! said=$(CREDENTIALS_DIRECTORY=$credentials runuser -u wardgate -- wardgate check 2>&1); then
-        echo "$said" >&2
-        echo "wardgate: the service was not restarted and runs the old version, because the new one reports the" >&2
-        echo "wardgate: problems above. Correct them, then: systemctl restart wardgate" >&2
-        return 0
+property() {
+    systemctl show --value -p "$1" wardgate.service
+}
+
+# Prints lines, also to the journal as lines about the service: `systemctl status wardgate` shows them below its state.
+report() {
+    echo "$1" >&2
+    echo "$1" | while read -r line; do
+        printf 'MESSAGE=%s\nPRIORITY=3\nSYSLOG_IDENTIFIER=wardgate\nOBJECT_SYSTEMD_UNIT=wardgate.service\n' "$line" |
+            logger --journald || true
+    done
+}
+
+# Whether the installed program would start as the service: with the configuration that its command line names, its
+# user, its privilege and its limit of descriptors. Prints the reasons if not.
+would_start() {
+    # `{ path=/usr/bin/wardgate ; argv[]=/usr/bin/wardgate run --config FILE ; ignore_errors=no ; ... }`, also with
+    # the drop-ins of this machine.
+    line=$(property ExecStart | sed -n 's/.* argv\[\]=\([^;]*\) ;.*/\1/p')
+    options=${line#/usr/bin/wardgate run}
+    if [ "$options" = "$line" ]; then
+        echo "the unit starts \"$line\", and only \"/usr/bin/wardgate run\" can be checked"
+        return 1
     fi
-    case $said in
-    *"would not start on this machine"*)
-        echo "$said" >&2
-        echo "wardgate: the service was not restarted and runs the old version. Then: systemctl restart wardgate" >&2
-        return 0
-        ;;
-    esac
-    echo "wardgate: restarting; open connections have the time \`drain\` to end, and new ones are refused until then."
-    "$@" || echo "wardgate: the restart failed; see: systemctl status wardgate" >&2
+    # The limit is "infinity" if there is none.
+    ulimit -n "$(property LimitNOFILE)" 2>/dev/null || true
+    # The options are words, not patterns of file names. The credentials are those of the running service.
+    set -f
+    CREDENTIALS_DIRECTORY=/run/credentials/wardgate.service \
+        setpriv --reuid="$(property User)" --regid="$(property Group)" --init-groups \
+        --inh-caps=+net_bind_service --ambient-caps=+net_bind_service /usr/bin/wardgate check --start $options 2>&1
+}
+
+# After an upgrade. A running service is restarted, which gives open connections the time `drain`, unless the new
+# program would not start: then the old one keeps running. A service that is enabled and has failed is started, because
+# the new version may have what it lacked. $1 is the program that starts and restarts services.
+after_upgrade() {
+    if systemctl --quiet is-active wardgate.service; then
+        if ! found=$(would_start); then
+            report "$found"
+            report "wardgate: the service was not restarted and runs the old version, because of the problems above. Correct them, then: systemctl restart wardgate"
+            return 0
+        fi
+        echo "$found"
+        echo "wardgate: restarting; open connections have the time \`drain\` to end, and new ones are refused until then."
+        "$1" try-restart wardgate.service ||
+            echo "wardgate: the restart failed; see: systemctl status wardgate" >&2
+    elif systemctl --quiet is-failed wardgate.service; then
+        if systemctl --quiet is-enabled wardgate.service; then
+            echo "wardgate: the service had failed; starting the new version."
+            "$1" start wardgate.service ||
+                echo "wardgate: the start failed; see: systemctl status wardgate" >&2
+        else
+            echo "wardgate: the service had failed. To start the new version: systemctl start wardgate"
+        fi
+    fi
 }

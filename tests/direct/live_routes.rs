@@ -38,10 +38,13 @@ fn target(name: u8) -> SocketAddr {
 
 /// A listener of a route, which the test opens itself, so that its port is known before the configuration is
 /// written.
-fn listener() -> (SocketAddr, TcpListener) {
+fn listener() -> (SocketAddr, Arc<TcpListener>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a socket");
-    (listener.local_addr().expect("it is bound"), listener)
+    (
+        listener.local_addr().expect("it is bound"),
+        Arc::new(listener),
+    )
 }
 
 fn configured(routes: &[(&str, SocketAddr, SocketAddr)]) -> Config {
@@ -119,7 +122,7 @@ async fn publish_while_connections_are_open() {
         drafts(&config.routes),
         &config.routes,
     ));
-    let listeners: Vec<(RouteId, TcpListener)> = names
+    let listeners: Vec<(RouteId, Arc<TcpListener>)> = names
         .into_iter()
         .zip(opened)
         .map(|(name, (_, listener))| (route(&table, name).id(), listener))
@@ -227,7 +230,9 @@ async fn publish_while_connections_are_open() {
     assert_eq!(is_ended, ['-', '-', '-', 'x']);
     drop(open);
     workers.stop_accepting().await;
-    workers.enter(RoutePhase::Stopped);
+    for route in &next.routes {
+        route.state.enter(RoutePhase::Stopped);
+    }
     workers.emptied().await;
     workers.join(PATIENCE).await.expect("no worker panicked");
 }

@@ -10,19 +10,33 @@ use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
 
 use crate::pair::{A, address, listen, local, originate};
 
-/// Starts the program behind `deny`, which must not reach its listeners.
+/// Starts the program behind `deny`, which must not reach its listeners. `check --start` must report the same.
 fn refused(site: &Site, denied: Option<&str>) -> String {
+    let (text, start) = both(site, denied);
+    assert_eq!(sentences(start), text);
+    text
+}
+
+/// The same for a port in use, which `check --start` accepts: a gateway that is running may have the port.
+fn port_refused(site: &Site) -> String {
+    let (text, start) = both(site, None);
+    start.expect_success();
+    text
+}
+
+fn both(site: &Site, denied: Option<&str>) -> (String, Outcome) {
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let file = folder.path().join("wardgate.toml");
     site.write(&file);
-    let program = match denied {
+    let program = || match denied {
         Some(what) => Program::new(env!("CARGO_BIN_EXE_deny"))
             .arg(what)
             .arg(wardgate()),
         None => Program::new(wardgate()),
     };
-    let outcome = program.args(["run", "--config"]).arg(&file).run();
-    sentences(outcome)
+    let run = program().args(["run", "--config"]).arg(&file).run();
+    let start = program().args(["check", "--start", "--config"]).arg(&file);
+    (sentences(run), start.run())
 }
 
 fn sentences(outcome: Outcome) -> String {
@@ -116,7 +130,7 @@ fn every_port_in_use_is_named_with_its_route() {
     let site = originate(&pki, address(&first), local())
         .originate(address(&second), local(), &["dns:gw.c.example"])
         .name("other");
-    let text = refused(&site, None);
+    let text = port_refused(&site);
     assert_eq!(text.lines().count(), 2, "{text}");
     let port = address(&first).port();
     assert_says(
@@ -134,7 +148,7 @@ fn every_port_in_use_is_named_with_its_route() {
 fn metrics_port_in_use_refuses_start() {
     let taken = listen();
     let site = some_site().gateway("metrics", format!("\"{}\"", address(&taken)));
-    let text = refused(&site, None);
+    let text = port_refused(&site);
     let toml = site.toml();
     let line = toml.lines().position(|line| line.starts_with("metrics"));
     let line = line.expect("it is written") + 1;
@@ -182,11 +196,9 @@ fn missing_configuration_refuses_start() {
 fn refused_start_leaves_the_other_ports_free() {
     let taken = listen();
     let free = local();
-    let site = originate(&Pki::new(), free, local()).originate(
-        address(&taken),
-        local(),
-        &["dns:gw.c.example"],
-    );
-    refused(&site, None);
+    let pki = Pki::new();
+    let site =
+        originate(&pki, free, local()).originate(address(&taken), local(), &["dns:gw.c.example"]);
+    port_refused(&site);
     std::net::TcpListener::bind(free).expect("nothing was left listening");
 }

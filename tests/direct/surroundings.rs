@@ -61,3 +61,32 @@ fn help_of_run_lists_signals_and_exit_codes() {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
 }
+
+/// An expired list closes its route; the other route is open, and so a script may restart the service.
+#[test]
+fn start_check_accepts_what_run_starts_with_although_a_list_has_expired() {
+    let pki = Pki::new();
+    let stale = ["dns:gw.c.example"];
+    let site = originate(&pki, local(), local())
+        .peer_with_crls("c", &stale, &pki.trust(), &[&pki.expired_crl()])
+        .originate(local(), local(), &["c"])
+        .name("stale");
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let file = folder.path().join("wardgate.toml");
+    site.write(&file);
+    let [(all, text), (start, report)] = [&["check"][..], &["check", "--start"]].map(|arguments| {
+        let outcome = Program::new(wardgate()).args(arguments).arg(&file).run();
+        let code = outcome.status.and_then(|status| status.code());
+        (code, outcome.text())
+    });
+    assert_eq!(all, Some(78), "{text}");
+    assert_eq!(start, Some(0), "{report}");
+    assert!(
+        report.contains("`wardgate run` would start; 1 open route\n"),
+        "{report}"
+    );
+    assert!(
+        report.contains("remark: route \"stale\" is closed"),
+        "{report}"
+    );
+}

@@ -200,6 +200,56 @@ fn tune_apply_asks_at_a_terminal_and_changes_nothing_without_a_yes() {
 }
 
 #[test]
+fn tune_apply_stops_if_the_host_changes_while_it_asks() {
+    if !tier::ready("direct", &[Need::Program("script")]) {
+        return;
+    }
+    let host = Host::new();
+    let (program, root) = (wardgate(), host.0.path());
+    // The answer comes only after a value has changed.
+    let script = r#"
+        (until grep -q 'y/N' "$1/shown" 2>/dev/null; do sleep 0.02; done
+         echo 256 >"$1/proc/sys/net/core/somaxconn"; echo y) |
+        script -qec "$0 tune apply --profile vm --root $1" /dev/null >"$1/shown"
+        code=$?; cat "$1/shown"; exit $code"#;
+    let outcome = Program::new("sh")
+        .args(["-c", script])
+        .arg(program)
+        .arg(root)
+        .run();
+    assert_eq!(code(&outcome), Some(1), "{}", outcome.text());
+    let expected =
+        "net.core.somaxconn has changed meanwhile: it is \"256\" now; nothing was changed";
+    assert!(outcome.text().contains(expected), "{}", outcome.text());
+    let rmem_max = fs::read_to_string(root.join("proc/sys/net/core/rmem_max"));
+    assert_eq!(rmem_max.expect("it is there"), SYSCTLS[0].1);
+    assert!(!root.join("var/lib/wardgate-tune/tune.json").exists());
+}
+
+#[test]
+fn tune_check_and_apply_name_a_later_file_of_sysctl_d() {
+    let host = Host::new();
+    let folder = host.0.path().join("etc/sysctl.d");
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let text = "net.core.somaxconn = 128\n";
+    fs::write(folder.join("99-zz.conf"), text).expect("the file can be written");
+    for arguments in [
+        &["check", "--profile=vm"][..],
+        &["apply", "--yes", "--profile=vm"],
+    ] {
+        let text = host.tune(arguments).text();
+        let mut lines = text.lines().map(str::trim);
+        let named = |line: &str| {
+            line.starts_with("overridden: ")
+                && line.contains(
+                    "/etc/sysctl.d/99-zz.conf sets it to \"128\" at each start of the host",
+                )
+        };
+        assert!(lines.any(named), "{text}");
+    }
+}
+
+#[test]
 fn tune_without_privilege_compares_and_refuses_to_change() {
     if !tier::ready("direct", &[Need::Root, Need::Program("setpriv")]) {
         return;

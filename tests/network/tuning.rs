@@ -112,7 +112,7 @@ fn apply_changes_the_sysctls_routes_and_offloads_of_a_namespace_and_undo_restore
         let host = host(root.path());
         let goal = goal(&host);
         let checked = wardgate_tuning::check(&host, &goal);
-        let applied = wardgate_tuning::apply(&host, &goal, Path::new(PROGRAM));
+        let applied = wardgate_tuning::apply(&host, &goal, Path::new(PROGRAM), None);
         let applied = applied.expect("the record can be written");
         (checked, applied, wardgate_tuning::check(&host, &goal))
     });
@@ -157,4 +157,56 @@ fn apply_changes_the_sysctls_routes_and_offloads_of_a_namespace_and_undo_restore
             .count(),
         0
     );
+}
+
+#[test]
+fn a_queueing_discipline_that_the_kernel_attaches_again_is_as_before() {
+    if !tier::ready("network", &[Need::Namespaces, Need::Program("tc")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let run = |arguments: &[&str]| {
+        let program = lab.program(Place::GatewayA, "ip");
+        program.args(arguments).run().expect_success();
+    };
+    run(&[
+        "tuntap",
+        "add",
+        "mode",
+        "tap",
+        "multi_queue",
+        "name",
+        "card",
+    ]);
+    run(&["link", "set", "card", "up"]);
+    let disciplines = || {
+        let show = lab.program(Place::GatewayA, "tc");
+        let outcome = show.args(["qdisc", "show", "dev", "card"]).run();
+        outcome.expect_success().text()
+    };
+    let before = disciplines();
+    assert!(before.starts_with("qdisc mq 0: root"), "{before}");
+    // The default belongs to the whole kernel, which a test does not change: a file stands in for it, so the kernel attaches
+    // the kind that it attached before.
+    let root = tempfile::tempdir().expect("a folder can be made");
+    let file = root.path().join("proc/sys/net/core/default_qdisc");
+    fs::create_dir_all(file.parent().expect("it is in a folder")).expect("a folder can be made");
+    fs::create_dir_all(root.path().join("sys/class/net/card")).expect("a folder can be made");
+    fs::write(&file, "pfifo\n").expect("the file can be written");
+    let applied = lab.inside(Place::GatewayA, || {
+        let host = host(root.path());
+        let options = Options {
+            cards: vec!["card".to_owned()],
+            ..Options::default()
+        };
+        let goal = Goal::new(&host, options);
+        wardgate_tuning::apply(&host, &goal, Path::new(PROGRAM), None)
+    });
+    let applied = applied.expect("the record can be written");
+    let was_tried = (before.contains("qdisc fq"))
+        || applied.not_applicable.iter().any(|(name, reason)| {
+            name == "card queueing discipline" && reason.contains("kept its value")
+        });
+    assert!(was_tried, "{applied:#?}");
+    assert_eq!(disciplines(), before);
 }

@@ -28,6 +28,18 @@ mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 mount -t tmpfs tmpfs dev/shm
+# Settings of the whole kernel, which no namespace has: files of the tree stand in for some, and nothing is written to the
+# others.
+if test -d var/stand-in; then
+    mount -o remount,bind,ro sys
+    for folder in proc/irq proc/sys/kernel proc/sys/fs proc/sys/vm; do
+        mount --bind $folder $folder
+        mount -o remount,bind,ro $folder
+    done
+    while read -r path; do
+        mount --bind "var/stand-in/$path" "$path"
+    done <var/stand-in/list
+fi
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mkdir -p run/before
 pivot_root . run/before

@@ -15,13 +15,15 @@ pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
 /// The folder with the packages of the programs in the target folder.
 pub(crate) fn packages() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| package_into("package-test"))
+    FOLDER.get_or_init(|| package_into("package-test", "022"))
 }
 
-/// Makes all packages in this folder of the target folder.
-pub(crate) fn package_into(name: &str) -> PathBuf {
+/// Makes all packages in this folder of the target folder, by a user with this umask.
+pub(crate) fn package_into(name: &str, umask: &str) -> PathBuf {
     let xtask = workspace().join(".ci/xtask");
-    Program::new(built("xtask"))
+    Program::new("sh")
+        .args(["-c", "umask \"$0\"; exec \"$@\"", umask])
+        .arg(built("xtask"))
         .args(["package", "--profile", "dev", "--folder", name])
         .env("CARGO_MANIFEST_DIR", xtask)
         .current_dir(workspace())

@@ -12,7 +12,8 @@ use crate::tree::Tree;
 pub(crate) struct Machine {
     // Ends before the tree is removed.
     processes: Background,
-    init: u32,
+    /// Its process 1, as this machine numbers it.
+    pub(crate) init: u32,
     pub(crate) tree: Tree,
 }
 
@@ -22,30 +23,39 @@ const MACHINE_DEADLINE: Duration = Duration::from_secs(60);
 impl Machine {
     /// Boots a tree.
     pub(crate) fn boot(tree: Tree) -> Self {
-        let script = Program::new("sh")
-            .args(["-c", include_str!("boot.sh"), "boot.sh"])
-            .arg(tree.root());
-        let processes = Background::start(&script);
-        let shell = processes.process().id();
-        let init = until("systemd has not started", MACHINE_DEADLINE, || {
-            // The shell has become unshare, whose only child is process 1 of the machine.
-            let children = format!("/proc/{shell}/task/{shell}/children");
-            let init: u32 = fs::read_to_string(children).ok()?.trim().parse().ok()?;
-            let name = fs::read_to_string(format!("/proc/{init}/comm")).ok()?;
-            (name.trim() == "systemd").then_some(init)
-        });
+        let (processes, init) = start(&tree);
         let machine = Self {
             processes,
             init,
             tree,
         };
+        machine.await_boot();
+        machine
+    }
+
+    /// Ends all processes as a power failure does, and boots the tree as they left it.
+    pub(crate) fn boot_again(&mut self) {
+        self.end();
+        (self.processes, self.init) = start(&self.tree);
+        self.await_boot();
+    }
+
+    fn await_boot(&self) {
         until("the machine has not booted", MACHINE_DEADLINE, || {
-            let state = machine.run("systemctl is-system-running").text();
+            let state = self.run("systemctl is-system-running").text();
             ["running", "degraded"]
                 .contains(&state.trim())
                 .then_some(())
         });
-        machine
+    }
+
+    fn end(&self) {
+        // systemd as process 1 ends with its PID namespace.
+        self.processes
+            .process()
+            .signal(rustix::process::Signal::KILL);
+        let group = format!("wardgate-test-{}", self.processes.process().id());
+        remove_groups(&group);
     }
 
     /// Runs a shell script in the machine.
@@ -87,13 +97,25 @@ impl Drop for Machine {
                     .text()
             );
         }
-        // systemd as process 1 ends with its PID namespace.
-        self.processes
-            .process()
-            .signal(rustix::process::Signal::KILL);
-        let group = format!("wardgate-test-{}", self.processes.process().id());
-        remove_groups(&group);
+        self.end();
     }
+}
+
+/// Starts systemd in a tree, and returns its process number once it runs.
+fn start(tree: &Tree) -> (Background, u32) {
+    let script = Program::new("sh")
+        .args(["-c", include_str!("boot.sh"), "boot.sh"])
+        .arg(tree.root());
+    let processes = Background::start(&script);
+    let shell = processes.process().id();
+    let init = until("systemd has not started", MACHINE_DEADLINE, || {
+        // The shell has become unshare, whose only child is process 1 of the machine.
+        let children = format!("/proc/{shell}/task/{shell}/children");
+        let init: u32 = fs::read_to_string(children).ok()?.trim().parse().ok()?;
+        let name = fs::read_to_string(format!("/proc/{init}/comm")).ok()?;
+        (name.trim() == "systemd").then_some(init)
+    });
+    (processes, init)
 }
 
 /// Removes the machine's control groups, the innermost first, once the last process has gone.

@@ -1,8 +1,9 @@
 //! The packaging tier: the .deb and .rpm files as an administrator meets them.
 //!
 //! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded,
-//! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`), and a tree is booted with
-//! its systemd, in which two sites run as services (`machine.rs`, `service.rs`). Nothing is installed on the
+//! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`). Two trees are booted
+//! with their systemd, as the two sites of the guide, whose commands they execute (`machine.rs`, `guide.rs`, `service.rs`),
+//! and one in which tuned settings are there again after a start (`tuning.rs`). Nothing is installed on the
 //! machine that runs the tests.
 //!
 //! The trees come from the mirrors of the distributions, once: `target/packaging` keeps them. That of Debian is needed;
@@ -10,11 +11,14 @@
 
 mod built;
 mod checks;
+mod contents;
+mod guide;
 mod life;
 mod machine;
 mod rpm;
 mod service;
 mod tree;
+mod tuning;
 
 use wardgate_tests::tier::{self, Need};
 

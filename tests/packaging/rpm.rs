@@ -1,13 +1,15 @@
 //! The .rpm: its scripts, and what it leaves.
 //!
 //! No userland of RHEL is at hand, so the packages are installed into a tree of Debian, with scripts, and
-//! without the dependencies. SELinux and dnf are not tested.
+//! without the dependencies; once into a booted tree. SELinux and dnf are not tested.
 
 use std::path::Path;
 
+use wardgate_tests::tier::Need;
 use wardgate_tests::{Outcome, Program};
 
 use crate::built::rpm;
+use crate::machine::Machine;
 use crate::ready;
 use crate::tree::{SYSCTL_FILE, Suite, Tree};
 
@@ -83,6 +85,51 @@ fn rpm_allows_io_uring_that_is_off_and_restores_it_when_it_is_removed() {
     within("-e wardgate");
     assert_eq!(tree.kernel(), ["2", "-1"]);
     assert!(!tree.path(SYSCTL_FILE).exists());
+}
+
+/// Brings this machine's rpm with its libraries, because the tree of Debian has none.
+#[test]
+fn rpm_upgrade_restarts_the_service_unless_the_new_version_would_not_start() {
+    if !ready(&[Need::Program("nsenter"), Need::Program("ldd")]) {
+        return;
+    }
+    let tree = Tree::of(Suite::Bookworm);
+    let copy = "mkdir \"$0/opt/rpm\"
+        program=$(command -v rpm)
+        cp -L \"$program\" $(ldd \"$program\" | grep -o '/[^ ]*') \"$0/opt/rpm/\"
+        cp -a /usr/lib/rpm \"$0/usr/lib/\"";
+    let copy = Program::new("sh").args(["-ec", copy]).arg(tree.root());
+    copy.run().expect_success();
+    tree.take(&rpm(), "/var/wardgate.rpm");
+    let machine = Machine::boot(tree);
+    let rpm_there = |arguments: &str| {
+        let loader = "/opt/rpm/ld-linux-x86-64.so.2 --library-path /opt/rpm /opt/rpm/rpm";
+        let command = format!("{loader} --dbpath /var/lib/rpm --nodeps {arguments}");
+        machine.run(&command).expect_success().text()
+    };
+    let text = rpm_there("-i /var/wardgate.rpm");
+    assert!(text.contains("systemctl enable --now wardgate"), "{text}");
+    let configuration = "/etc/wardgate/wardgate.toml";
+    let route = "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"dicom\"\nlisten = \"127.0.0.1:104\"\n\
+                 targets = [\"127.0.0.1:2762\"]\n";
+    machine.tree.write(configuration, route);
+    machine.run("systemctl start wardgate").expect_success();
+    let upgrade = || rpm_there("-U --replacepkgs /var/wardgate.rpm");
+
+    let before = machine.property("wardgate", "MainPID");
+    machine.tree.write(configuration, "[gateway]\n");
+    let text = upgrade();
+    assert!(text.contains("was not restarted"), "{text}");
+    assert_eq!(machine.property("wardgate", "MainPID"), before);
+
+    machine.tree.write(configuration, route);
+    let text = upgrade();
+    assert!(text.contains("wardgate: restarting;"), "{text}");
+    assert_ne!(machine.property("wardgate", "MainPID"), before);
+    assert_eq!(machine.property("wardgate", "ActiveState"), "active");
+
+    rpm_there("-e wardgate");
+    assert_eq!(machine.property("wardgate", "ActiveState"), "inactive");
 }
 
 /// The symbol versions that rpm found in the programs, by its own reading.

@@ -1,74 +1,70 @@
-//! The package on a machine with systemd: two sites as services, from installation to purge.
+//! The package on machines with systemd: the two sites of the guide as services, from installation to purge.
 
 use std::fs;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use wardgate_tests::tier::Need;
-use wardgate_tests::{Background, dicom, until};
+use wardgate_tests::{Background, Pki, Program, dicom, until};
 
-use crate::built::{deb, deb_of};
+use crate::built::{VERSION, deb, deb_of};
+use crate::guide::Site;
 use crate::machine::Machine;
 use crate::ready;
 use crate::tree::{Suite, Tree};
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     Need::Program("nsenter"),
+    Need::Program("ip"),
     Need::Program("storescu"),
     Need::Program("storescp"),
     Need::Program("echoscu"),
 ];
 
-/// Ports of the machine's own network, in which nothing else runs.
-const ENTRY: &str = "104";
-const ARCHIVE: &str = "11113";
+/// The listener of the guide's hospital.
+const ENTRY: [&str; 2] = ["10.20.0.5", "11112"];
+
+/// The most commands that a site may need from its package to its first object.
+const COMMANDS_MAX: usize = 6;
 
 const SECONDS: Duration = Duration::from_secs(30);
+
+/// The folder in which the guide's commands are typed.
+const WORK: &str = "/var/work";
 
 #[test]
 fn two_sites_run_as_services_from_installation_to_purge() {
     if !ready(&NEEDS) {
         return;
     }
-    let tree = Tree::of(Suite::Bookworm);
+    let (hospital, region) = (site(Site::Hospital), site(Site::Region));
+    connect(&hospital, &region);
     let (_folder, newer) = deb_of("9.9.9-1", |_| ());
-    tree.take(&deb(), "/var/wardgate.deb");
-    tree.take(&newer, "/var/newer.deb");
-    let machine = Machine::boot(tree);
-    let text = machine
-        .run("dpkg -i /var/wardgate.deb")
-        .expect_success()
-        .text();
-    assert!(text.contains("systemctl enable --now wardgate"), "{text}");
-    nothing_starts_without_a_configuration(&machine);
-    configure(&machine);
-    machine
-        .run("systemctl start wardgate wardgate-b")
-        .expect_success();
-    let folder = TempDir::new().expect("there is room");
-    let _archive = Background::listening(
-        &machine
-            .program("storescp")
-            .args(["--output-directory"])
-            .arg(folder.path())
-            .arg(ARCHIVE),
-        ARCHIVE.parse().expect("it is a port"),
-    );
-    store(&machine, &folder);
+    hospital.tree.take(&newer, "/var/newer.deb");
+    let archive = TempDir::new().expect("there is room");
+    let listener = region.program("storescp").arg("--output-directory");
+    let mut listener = Background::start(&listener.arg(archive.path()).args(["-v", "104"]));
 
-    killed_is_restarted(&machine);
-    stuck_is_restarted(&machine);
-    store(&machine, &folder);
-    stop_lets_an_association_end(&machine);
-    upgrade_restarts_only_with_a_good_configuration(&machine);
-    store(&machine, &folder);
+    commands_of_the_guide_lead_from_the_package_to_the_first_object(&hospital, &region);
+    assert_stored(&archive);
+    assert!(!listener.has_ended(), "{}", listener.output());
 
-    machine.run("dpkg --remove wardgate").expect_success();
-    assert_eq!(machine.property("wardgate", "ActiveState"), "inactive");
-    machine
-        .run("systemctl stop wardgate-b; dpkg --purge wardgate")
-        .expect_success();
-    machine
+    key_that_only_root_can_read_comes_from_systemd(&hospital);
+    store(&hospital, &archive);
+    killed_is_restarted(&hospital);
+    stuck_is_restarted(&hospital);
+    store(&hospital, &archive);
+    stop_lets_an_association_end(&hospital);
+    upgrade_leaves_the_service_when_the_new_version_would_not_start(&hospital);
+    upgrade_restarts_although_a_list_has_expired(&hospital);
+    store(&hospital, &archive);
+    upgrade_starts_a_service_that_had_failed(&hospital);
+    store(&hospital, &archive);
+
+    hospital.run("dpkg --remove wardgate").expect_success();
+    assert_eq!(hospital.property("wardgate", "ActiveState"), "inactive");
+    hospital.run("dpkg --purge wardgate").expect_success();
+    hospital
         .run(
             "for left in /etc/wardgate /var/lib/wardgate /etc/systemd/system/wardgate.service.d; do
                 if test -e $left; then echo $left is left; exit 1; fi
@@ -76,6 +72,109 @@ fn two_sites_run_as_services_from_installation_to_purge() {
             ! getent passwd wardgate",
         )
         .expect_success();
+}
+
+/// A machine of the guide's example, with the package in the administrator's folder. Its `editor` writes what the guide
+/// shows, and its `apt` knows no mirror.
+fn site(site: Site) -> Machine {
+    let tree = Tree::of(Suite::Bookworm);
+    fs::create_dir(tree.path(WORK)).expect("the tree can be written");
+    tree.take(&deb(), &format!("{WORK}/wardgate_{VERSION}_amd64.deb"));
+    tree.write(&format!("{WORK}/written.toml"), &site.configuration());
+    for (name, script) in [
+        ("editor", format!("cp {WORK}/written.toml \"$1\"")),
+        ("apt", "dpkg -i \"$2\"".to_owned()),
+    ] {
+        let program = tree.path("/usr/bin").join(name);
+        let _ = fs::remove_file(&program);
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("the tree can be written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&program, mode).expect("the tree can be written");
+    }
+    let hosts = "127.0.0.1 localhost\n192.0.2.10 gw.region.example\n";
+    tree.write("/etc/hosts", hosts);
+    Machine::boot(tree)
+}
+
+/// Gives both machines the addresses of the example, and the network between them.
+fn connect(hospital: &Machine, region: &Machine) {
+    let [a, b] = [hospital, region].map(|machine| machine.init.to_string());
+    let ip = Program::new("ip");
+    ip.args(["link", "add", "wan", "netns", &a, "type", "veth"])
+        .args(["peer", "name", "wan", "netns", &b])
+        .run()
+        .expect_success();
+    for (machine, lan, wan) in [
+        (hospital, ENTRY[0], "192.0.2.7/24"),
+        (region, "10.30.0.9", "192.0.2.10/24"),
+    ] {
+        for arguments in [
+            ["address", "add", lan, "dev", "lo"],
+            ["address", "add", wan, "dev", "wan"],
+            ["link", "set", "up", "dev", "wan"],
+        ] {
+            machine.program("ip").args(arguments).run().expect_success();
+        }
+    }
+}
+
+/// Every command is executed as the chapter "Install" shows it.
+fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
+    hospital: &Machine,
+    region: &Machine,
+) {
+    let (of_hospital, of_region) = (Site::Hospital.commands(), Site::Region.commands());
+    for commands in [&of_hospital, &of_region] {
+        assert!(commands.len() <= COMMANDS_MAX, "{commands:?}");
+    }
+    let starts_with = |start: &'static str| move |command: &&String| command.starts_with(start);
+    // Each site sends its CA's certificate when it has made it.
+    let is_first = |command: &&String| !command.starts_with("install ");
+    for (machine, commands) in [(hospital, &of_hospital), (region, &of_region)] {
+        let text = typed(machine, commands.iter().take_while(is_first));
+        assert!(text.contains("systemctl enable --now wardgate"), "{text}");
+    }
+    nothing_starts_without_a_configuration(hospital);
+    for (from, to, name) in [
+        (hospital, region, "hospital-a"),
+        (region, hospital, "region"),
+    ] {
+        let certificate = from.tree.read("/etc/wardgate/ca/ca.pem");
+        to.tree
+            .write(&format!("{WORK}/{name}-ca.pem"), &certificate);
+    }
+    // The region first: the object is sent as soon as the hospital's gateway has started.
+    for (machine, commands) in [(region, &of_region), (hospital, &of_hospital)] {
+        let rest = commands.iter().skip_while(is_first);
+        typed(
+            machine,
+            rest.filter(|command| !starts_with("storescu ")(command)),
+        );
+        let key = machine.run("stat -c '%a %U:%G' /etc/wardgate/pki/site.key");
+        assert_eq!(key.expect_success().text(), "640 root:wardgate\n");
+    }
+    let sends = of_hospital.iter().find(starts_with("storescu "));
+    let words = sends.expect("the hospital sends an object").split(' ');
+    let folder = TempDir::new().expect("there is room");
+    let objects = dicom::series(folder.path(), "GUIDE", 1, 256);
+    let image = objects.first().expect("a series of one");
+    fs::rename(image, folder.path().join("image.dcm")).expect("the folder is ours");
+    // A modality has DCMTK; the gateway's machine need not.
+    hospital
+        .program("env")
+        .arg("--chdir")
+        .arg(folder.path())
+        .args(words)
+        .run()
+        .expect_success();
+}
+
+/// Types commands in the administrator's folder, and returns what they print.
+fn typed<'a>(machine: &Machine, commands: impl Iterator<Item = &'a String>) -> String {
+    let run = |command| machine.run(&format!("cd {WORK}\n{command}"));
+    commands
+        .map(|command| run(command).expect_success().text())
+        .collect()
 }
 
 /// The state of a service that cannot start, and the sentence that an operator reads.
@@ -91,61 +190,41 @@ fn nothing_starts_without_a_configuration(machine: &Machine) {
     machine.run("systemctl stop wardgate").expect_success();
 }
 
-/// Site A is the service of the package, with a CA of its own and a key that only root can read. Site B is a copy
-/// of it, with a key that its user can read.
-fn configure(machine: &Machine) {
-    let commands = "
-        cd /etc/wardgate
-        mkdir b
-        wardgate pki init --dir ca --name A
-        wardgate pki init --dir b/ca --name B
-        wardgate pki issue --dir ca --dns a.example --out pki/site.pem --key-out pki/site.key
-        wardgate pki issue --dir b/ca --dns b.example --out b/site.pem --key-out b/site.key
-        cp ca/ca.pem b/a-ca.pem
-        cp b/ca/ca.pem pki/b-ca.pem
-        chgrp -R wardgate pki b
-        chown root:root pki/site.key
-        chmod 0600 pki/site.key
-        chmod 0640 b/site.key
-        mkdir /etc/systemd/system/wardgate.service.d
-        printf '[Service]\\nLoadCredential=site.key:/etc/wardgate/pki/site.key\\n' \
-            >/etc/systemd/system/wardgate.service.d/key.conf
-        chmod 0644 pki/*.pem b/*.pem
-        sed 's,/etc/wardgate/wardgate.toml,/etc/wardgate/b.toml,; s,^\\(Runtime\\|State\\)Directory=.*,&-b,' \
-            /usr/lib/systemd/system/wardgate.service >/etc/systemd/system/wardgate-b.service
-        systemctl daemon-reload";
-    let site = |folder: &str, key: &str, other: &str, route: &str| {
-        format!(
-            "[identity]\ncertificate = \"{folder}/site.pem\"\nkey = \"{key}\"\n\n\
-             [[peer]]\nname = \"{other}\"\nidentity = \"dns:{other}.example\"\ntrust = \"{folder}/{other}-ca.pem\"\n\n\
-             [[route]]\nname = \"study\"\nprotocol = \"dicom\"\npeers = [\"{other}\"]\n{route}"
-        )
-    };
-    let a = format!(
-        "mode = \"originate\"\nlisten = \"127.0.0.1:{ENTRY}\"\ntargets = [\"127.0.0.1:2762\"]\n"
-    );
-    let b = format!(
-        "mode = \"terminate\"\nlisten = \"127.0.0.1:2762\"\ntargets = [\"127.0.0.1:{ARCHIVE}\"]\n"
-    );
-    machine.run(commands).expect_success();
-    machine.tree.write(
-        "/etc/wardgate/wardgate.toml",
-        &site("pki", "credential:site.key", "b", &a),
-    );
+const CONFIGURATION: &str = "/etc/wardgate/wardgate.toml";
+
+/// The service's user cannot read the key then, nor can the check of an upgrade, except as the credential. The listener
+/// moves to a port that needs a privilege, as the check does as well.
+fn key_that_only_root_can_read_comes_from_systemd(machine: &Machine) {
+    let text = machine.tree.read(CONFIGURATION);
+    let text = text.replace("\"/etc/wardgate/pki/site.key\"", "\"credential:site.key\"");
+    assert!(text.contains("credential:"), "{text}");
+    let also = "\n[[route]]\nname = \"low-port\"\nmode = \"originate\"\nprotocol = \"dicom\"\n\
+                listen = \"10.20.0.5:104\"\ntargets = [\"gw.region.example:2762\"]\npeers = [\"region\"]\n";
+    machine.tree.write(CONFIGURATION, &(text + also));
     machine
-        .tree
-        .write("/etc/wardgate/b.toml", &site("b", "b/site.key", "a", &b));
+        .run(
+            "chown root:root /etc/wardgate/pki/site.key
+            chmod 0600 /etc/wardgate/pki/site.key
+            mkdir /etc/systemd/system/wardgate.service.d
+            printf '[Service]\\nLoadCredential=site.key:/etc/wardgate/pki/site.key\\n' \
+                >/etc/systemd/system/wardgate.service.d/key.conf
+            systemctl daemon-reload
+            systemctl restart wardgate",
+        )
+        .expect_success();
 }
 
 /// Sends an object through both sites into the archive, which had none.
-fn store(machine: &Machine, archive: &TempDir) {
+fn store(hospital: &Machine, archive: &TempDir) {
     let folder = TempDir::new().expect("there is room");
     let objects = dicom::series(folder.path(), "SERVICE", 1, 256);
-    let store = machine
-        .program("storescu")
-        .args(["127.0.0.1", ENTRY])
-        .args(objects);
+    let store = hospital.program("storescu").args(ENTRY).args(objects);
     store.run().expect_success();
+    assert_stored(archive);
+}
+
+/// Takes the one object out of the archive.
+fn assert_stored(archive: &TempDir) {
     let stored = fs::read_dir(archive.path()).expect("it is there");
     let stored: Vec<_> = stored
         .map(|entry| entry.expect("it is there").path())
@@ -203,7 +282,8 @@ fn assert_restarted(machine: &Machine, before: &str) {
 fn stop_lets_an_association_end(machine: &Machine) {
     let echo = machine
         .program("echoscu")
-        .args(["-v", "--repeat", "3000", "127.0.0.1", ENTRY]);
+        .args(["-v", "--repeat", "3000"])
+        .args(ENTRY);
     let mut echo = Background::start(&echo);
     echo.wait_for_output("Received Echo Response");
     assert!(
@@ -219,23 +299,116 @@ fn stop_lets_an_association_end(machine: &Machine) {
     machine.run("systemctl start wardgate").expect_success();
 }
 
-fn upgrade_restarts_only_with_a_good_configuration(machine: &Machine) {
-    let file = "/etc/wardgate/wardgate.toml";
-    let good = machine.tree.read(file);
+fn upgrade(machine: &Machine) -> String {
+    let outcome = machine.run("dpkg -i /var/newer.deb");
+    outcome.expect_success().text()
+}
+
+/// The running service is as it was, and its status shows why.
+fn upgrade_leaves_the_service_when_the_new_version_would_not_start(machine: &Machine) {
+    let good = machine.tree.read(CONFIGURATION);
     let before = machine.property("wardgate", "MainPID");
-    machine.tree.write(file, "[gateway]\nno_such_key = 1\n");
-    let text = machine
-        .run("dpkg -i /var/newer.deb")
-        .expect_success()
-        .text();
+    let no_address = good.replace("10.20.0.5:104", "203.0.113.7:104");
+    for (bad, reason) in [
+        ("[gateway]\nno_such_key = 1\n", "no_such_key"),
+        (no_address.as_str(), "no such address"),
+    ] {
+        machine.tree.write(CONFIGURATION, bad);
+        let text = upgrade(machine);
+        assert!(
+            text.contains(reason) && text.contains("was not restarted"),
+            "{text}"
+        );
+        assert_eq!(machine.property("wardgate", "MainPID"), before);
+        let status = machine.run("systemctl status --no-pager wardgate").text();
+        assert!(status.contains("Active: active (running)"), "{status}");
+        assert!(
+            status.contains(reason) && status.contains("was not restarted"),
+            "{status}"
+        );
+    }
+
+    // The command line of a drop-in decides which file is checked.
+    let drop_in = |command: &str| {
+        let text = format!("[Service]\nExecStart=\nExecStart={command}\n");
+        let file = "/etc/systemd/system/wardgate.service.d/command.conf";
+        machine.tree.write(file, &text);
+        machine.run("systemctl daemon-reload").expect_success();
+        upgrade(machine)
+    };
+    let text = drop_in("/usr/bin/env /usr/bin/wardgate run");
     assert!(
-        text.contains("no_such_key") && text.contains("was not restarted"),
+        text.contains("only \"/usr/bin/wardgate run\" can be checked"),
         "{text}"
     );
     assert_eq!(machine.property("wardgate", "MainPID"), before);
-
-    machine.tree.write(file, &good);
-    machine.run("dpkg -i /var/newer.deb").expect_success();
+    machine.tree.write("/etc/wardgate/other.toml", &good);
+    let text = drop_in("/usr/bin/wardgate run /etc/wardgate/other.toml");
+    assert!(
+        text.contains("/etc/wardgate/other.toml: `wardgate run` would start"),
+        "{text}"
+    );
     assert_ne!(machine.property("wardgate", "MainPID"), before);
+    machine
+        .run(
+            "rm /etc/systemd/system/wardgate.service.d/command.conf
+            systemctl daemon-reload",
+        )
+        .expect_success();
+    machine.tree.write(CONFIGURATION, &good);
+}
+
+/// `check` fails for the list, and the gateway starts without its route.
+fn upgrade_restarts_although_a_list_has_expired(machine: &Machine) {
+    let pki = Pki::new();
+    for (from, to) in [(pki.trust(), "old-ca.pem"), (pki.expired_crl(), "old.crl")] {
+        let text = fs::read_to_string(from).expect("it was made");
+        machine
+            .tree
+            .write(&format!("/etc/wardgate/pki/{to}"), &text);
+    }
+    let good = machine.tree.read(CONFIGURATION);
+    let stale = "\n[[peer]]\nname = \"old\"\nidentity = \"dns:gw.old.example\"\n\
+                 trust = \"/etc/wardgate/pki/old-ca.pem\"\ncrl = [\"/etc/wardgate/pki/old.crl\"]\n\n\
+                 [[route]]\nname = \"to-old\"\nmode = \"originate\"\nprotocol = \"dicom\"\n\
+                 listen = \"10.20.0.5:11113\"\ntargets = [\"192.0.2.10:2763\"]\npeers = [\"old\"]\n";
+    machine.tree.write(CONFIGURATION, &format!("{good}{stale}"));
+    let check = "chmod 0644 /etc/wardgate/pki/old*
+        CREDENTIALS_DIRECTORY=/run/credentials/wardgate.service runuser -u wardgate -- wardgate check";
+    let text = machine.run(check).expect_failure().text();
+    assert!(
+        text.contains("old.crl") && text.contains("expired"),
+        "{text}"
+    );
+    let before = machine.property("wardgate", "MainPID");
+    let text = upgrade(machine);
+    assert!(text.contains("route \"to-old\" is closed"), "{text}");
+    assert_ne!(machine.property("wardgate", "MainPID"), before);
+    assert_eq!(machine.property("wardgate", "ActiveState"), "active");
+}
+
+/// The unit of the package is tried again for ever; a machine's drop-in may end that.
+fn upgrade_starts_a_service_that_had_failed(machine: &Machine) {
+    let file = "/etc/systemd/system/wardgate.service.d/test.conf";
+    machine.tree.write(file, "[Service]\nRestart=no\n");
+    machine
+        .run(
+            "systemctl daemon-reload
+            mv /etc/wardgate/pki/site.pem /etc/wardgate/pki/away.pem
+            ! systemctl restart wardgate
+            mv /etc/wardgate/pki/away.pem /etc/wardgate/pki/site.pem
+            systemctl disable wardgate",
+        )
+        .expect_success();
+    assert_eq!(machine.property("wardgate", "ActiveState"), "failed");
+    let text = upgrade(machine);
+    assert!(
+        text.contains("To start the new version: systemctl start wardgate"),
+        "{text}"
+    );
+    assert_eq!(machine.property("wardgate", "ActiveState"), "failed");
+    machine.run("systemctl enable wardgate").expect_success();
+    let text = upgrade(machine);
+    assert!(text.contains("starting the new version"), "{text}");
     assert_eq!(machine.property("wardgate", "ActiveState"), "active");
 }

@@ -1,5 +1,6 @@
 //! The real program, running with a site's configuration.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct Gateway {
     log: Collector,
     folder: TempDir,
     metrics: Option<SocketAddr>,
+    // Processes that took its place. They have its pipes.
+    successors: RefCell<Vec<u32>>,
 }
 
 impl Site {
@@ -27,12 +30,18 @@ impl Site {
     }
 }
 
+fn with_sockets(site: &Site, metrics: SocketAddr) -> Site {
+    site.clone()
+        .gateway("metrics", format!("\"{metrics}\""))
+        .gateway("admin", "\"admin.sock\"")
+}
+
 impl Gateway {
     fn start(site: &Site) -> Self {
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
         let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let site = site.clone().gateway("metrics", format!("\"{metrics}\""));
         let file = folder.path().join("wardgate.toml");
+        let site = with_sockets(site, metrics);
         site.write(&file);
         Self::spawn(&site.program(&file), folder, Some(metrics))
     }
@@ -59,6 +68,7 @@ impl Gateway {
             log,
             folder,
             metrics,
+            successors: RefCell::default(),
         };
         gateway.wait_until_ready();
         gateway
@@ -72,6 +82,32 @@ impl Gateway {
     /// Its configuration file, which a test may change before a reload.
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("wardgate.toml")
+    }
+
+    /// The process that serves now: the first one, or the last one that took its place.
+    pub fn serving(&self) -> Process {
+        let text = self.command(&["status", "--json"]).run().expect_success();
+        let reply: serde_json::Value = serde_json::from_str(&text.text()).expect("JSON");
+        let id = reply["status"]["pid"].as_u64().expect("a number");
+        let id = u32::try_from(id).expect("a process");
+        let mut successors = self.successors.borrow_mut();
+        if id != self.child.id() && !successors.contains(&id) {
+            successors.push(id);
+        }
+        Process::new(id)
+    }
+
+    /// Writes another configuration, for a reload. Metrics and admin socket stay where they are.
+    pub fn write_config(&self, site: &Site) {
+        with_sockets(site, self.metrics_address()).write(&self.config());
+    }
+
+    /// A command for the running program: `["drain", "out"]`.
+    pub fn command(&self, arguments: &[&str]) -> Program {
+        Program::new(wardgate())
+            .args(arguments)
+            .args(["--socket"])
+            .arg(self.folder().join("admin.sock"))
     }
 
     /// The folder of the program's configuration; removed when this value is dropped.
@@ -179,7 +215,9 @@ impl Gateway {
         let status = until("the gateway does not end", deadline, || {
             self.child.try_wait().expect("the child is ours")
         });
-        self.log.finish();
+        if self.successors.borrow().is_empty() {
+            self.log.finish();
+        }
         (status, self.output())
     }
 
@@ -206,6 +244,11 @@ const LINES_SHOWN: usize = 100;
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        for successor in self.successors.borrow().iter() {
+            if Process::new(*successor).is_running() {
+                Process::new(*successor).signal(Signal::KILL);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

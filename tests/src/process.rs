@@ -19,6 +19,12 @@ impl Process {
         Self { id }
     }
 
+    /// Whether it runs: it has not ended, and is this program.
+    pub fn is_running(self) -> bool {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.id));
+        name.is_ok_and(|name| name.trim() == "wardgate")
+    }
+
     /// Its process id.
     pub fn id(self) -> u32 {
         self.id

@@ -15,9 +15,11 @@ use crate::host::{Host, NoValue, reason};
 pub(crate) enum OurFile {
     /// Sysctls.
     Sysctl,
-    /// Applies at each start of the host what no file of sysctl.d can hold.
+    /// Applies rings and offloads at each start of the host, before the network is configured.
+    LinkUnit,
+    /// Applies at each start of the host what else no file of sysctl.d can hold.
     BootUnit,
-    /// Limits of the service, and its wish for the unit above.
+    /// Limits of the service, and its wish for the units above.
     DropIn,
 }
 
@@ -31,11 +33,12 @@ pub(crate) struct Saved {
 }
 
 impl OurFile {
-    pub(crate) const ALL: [Self; 3] = [Self::Sysctl, Self::BootUnit, Self::DropIn];
+    pub(crate) const ALL: [Self; 4] = [Self::Sysctl, Self::LinkUnit, Self::BootUnit, Self::DropIn];
 
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Sysctl => "etc/sysctl.d/90-wardgate.conf",
+            Self::LinkUnit => "etc/systemd/system/wardgate-tune-link.service",
             Self::BootUnit => "etc/systemd/system/wardgate-tune.service",
             Self::DropIn => "etc/systemd/system/wardgate.service.d/90-tune.conf",
         }

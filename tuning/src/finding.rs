@@ -22,6 +22,8 @@ pub struct Finding {
     pub affects: String,
     /// Why the setting is not applicable; null otherwise.
     pub reason: Option<String>,
+    /// Which file sets another value at each start of the host; null if there is none.
+    pub overridden: Option<String>,
 }
 
 /// How a setting compares with the goal.

@@ -71,7 +71,8 @@ pub struct Goal {
     pub(crate) cores: CpuList,
     /// The network cards.
     pub(crate) cards: Vec<String>,
-    options: Options,
+    /// The list that was given; without one, the CPUs of each start of the host.
+    given_cores: Option<CpuList>,
 }
 
 /// The round-trip time that is assumed: a line within a country.
@@ -96,32 +97,26 @@ impl Goal {
             round_trip: options.round_trip.unwrap_or(ROUND_TRIP),
             cores: options.cores.clone().unwrap_or_else(|| host.online()),
             cards,
-            options,
+            given_cores: options.cores,
         }
     }
 
-    /// The options that give this goal on this host again, as arguments of a command line. They contain only ASCII
-    /// letters, digits and `.,-_:@`, or are not given.
-    #[must_use]
-    pub fn arguments(&self) -> Vec<String> {
+    /// The options that give this goal for these cards on this host again, as arguments of a command line.
+    pub(crate) fn arguments<'a>(&self, cards: impl Iterator<Item = &'a String>) -> Vec<String> {
         let mut arguments = vec![
             format!("--profile={}", self.profile),
             format!("--wan={}", self.wan.option()),
             format!("--rtt={}", self.round_trip),
         ];
-        arguments.extend(
-            self.options
-                .cores
-                .iter()
-                .map(|list| format!("--cores={list}")),
-        );
-        let plain = |name: &&String| {
-            let good = |c: char| c.is_ascii_alphanumeric() || ".-_:@".contains(c);
-            is_card_name(name) && name.chars().all(good)
-        };
-        let cards = self.options.cards.iter().filter(plain);
+        let cores = self.given_cores.iter();
+        arguments.extend(cores.map(|list| format!("--cores={list}")));
         arguments.extend(cards.map(|card| format!("--interface={card}")));
         arguments
+    }
+
+    /// The network cards that can be named to other programs.
+    pub(crate) fn plain_cards(&self) -> impl Iterator<Item = &String> {
+        self.cards.iter().filter(|card| is_card_name(card))
     }
 
     /// The wanted maximum of a socket buffer in bytes.
@@ -226,7 +221,7 @@ fn found_cards(host: &Host) -> Vec<String> {
     let is_up = |name: &String| {
         let state = host.read(&format!("{folder}/{name}/operstate"));
         let is_up = state.is_ok_and(|state| state == "up" || state == "unknown");
-        is_up && is_card_name(name) && host.exists(&format!("{folder}/{name}/device"))
+        is_up && host.exists(&format!("{folder}/{name}/device"))
     };
     let names = host.names(folder).into_iter().filter(is_up);
     names.take(CARDS_MAX).collect()

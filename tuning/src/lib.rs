@@ -16,22 +16,27 @@ mod files;
 mod finding;
 mod goal;
 mod host;
+mod interrupts;
 mod kept;
+mod later;
 mod limits;
 mod place;
 mod programs;
+mod qdisc;
 mod record;
 mod report;
 mod service;
 mod setting;
 mod settings;
+mod steering;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod undo;
 mod units;
 mod want;
 
-pub use apply::{Applied, apply, plan};
+pub use apply::{Applied, ApplyError, apply, apply_at_boot, plan};
 pub use cpus::{CpuList, CpuListError};
 pub use finding::{Finding, Verdict};
 pub use goal::{Goal, Options, Profile};
@@ -40,6 +45,7 @@ pub use programs::{Installed, NoPrograms, ProgramError, Programs};
 pub use record::RecordError;
 pub use report::{Report, Shown};
 pub use setting::Setting;
+pub use turn::BootStage;
 pub use undo::{Left, Undone, undo};
 pub use units::{Rate, RoundTrip, UnitError};
 
@@ -47,5 +53,9 @@ pub use units::{Rate, RoundTrip, UnitError};
 #[must_use]
 pub fn check(host: &Host, goal: &Goal) -> Report {
     let settings = settings::all(host, goal);
-    Report::new(goal, settings.iter().map(|setting| setting.check(host)))
+    let later = later::assignments(host);
+    Report::new(
+        goal,
+        settings.iter().map(|setting| setting.check(host, &later)),
+    )
 }

@@ -13,12 +13,12 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 /// When reached: the record is refused, and nothing is changed.
 pub(crate) const RECORD_BYTES_MAX: u64 = 8 << 20;
 
-/// Output of `ip` or `ethtool` that is read.
+/// Output of `ip`, `tc` or `ethtool` that is read.
 ///
 /// When reached: the rest is dropped.
 pub(crate) const PROGRAM_BYTES_MAX: u64 = 1 << 20;
 
-/// How long `ip` or `ethtool` may run. A network card that resets itself may need a few seconds.
+/// How long `ip`, `tc` or `ethtool` may run. A network card that resets itself may need a few seconds.
 ///
 /// When reached: the program is ended, and the setting is not applicable.
 pub(crate) const PROGRAM_WAIT: Duration = Duration::from_secs(15);
@@ -67,3 +67,14 @@ pub(crate) const BUFFER_BYTES_MIN: u64 = 16 << 20;
 ///
 /// When reached: one connection alone does not fill the line.
 pub(crate) const BUFFER_BYTES_MAX: u64 = 1 << 30;
+
+/// How long a route may be away after the rings or offloads of its card changed: until the link is up, and the network
+/// configuration has set the route again.
+///
+/// When reached: the route is not applicable, or stays in the record of what is to be undone.
+pub(crate) const ROUTE_WAIT: Duration = Duration::from_secs(10);
+
+/// Between two looks for a route that is away.
+///
+/// When reached: the next look follows.
+pub(crate) const ROUTE_POLL: Duration = Duration::from_millis(200);

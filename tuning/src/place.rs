@@ -3,10 +3,16 @@
 //! The variants are all that this program ever writes to, besides its own files in `/etc`. A record names places by
 //! these variants, so even a changed record cannot lead to another file.
 
+use std::thread;
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cpus::{CpuList, bare_mask};
 use crate::host::{Host, NoValue};
+use crate::limits::ROUTE_POLL;
+use crate::turn::{BootStage, Turn};
+use crate::{interrupts, qdisc};
 
 /// All sysctls that this program reads to change them.
 pub(crate) const SYSCTLS: [&str; 17] = [
@@ -41,8 +47,12 @@ pub(crate) enum Place {
     Governor { cpu: usize },
     /// Whether an idle state of a CPU is disabled: 0 or 1.
     IdleState { cpu: usize, state: usize },
-    /// The CPUs that may process an interrupt.
-    Interrupt { number: usize },
+    /// The CPUs that may process an interrupt of a network card. It is named, because numbers change.
+    Interrupt {
+        card: String,
+        device: String,
+        name: String,
+    },
     /// The CPUs to which a receive queue hands packets (RPS).
     ReceiveCpus { card: String, queue: usize },
     /// The CPUs that send through a transmit queue (XPS).
@@ -53,6 +63,8 @@ pub(crate) enum Place {
     Adaptive { card: String },
     /// An offload of a network card: on or off.
     Offload { card: String, feature: Feature },
+    /// The queueing discipline that the kernel has given to a network card.
+    Qdisc { card: String },
     /// What a route says about windows and acknowledgements, in the words of `ip route`.
     Route { family: Family, route: String },
 }
@@ -100,7 +112,7 @@ pub(crate) const ROUTE_METRICS: [&str; 3] = ["initcwnd", "initrwnd", "quickack"]
 impl Place {
     /// The value, as it must be written to restore it.
     pub(crate) fn read(&self, host: &Host) -> Result<String, NoValue> {
-        if let Some(path) = self.file() {
+        if let Some(path) = self.file(host)? {
             return host.read(&path).map(|text| chosen(&text).to_owned());
         }
         match self {
@@ -129,6 +141,7 @@ impl Place {
                     None => known(value),
                 }
             }
+            Self::Qdisc { card } => qdisc::read(host, card),
             Self::Route { family, route } => {
                 let shown = family.routes(host)?;
                 let mut routes = shown.lines().map(Route::parse);
@@ -144,7 +157,7 @@ impl Place {
 
     /// Writes a value.
     pub(crate) fn write(&self, host: &Host, value: &str) -> Result<(), NoValue> {
-        if let Some(path) = self.file() {
+        if let Some(path) = self.file(host)? {
             return host.write(&path, value);
         }
         let done = match self {
@@ -155,6 +168,7 @@ impl Place {
             Self::Offload { card, feature } => {
                 ethtool(host, &["-K", card, feature.keyword(), value])
             }
+            Self::Qdisc { card } => return qdisc::write(host, card, value),
             Self::Route { family, route } => {
                 let mut arguments = vec![family.option(), "route", "change"];
                 arguments.extend(route.split_whitespace().chain(value.split_whitespace()));
@@ -163,6 +177,32 @@ impl Place {
             _ => Err(NoValue("this place is unknown".to_owned())),
         };
         done.map(drop)
+    }
+
+    /// When a unit writes the value at each start of the host; nothing if sysctl.d holds it.
+    pub(crate) fn stage(&self, host: &Host) -> Option<BootStage> {
+        let is_device = |card: &str| host.exists(&format!("sys/class/net/{card}/device"));
+        match self.turn() {
+            Turn::Sysctls => None,
+            // Bonds and VLANs are made when the network is configured.
+            Turn::Link if self.card().is_some_and(is_device) => Some(BootStage::BeforeNetwork),
+            _ => Some(BootStage::AfterNetwork),
+        }
+    }
+
+    /// Waits until a route is there again, which may take a moment after the link was down; false if it is not. Other
+    /// places are not waited for.
+    pub(crate) fn await_route(&self, host: &Host, until: Instant) -> bool {
+        if !matches!(self, Self::Route { .. }) {
+            return true;
+        }
+        while self.read(host).is_err() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(ROUTE_POLL);
+        }
+        true
     }
 
     /// Whether two values of this place mean the same.
@@ -181,27 +221,47 @@ impl Place {
 
     /// Whether the kernel shows the value and lets no user change it.
     pub(crate) fn is_read_only(&self, host: &Host) -> bool {
-        self.file().is_some_and(|path| host.is_read_only(&path))
+        let file = self.file(host).ok().flatten();
+        file.is_some_and(|path| host.is_read_only(&path))
+    }
+
+    /// The network card that the place belongs to; nothing for a route.
+    pub(crate) fn card(&self) -> Option<&str> {
+        match self {
+            Self::ReceiveCpus { card, .. }
+            | Self::TransmitCpus { card, .. }
+            | Self::Ring { card, .. }
+            | Self::Adaptive { card }
+            | Self::Qdisc { card }
+            | Self::Interrupt { card, .. }
+            | Self::Offload { card, .. } => Some(card),
+            _ => None,
+        }
+    }
+
+    /// When the value is written.
+    pub(crate) fn turn(&self) -> Turn {
+        match self {
+            Self::Sysctl { .. } => Turn::Sysctls,
+            Self::Ring { .. } | Self::Adaptive { .. } | Self::Offload { .. } => Turn::Link,
+            Self::Route { .. } => Turn::Routes,
+            _ => Turn::Rest,
+        }
     }
 
     /// Whether a record may name this place: the sysctl is one of ours, and the card's name is the name of a card.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::Sysctl { name } => SYSCTLS.contains(&name.as_str()),
-            Self::ReceiveCpus { card, .. }
-            | Self::TransmitCpus { card, .. }
-            | Self::Ring { card, .. }
-            | Self::Adaptive { card }
-            | Self::Offload { card, .. } => is_card_name(card),
             Self::Route { route, .. } => Route::parse(route).is_plain(),
-            _ => true,
+            _ => self.card().is_none_or(is_card_name),
         }
     }
 
     /// The file of a value that the kernel shows as a file, below the root.
-    fn file(&self) -> Option<String> {
+    fn file(&self, host: &Host) -> Result<Option<String>, NoValue> {
         let cpus = "sys/devices/system/cpu";
-        Some(match self {
+        Ok(Some(match self {
             Self::Sysctl { name } => format!("proc/sys/{}", name.replace('.', "/")),
             Self::HugePages { choice } => {
                 let name = match choice {
@@ -214,7 +274,7 @@ impl Place {
             Self::IdleState { cpu, state } => {
                 format!("{cpus}/cpu{cpu}/cpuidle/state{state}/disable")
             }
-            Self::Interrupt { number } => format!("proc/irq/{number}/smp_affinity_list"),
+            Self::Interrupt { card, device, name } => interrupts::file(host, card, device, name)?,
             Self::ReceiveCpus { card, queue } => {
                 format!("sys/class/net/{card}/queues/rx-{queue}/rps_cpus")
             }
@@ -224,10 +284,11 @@ impl Place {
             Self::Ring { .. }
             | Self::Adaptive { .. }
             | Self::Offload { .. }
+            | Self::Qdisc { .. }
             | Self::Route { .. } => {
-                return None;
+                return Ok(None);
             }
-        })
+        }))
     }
 }
 
@@ -487,7 +548,12 @@ mod tests {
         };
         assert!(mask.same("3", "00000000,00000003"));
         assert!(!mask.same("3", "00000003,00000000"));
-        assert!(Place::Interrupt { number: 5 }.same("0-1", "0,1"));
+        let interrupt = Place::Interrupt {
+            card: "eth0".to_owned(),
+            device: "0000:03:00.0".to_owned(),
+            name: "eth0-TxRx-0".to_owned(),
+        };
+        assert!(interrupt.same("0-1", "0,1"));
         let row = Place::Sysctl {
             name: "net.ipv4.tcp_rmem".to_owned(),
         };

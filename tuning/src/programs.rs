@@ -1,4 +1,4 @@
-//! The programs `ip` and `ethtool`, behind a trait: tests put a model of a network card and of a table of routes in
+//! The programs `ip`, `tc` and `ethtool`, behind a trait: tests put a model of a network card and of a table of routes in
 //! their place.
 //!
 //! A process of its own for each question costs a few milliseconds, and gives what no safe crate does: the netlink

@@ -18,6 +18,7 @@ use crate::host::Host;
 use crate::limits::RECORD_BYTES_MAX;
 use crate::place::Place;
 use crate::setting::Change;
+use crate::turn::BootStage;
 
 const FOLDER: &str = "var/lib/wardgate-tune";
 const FILE: &str = "var/lib/wardgate-tune/tune.json";
@@ -207,10 +208,15 @@ impl Record {
         }
     }
 
+    /// Whether a value is recorded that a unit writes in this stage.
+    pub(crate) fn has(&self, host: &Host, stage: BootStage) -> bool {
+        let mut stages = self.values.iter().map(|value| value.place.stage(host));
+        stages.any(|of_value| of_value == Some(stage))
+    }
+
     /// Whether values are recorded that sysctl.d does not hold.
-    pub(crate) fn needs_boot(&self) -> bool {
-        let is_sysctl = |value: &Value| matches!(value.place, Place::Sysctl { .. });
-        !self.values.iter().all(is_sysctl)
+    pub(crate) fn needs_boot(&self, host: &Host) -> bool {
+        self.has(host, BootStage::BeforeNetwork) || self.has(host, BootStage::AfterNetwork)
     }
 
     /// Whether there is nothing to undo.

@@ -113,6 +113,9 @@ impl fmt::Display for Shown<'_> {
             if let (Some(_), Some(reason)) = (&row.now, &row.reason) {
                 line(&format!("    {reason}"), "", "", "")?;
             }
+            if let Some(overridden) = &row.overridden {
+                line(&format!("    overridden: {overridden}"), "", "", "")?;
+            }
         }
         writeln!(
             f,

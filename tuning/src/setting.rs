@@ -1,7 +1,10 @@
 //! A setting: one line of the table, with one place or several that hold its value.
 
+use std::collections::BTreeMap;
+
 use crate::finding::{Finding, Verdict};
 use crate::host::{Host, NoValue};
+use crate::later::Later;
 use crate::place::Place;
 use crate::want::Want;
 
@@ -52,9 +55,8 @@ pub(crate) struct Change {
 }
 
 impl Setting {
-    /// Compares the setting.
-    #[must_use]
-    pub fn check(&self, host: &Host) -> Finding {
+    /// Compares the setting. `later` holds the sysctls that other files set after ours.
+    pub(crate) fn check(&self, host: &Host, later: &BTreeMap<String, Later>) -> Finding {
         let mut finding = Finding {
             setting: self.name.clone(),
             verdict: Verdict::NotApplicable,
@@ -63,6 +65,7 @@ impl Setting {
             why: self.why.clone(),
             affects: self.affects.to_owned(),
             reason: None,
+            overridden: None,
         };
         match &self.source {
             Source::Absent(reason) => finding.reason = Some(reason.clone()),
@@ -85,7 +88,22 @@ impl Setting {
             }
             Source::Places(places) => self.compare(places, host, &mut finding),
         }
+        finding.overridden = self.overridden(later);
         finding
+    }
+
+    /// A sentence about a file that sets the sysctl to a value that is not wanted.
+    pub(crate) fn overridden(&self, later: &BTreeMap<String, Later>) -> Option<String> {
+        let Source::Places(places) = &self.source else {
+            return None;
+        };
+        let mut lost = places.iter().filter_map(|(place, want)| match place {
+            Place::Sysctl { name } => later
+                .get(name)
+                .filter(|later| want.is_met(&later.value) != Some(true)),
+            _ => None,
+        });
+        lost.next().map(Later::sentence)
     }
 
     fn compare(&self, places: &[(Place, Want)], host: &Host, finding: &mut Finding) {

@@ -1,5 +1,7 @@
-//! Tests of the whole: a fixture tree of `/proc`, `/sys` and `/etc`, with models of `ip` and `ethtool`.
+//! Tests of the whole: a fixture tree of `/proc`, `/sys` and `/etc`, with models of `ip`, `tc` and `ethtool`.
 
+mod boot;
+mod cards;
 mod changes;
 mod documents;
 mod fixture;

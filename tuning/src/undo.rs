@@ -1,8 +1,14 @@
 //! Restores what `apply` changed, and nothing else.
 
+use std::time::Instant;
+
 use crate::apply::restore;
 use crate::host::{Host, reason};
+use crate::limits::ROUTE_WAIT;
+use crate::place::Place;
 use crate::record::{Lock, Record, RecordError, Value, Written};
+use crate::steering::Steering;
+use crate::turn::Turn;
 
 /// What `undo` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,11 +51,38 @@ pub fn undo(host: &Host) -> Result<Option<Undone>, RecordError> {
         return Ok(None);
     };
     let mut undone = Undone::default();
-    // In the order of `apply`: a driver may reset interrupts when its rings change, so the rings come first.
+    // In the order of `apply`, whatever order several of them recorded.
+    record.values.sort_by_key(|value| value.place.turn());
+    let links = record.values.iter().filter(|value| {
+        let now = value.place.read(host);
+        value.place.turn() == Turn::Link
+            && now.is_ok_and(|now| !value.place.same(&now, &value.before))
+    });
+    let links: Vec<Place> = links.map(|value| value.place.clone()).collect();
+    let mut steering = Some(Steering::of(host, links.iter()));
+    // A link that is down for a moment may take routes with it.
+    let routes = record.values.iter().filter(|value| {
+        let is_route = value.place.turn() == Turn::Routes;
+        is_route && !links.is_empty() && value.place.read(host).is_ok()
+    });
+    let routes: Vec<Place> = routes.map(|value| value.place.clone()).collect();
+    let until = Instant::now() + ROUTE_WAIT;
     record.values.retain(|value| {
+        if value.place.turn() > Turn::Link
+            && let Some(steering) = steering.take()
+        {
+            steering.put_back(host);
+        }
         let what = value.setting.clone();
+        if routes.contains(&value.place) && !value.place.await_route(host, until) {
+            let why = "the route has not come back since the link was down".to_owned();
+            return undone.note(what, Outcome::Failed(why));
+        }
         undone.note(what, restore_value(host, value))
     });
+    if let Some(steering) = steering {
+        steering.put_back(host);
+    }
     record.files.retain(|written| {
         let what = host.path(written.file.path()).display().to_string();
         undone.note(what, restore_file(host, written))

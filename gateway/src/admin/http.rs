@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -32,18 +33,27 @@ pub(crate) struct View {
     /// The counters of each core.
     pub cores: Vec<Arc<metrics::CoreCounters>>,
     /// The results of loading the configuration's files.
-    pub files: metrics::Files,
+    pub files: RefCell<metrics::Files>,
+    /// Changes since the start.
+    pub reloads: metrics::Reloads,
     /// For the number of dropped log events.
     pub journal: Journal,
     /// Whether the gateway accepts connections: false once a drain has begun.
     pub ready: Cell<bool>,
+    /// Notified when another process has taken the listeners over, these among them.
+    pub handed_over: Arc<Notify>,
 }
 
-/// Answers requests until it is dropped.
+/// Answers requests until another process has taken the listener over.
 pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
     let mut requests = Requests::default();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = view.handed_over.notified() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, source)) => {
                 let view = Rc::clone(&view);
                 requests.make_room().await;
@@ -176,7 +186,8 @@ impl View {
         let dropped = self.journal.dropped();
         let routes = table.metrics();
         let mut text = metrics::exposition(&routes, &self.cores, &table.targets(), dropped);
-        text.push_str(&self.files.exposition());
+        text.push_str(&self.files.borrow().exposition());
+        text.push_str(&self.reloads.exposition(table.generation));
         text
     }
 }

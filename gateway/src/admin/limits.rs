@@ -28,3 +28,29 @@ pub(super) const METRICS_DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// When reached: the connection is closed.
 pub(super) const METRICS_HEADER_DEADLINE: Duration = Duration::from_millis(500);
+
+/// Requests on the admin socket that are answered at one time. An operator, a timer and a monitoring program
+/// may ask at once.
+///
+/// When reached: further clients wait in the kernel's queue.
+pub(super) const ADMIN_REQUESTS_MAX: usize = 16;
+
+/// The bytes of a request on the admin socket; a longer one is no request of this protocol.
+///
+/// When reached: the request is refused.
+pub(super) const ADMIN_REQUEST_BYTES_MAX: u64 = 16 * 1024;
+
+/// How long a client of the admin socket may take to send its request.
+///
+/// When reached: its connection is closed.
+pub(super) const ADMIN_REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a client of the admin socket may take to read its reply.
+///
+/// When reached: its connection is closed.
+pub(super) const ADMIN_REPLY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// File descriptors in one message of a hand-over; the kernel allows 253 (`SCM_MAX_FD`).
+///
+/// When reached: the next ones follow in another message.
+pub(crate) const ADMIN_DESCRIPTORS_IN_MESSAGE: usize = 128;

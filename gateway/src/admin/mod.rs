@@ -1,6 +1,9 @@
-//! Metrics and health of the running process over HTTP.
+//! Where a running process is asked: metrics and health over HTTP, and commands over the admin socket.
 
 mod http;
 mod limits;
+mod socket;
 
 pub(crate) use http::{View, serve};
+pub(crate) use limits::ADMIN_DESCRIPTORS_IN_MESSAGE;
+pub(crate) use socket::{AdminRequest, Answer, Caller, open, serve_requests};

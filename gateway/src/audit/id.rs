@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The number of one connection, unique across all starts of the gateway on a machine.
@@ -18,6 +19,28 @@ impl fmt::Display for ConnectionId {
         write!(f, "{:x}-{}-{}", self.start, self.core, self.number)
     }
 }
+
+/// The number as it is in a log line.
+impl FromStr for ConnectionId {
+    type Err = NoConnectionId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.trim().splitn(3, '-');
+        let mut part = || parts.next().ok_or(NoConnectionId);
+        let start = u64::from_str_radix(part()?, 16).map_err(|_| NoConnectionId)?;
+        let core = part()?.parse().map_err(|_| NoConnectionId)?;
+        let number = part()?.parse().map_err(|_| NoConnectionId)?;
+        Ok(Self {
+            start,
+            core,
+            number,
+        })
+    }
+}
+
+/// A text that is no number of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoConnectionId;
 
 /// Assigns numbers to the connections of one core.
 #[derive(Debug)]
@@ -71,5 +94,19 @@ mod tests {
             .collect();
         assert_eq!(ids.len(), 8);
         assert!(ids.contains("19a00000000-1-2"), "{ids:?}");
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let ids = ConnectionIds::new(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let id = ids.next();
+        assert_eq!(format!(" {id}\n").parse(), Ok(id));
+        for wrong in ["", "1", "1-2", "g-0-1", "1-2-3-4", "1--1", "1-0-x"] {
+            assert_eq!(
+                wrong.parse::<ConnectionId>(),
+                Err(NoConnectionId),
+                "{wrong}"
+            );
+        }
     }
 }

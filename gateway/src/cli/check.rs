@@ -1,20 +1,63 @@
 //! `wardgate check`: reports all problems of a configuration at once.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD, names};
-use crate::supervisor::{Remark, prepare, remarks};
+use crate::supervisor::{Remark, prepare, remarks, trial};
+
+/// The options of `wardgate check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Report only whether `wardgate run` would start with these files on this machine now, as a script needs to
+    /// know before it restarts the service. Routes that a bad file closes do not prevent the start
+    #[arg(long)]
+    start: bool,
+}
 
 /// Reports the problems of a configuration and of the files that it names.
-pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
-    let file = args.file();
+pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
+    if args.start {
+        Ok(start(args.config.file()))
+    } else {
+        Ok(all(args.config.file()))
+    }
+}
+
+/// Reports whether the gateway would start, and what it would not run.
+fn start(file: &Path) -> u8 {
+    match trial(file) {
+        Ok(found) => {
+            let plural = if found.open == 1 { "" } else { "s" };
+            println!(
+                "{}: `wardgate run` would start; {} open route{plural}",
+                file.display(),
+                found.open
+            );
+            for text in found.closed {
+                println!("{}: remark: {text}", file.display());
+            }
+            EXIT_GOOD
+        }
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            EXIT_CONFIG
+        }
+    }
+}
+
+fn all(file: &Path) -> u8 {
     let now = SystemTime::now();
-    match prepare(file, now, None) {
+    match prepare(file, now) {
         Ok(prepared) if !prepared.problems.is_empty() => {
             for problem in prepared.problems {
                 eprintln!("{problem}");
             }
-            Ok(EXIT_CONFIG)
+            EXIT_CONFIG
         }
         Ok(mut prepared) => {
             let routes = prepared.config.routes.len();
@@ -46,13 +89,13 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<u8> {
                     file.display()
                 );
             }
-            Ok(EXIT_GOOD)
+            EXIT_GOOD
         }
         Err(problems) => {
             for problem in problems {
                 eprintln!("{problem}");
             }
-            Ok(EXIT_CONFIG)
+            EXIT_CONFIG
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one tree of commands, and the only source of the help text.
 
+mod admin;
 mod check;
 mod limits;
 mod names;
@@ -37,10 +38,23 @@ struct Cli {
 enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
-    Run(ConfigArgs),
+    Run(run::RunArgs),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
+    /// Make a running gateway use its changed configuration and files
+    #[command(after_help = RELOAD_HELP)]
+    Reload(admin::AdminArgs),
+    /// Show the routes of a running gateway and their connections
+    Status(admin::AdminArgs),
+    /// Stop accepting on a route, or on all, and let open connections end
+    #[command(after_help = DRAIN_HELP)]
+    Drain(admin::DrainArgs),
+    /// Reset one open connection
+    End(admin::EndArgs),
+    /// Start the installed program in place of the running one, which hands its listeners over
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(admin::AdminArgs),
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::PkiCommand),
@@ -76,8 +90,8 @@ Signals:
   SIGTERM, SIGINT  stop accepting connections; open connections have the `drain`
                    time to end, then the gateway resets them. A second signal
                    resets them at once
-  SIGHUP           logged, no other effect: this version reads a changed
-                   configuration at the next start
+  SIGHUP           read the configuration and its files again, as `wardgate
+                   reload` does; the log has the outcome
   SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and
   real-time signals
                    ignored, with at most one log line per minute
@@ -89,14 +103,46 @@ Exit codes:
   78  the configuration, its files, or the machine (io_uring, ports, file
       descriptors) do not allow a start; standard error names each problem";
 
+const RELOAD_HELP: &str = "\
+Reads the configuration and every file that it names. If anything is wrong, nothing
+changes, and each problem is printed. Open connections go on: a changed route serves
+new connections by its new rules, a removed route drains. The keys `cores`,
+`busy_poll`, `cipher`, `admin`, `metrics` and `log` take effect at the next start.
+
+Exit codes:
+  0  the configuration is in use
+  1  nothing was changed, or no gateway was reached; standard error names the reason
+  2  the command line is not valid";
+
+const DRAIN_HELP: &str = "\
+New clients are refused at once. An association ends at its A-RELEASE, an MLLP
+connection after its last acknowledgement; what is left after the `drain` time of
+the route is reset. `wardgate status` shows the progress. The process goes on, and
+`--undo` accepts again.";
+
+const UPGRADE_HELP: &str = "\
+No client is refused: both processes accept for a moment. Open connections stay with
+the earlier process, which ends after them, or after their `drain` time. If the new
+program does not start, the running one goes on, and the reason is in the log.
+
+Exit codes:
+  0  the new process serves
+  1  it does not, and the earlier one goes on
+  2  the command line is not valid";
+
 const CHECK_HELP: &str = "\
 For a good configuration, `check` also prints remarks, for example about a name
 that does not resolve now. A remark begins with FILE: remark: and is no error.
 
 Exit codes:
-  0   the gateway would start with this configuration
+  0   no mistake in the configuration and its files
   2   the command line is not valid
-  78  the gateway would not start; standard error names each problem with its line";
+  78  a mistake; standard error names each problem with its line
+
+With --start, exit code 0 means that `wardgate run` would start with the routes
+whose files are good, and 78 that it would not, because of the configuration or
+of this machine (io_uring, addresses, file descriptors). A port that is in use
+counts as good: the gateway that runs now may have it.";
 
 /// The tree of commands with its help, from which man pages and completions are made.
 #[must_use]
@@ -110,6 +156,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match Cli::parse_from(arguments).command {
         CliCommand::Run(args) => run::run(&args),
         CliCommand::Check(args) => check::run(&args),
+        CliCommand::Reload(args) => admin::reload(&args),
+        CliCommand::Status(args) => admin::status(&args),
+        CliCommand::Drain(args) => admin::drain(args),
+        CliCommand::End(args) => admin::end(args),
+        CliCommand::Upgrade(args) => admin::upgrade(&args),
         CliCommand::Pki(command) => pki::run(command),
         CliCommand::Tune(command) => tune::run(command),
     };

@@ -3,9 +3,11 @@
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::EXIT_GOOD;
@@ -74,6 +76,44 @@ pub(crate) struct Init {
     permit_uri: Vec<String>,
     #[command(flatten)]
     crl: CrlDays,
+    /// Also issue the site's certificate, for this DNS name, with the defaults of `wardgate pki issue`; may be given
+    /// several times
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// The same for a URI, such as urn:nhs:ods:X26
+    #[arg(long, value_name = "URI")]
+    uri: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The files of a new certificate.
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// The file for the site's certificate; must not exist
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/pki/site.pem"
+    )]
+    out: PathBuf,
+    /// The file for its private key; must not exist. If only one group may enter the folder, as /etc/wardgate/pki,
+    /// and root runs this command, the group may read the key
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/pki/site.key"
+    )]
+    key_out: PathBuf,
+}
+
+impl From<&Output> for OutputFiles {
+    fn from(output: &Output) -> Self {
+        Self {
+            certificate: output.out.clone(),
+            key: output.key_out.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -82,12 +122,8 @@ pub(crate) struct Issue {
     ca: Dir,
     #[command(flatten)]
     names: Names,
-    /// The file for the certificate; must not exist
-    #[arg(long, value_name = "FILE", default_value = "site.pem")]
-    out: PathBuf,
-    /// The file for the private key; must not exist
-    #[arg(long, value_name = "FILE", default_value = "site.key")]
-    key_out: PathBuf,
+    #[command(flatten)]
+    output: Output,
     /// The site's key: ECDSA on P-256 or P-384
     #[arg(long, value_enum, default_value_t = KeyType::P256)]
     key: KeyType,
@@ -196,7 +232,7 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
             uri: args.permit_uri.clone(),
         },
     };
-    let authority = Authority::init(&args.ca.dir, &wanted, now)?;
+    let mut authority = Authority::init(&args.ca.dir, &wanted, now)?;
     let dir = args.ca.dir.display();
     println!(
         "wrote {dir}/ca.pem, ca.key and ca.crl: CA {:?}, valid until {}",
@@ -208,9 +244,22 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         let permitted = permitted.replace(", no URIs", ", and no URIs");
         println!("the CA may issue certificates for only {permitted}");
     }
+    if args.dns.is_empty() && args.uri.is_empty() {
+        println!("next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`");
+    } else {
+        let wanted = NewCertificate {
+            dns: args.dns.clone(),
+            uri: args.uri.clone(),
+            key: KeyType::P256,
+            days: CERTIFICATE_DAYS,
+        };
+        issue_with(&mut authority, &wanted, &args.output, now).context(
+            "the CA is complete, but its first certificate is missing; after you have fixed the following, run \
+             `wardgate pki issue`",
+        )?;
+    }
     println!(
-        "next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`, and give \
-         ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
+        "next: give {dir}/ca.pem to the other site, which names it as \"trust\"; never give ca.key away"
     );
     println!(
         "if a site uses {dir}/ca.crl as \"crl\": this list is valid for {} days; run `wardgate pki renew \
@@ -227,12 +276,26 @@ fn issue(args: &Issue, now: SystemTime) -> anyhow::Result<()> {
         key: args.key,
         days: args.days,
     };
-    let output = OutputFiles {
-        certificate: args.out.clone(),
-        key: args.key_out.clone(),
-    };
-    let issued = Authority::open(&args.ca.dir)?.issue(&wanted, &output, now)?;
+    let mut authority = Authority::open(&args.ca.dir)?;
+    issue_with(&mut authority, &wanted, &args.output, now)
+}
+
+fn issue_with(
+    authority: &mut Authority,
+    wanted: &NewCertificate,
+    output: &Output,
+    now: SystemTime,
+) -> anyhow::Result<()> {
+    let output = OutputFiles::from(output);
+    let issued = authority.issue(wanted, &output, now)?;
     report_issued(&issued, &output);
+    let key = std::fs::metadata(&output.key)?;
+    if key.mode() & 0o040 != 0 {
+        println!(
+            "group {} may read the key, because this group may enter its folder",
+            key.gid()
+        );
+    }
     println!(
         "next: name both files under [identity]; the other site writes identity = {:?} in its [[peer]] table \
          for this site",
@@ -355,177 +418,4 @@ fn report_crl(crl: &CrlWritten) {
 const ENDINGS: &str = "after SIGTERM, open connections have their drain time to finish";
 
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Program {
-        #[command(subcommand)]
-        command: PkiCommand,
-    }
-
-    fn parse(line: &str) -> Result<PkiCommand, clap::Error> {
-        let words = std::iter::once("pki").chain(line.split_whitespace());
-        Program::try_parse_from(words).map(|program| program.command)
-    }
-
-    fn run_line(line: &str) -> anyhow::Result<u8> {
-        run(parse(line).expect("a good command line"))
-    }
-
-    #[test]
-    fn the_command_tree_is_sound() {
-        Program::command().debug_assert();
-    }
-
-    #[test]
-    fn a_site_is_set_up_renewed_and_revoked_by_commands() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let dir = dir.path().display();
-        let run = |line: &str| {
-            let line = line.replace('@', &dir.to_string());
-            run_line(&line).unwrap_or_else(|error| panic!("{line}: {error:#}"))
-        };
-        assert_eq!(run("init --dir @/ca --name Region --key p256"), 0);
-        let files = "@/pki/site.pem --key-out @/pki/site.key";
-        run(&format!(
-            "issue --dir @/ca --dns gw.example --uri urn:x:y --out {files}"
-        ));
-        run("renew --dir @/ca --certificate @/pki/site.pem --key @/pki/site.key --crl");
-        run("revoke --dir @/ca --certificate @/pki/site.pem --reason key-compromise");
-        run("renew --dir @/ca --crl --crl-days 7");
-        let files =
-            ["ca/ca.crl", "pki/site.pem"].map(|file| PathBuf::from(format!("{dir}/{file}")));
-        let (shown, problems) = described(&files, SystemTime::now());
-        assert_eq!(problems, [""; 0]);
-        assert!(
-            shown.starts_with(&format!("{dir}/ca/ca.crl\n\nrevocation list\n")),
-            "{shown}"
-        );
-        assert!(
-            shown.contains(&format!("\n\n{dir}/pki/site.pem\n\ncertificate 1\n")),
-            "{shown}"
-        );
-        assert!(shown.contains("  number        4\n"), "{shown}");
-        assert!(shown.contains("key-compromise"), "{shown}");
-    }
-
-    #[test]
-    fn renew_reports_whether_the_old_certificate_is_revoked() {
-        let dir = Path::new("/etc/wardgate/ca");
-        let replaced = |revoked: Option<&str>| Replaced {
-            serial: "4d2".to_owned(),
-            revoked: revoked.map(str::to_owned),
-        };
-        assert_eq!(
-            state_of(&replaced(Some("2026-11-28")), dir),
-            "the old certificate (serial 4d2) was revoked on 2026-11-28"
-        );
-        let valid = state_of(&replaced(None), dir);
-        let command = "`wardgate pki revoke --dir /etc/wardgate/ca --serial 4d2`";
-        assert!(valid.contains("remains valid"), "{valid}");
-        assert!(valid.ends_with(command), "{valid}");
-    }
-
-    #[test]
-    fn show_describes_readable_files_and_fails_for_the_others() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let dir = dir.path().display();
-        run_line(&format!("init --dir {dir}/ca --name Region")).expect("a CA");
-        let files = [
-            "ca/gone.pem",
-            "ca/ca.pem",
-            "ca/issued.toml",
-            "ca/gone.crl",
-            "ca/ca.crl",
-        ]
-        .map(|file| PathBuf::from(format!("{dir}/{file}")));
-        let (shown, problems) = described(&files, SystemTime::now());
-        assert!(
-            shown.starts_with(&format!("{dir}/ca/ca.pem\n\ncertificate 1\n")),
-            "{shown}"
-        );
-        assert!(
-            shown.contains(&format!("\n\n{dir}/ca/ca.crl\n\nrevocation list\n")),
-            "{shown}"
-        );
-        let [gone, other, list] = &problems[..] else {
-            panic!("three problems: {problems:?}");
-        };
-        assert!(gone.contains("gone.pem"), "{gone}");
-        assert!(other.contains("issued.toml"), "{other}");
-        assert!(list.contains("gone.crl"), "{list}");
-        let error = run_line(&format!("show {dir}/ca/ca.pem {dir}/ca/gone.pem"));
-        let error = error.expect_err("one file is missing").to_string();
-        assert_eq!(error, *gone);
-    }
-
-    #[test]
-    fn an_error_about_a_missing_choice_names_all_alternatives() {
-        for (line, choices) in [
-            ("issue", ["--dns <NAME>", "--uri <URI>"]),
-            ("renew", ["--certificate <FILE>", "--crl"]),
-            ("revoke", ["--serial <HEX>", "--certificate <FILE>"]),
-        ] {
-            let error = parse(line).expect_err(line).to_string();
-            let missing = error.split("Usage:").next().expect("the first part");
-            for choice in choices {
-                assert!(missing.contains(choice), "no {choice:?} in {error}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_failed_command_reports_the_cause() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("ca").display().to_string();
-        let error = run_line(&format!("issue --dir {path} --dns gw.example"));
-        assert_eq!(
-            error.expect_err("no CA").to_string(),
-            format!("{path:?} does not exist; make a CA with `wardgate pki init`")
-        );
-    }
-
-    #[test]
-    fn a_constrained_ca_issues_no_other_names() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let dir = dir.path().display();
-        run_line(&format!(
-            "init --dir {dir}/ca --name Region --permit-dns gw.a.example --permit-uri a.example"
-        ))
-        .expect("a CA");
-        let files = format!("--out {dir}/site.pem --key-out {dir}/site.key");
-        let issue = |names: &str| run_line(&format!("issue --dir {dir}/ca {names} {files}"));
-        let error = issue("--dns gw.a.example --dns gw.b.example").expect_err("not permitted");
-        let expected = "may not issue certificates for name \"dns:gw.b.example\"";
-        assert!(error.to_string().contains(expected), "{error}");
-        issue("--dns gw.a.example --uri https://a.example/gw").expect("permitted");
-    }
-
-    #[test]
-    fn wrong_command_lines_are_usage_errors() {
-        for line in [
-            "init",
-            "init --name x --key rsa",
-            "init --name x --days 0",
-            "init --name x --days 40000",
-            "issue",
-            "show",
-            "renew",
-            "renew --certificate site.pem",
-            "renew --key site.key --crl",
-            "revoke",
-            "revoke --serial 12 --certificate site.pem",
-            "revoke --serial 12 --reason bored",
-        ] {
-            let error = parse(line).expect_err(line);
-            assert_eq!(
-                error.exit_code(),
-                i32::from(super::super::EXIT_USAGE),
-                "{line}"
-            );
-        }
-    }
-}
+mod tests;

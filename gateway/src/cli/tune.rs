@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use wardgate_tuning::{
-    Applied, CpuList, Goal, Host, Left, NoPrograms, Options, Profile, Rate, RoundTrip, Shown,
+    Applied, BootStage, CpuList, Goal, Host, Left, NoPrograms, Options, Profile, Rate, RoundTrip,
+    Shown,
 };
 
 use super::{EXIT_FAILED, EXIT_GOOD};
@@ -75,6 +76,9 @@ pub(crate) struct TuneApply {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Change only what the units of an earlier `apply` have to set again when the host starts, and no file
+    #[arg(long, hide = true, value_name = "STAGE", requires = "yes")]
+    at_boot: Option<BootStage>,
 }
 
 const CHECK_HELP: &str = "\
@@ -96,7 +100,7 @@ changed. A second `apply` keeps those of the first. Without a terminal to ask at
 
 Exit codes:
   0  what can be changed was changed; what cannot be changed on this host is listed
-  1  refused, or the record could not be written; nothing was changed
+  1  refused, the host changed during the question, or the record could not be written; nothing was changed
   2  the command line is not valid";
 
 const UNDO_HELP: &str = "\
@@ -164,6 +168,11 @@ fn compare(check: TuneCheck) -> u8 {
 
 fn apply(args: TuneApply) -> anyhow::Result<u8> {
     let (host, goal) = args.goal.resolve();
+    if let Some(stage) = args.at_boot {
+        let applied = wardgate_tuning::apply_at_boot(&host, &goal, stage)?;
+        show(&applied, "changed", "written");
+        return Ok(EXIT_GOOD);
+    }
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     // Root runs the named program at each start of the host, so only the installed one may be named.
     let program = if program.starts_with("/usr") {
@@ -181,11 +190,18 @@ fn apply(args: TuneApply) -> anyhow::Result<u8> {
         println!("nothing was changed");
         return Ok(EXIT_FAILED);
     }
-    carry_out(&host, &goal, &program)
+    // The answer may have taken a while: what is changed is what was shown.
+    let agreed = (!args.yes).then_some(&plan);
+    carry_out(&host, &goal, &program, agreed)
 }
 
-fn carry_out(host: &Host, goal: &Goal, program: &Path) -> anyhow::Result<u8> {
-    let applied = wardgate_tuning::apply(host, goal, program)?;
+fn carry_out(
+    host: &Host,
+    goal: &Goal,
+    program: &Path,
+    agreed: Option<&Applied>,
+) -> anyhow::Result<u8> {
+    let applied = wardgate_tuning::apply(host, goal, program, agreed)?;
     println!();
     show(&applied, "changed", "written");
     println!("`wardgate tune undo` restores what was there before");
@@ -211,6 +227,9 @@ fn show(applied: &Applied, changed: &str, written: &str) {
     }
     for file in &applied.files {
         println!("{written}: {file}");
+    }
+    for (setting, sentence) in &applied.overridden {
+        println!("overridden: {setting}: {sentence}");
     }
     for (setting, reason) in &applied.not_applicable {
         println!("not applicable: {setting}: {reason}");

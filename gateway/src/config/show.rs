@@ -35,6 +35,15 @@ impl Mode {
         ("terminate", Self::Terminate),
         ("passthrough", Self::Passthrough),
     ];
+
+    /// Its keyword.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut words = Self::WORDS.iter();
+        words
+            .find(|(_, mode)| *mode == self)
+            .map_or("", |(word, _)| word)
+    }
 }
 
 impl Protocol {

@@ -1,10 +1,12 @@
-//! Requests of an operator to a running gateway, independent of how they arrive.
+//! Requests of an operator to a running gateway, independent of how they arrive, and the decisions about
+//! them that need neither socket nor clock.
 
-/// A request to the supervisor. Signals produce it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// Drain all routes, then end the process.
-    Stop,
-    /// Read the configuration again.
-    Reload,
-}
+mod changes;
+mod drain;
+mod protocol;
+mod status;
+
+pub use changes::{RouteChange, report_changes, restart_only};
+pub use drain::{DrainStep, RouteDrain};
+pub use protocol::{Command, HandedListener, PROTOCOL_VERSION, Reply, Request};
+pub use status::{DrainStatus, RouteStatus, Status};

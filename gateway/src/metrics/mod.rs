@@ -8,10 +8,12 @@
 mod catalogue;
 mod files;
 mod passing;
+mod reloads;
 mod text;
 
 pub use catalogue::exposition;
 pub use files::{FileExpiry, Files};
+pub use reloads::Reloads;
 
 use std::sync::{Arc, OnceLock};
 

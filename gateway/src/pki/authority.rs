@@ -22,7 +22,7 @@ use super::facts::{self, Facts, hex, trim};
 use super::file::FileRole;
 use super::folder::{
     WriteMode, create_folder, file_error, lock, read_certificate, read_key, refuse_existing,
-    write_key, write_public,
+    write_key, write_public, write_site_key,
 };
 use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
@@ -322,7 +322,7 @@ impl Authority {
         // be revoked by its number.
         self.index.certificates.push(IndexEntry::of(&facts));
         self.write_index()?;
-        write_key(&output.key, &key, how)?;
+        write_site_key(&output.key, &key, how)?;
         write_public(&output.certificate, &certificate.pem(), how)?;
         Ok(Issued {
             serial: facts.serial_hex(),

@@ -105,16 +105,35 @@ pub(super) fn write_key(path: &Path, key: &KeyPair, how: WriteMode) -> Result<()
     write_file(path, pem.as_bytes(), write::MODE_KEY, how)
 }
 
+/// Writes the key of a site, which the group of its folder may read: see `write::create_key`.
+pub(super) fn write_site_key(
+    path: &Path,
+    key: &KeyPair,
+    how: WriteMode,
+) -> Result<(), AuthorityError> {
+    match how {
+        WriteMode::New => {
+            let pem = pem::of_key(key.serialized_der());
+            written(path, write::create_key(path, pem.as_bytes()))
+        }
+        WriteMode::Replace => write_key(path, key, how),
+    }
+}
+
 pub(super) fn write_public(path: &Path, pem: &str, how: WriteMode) -> Result<(), AuthorityError> {
     write_file(path, pem.as_bytes(), write::MODE_PUBLIC, how)
 }
 
 fn write_file(path: &Path, bytes: &[u8], mode: u32, how: WriteMode) -> Result<(), AuthorityError> {
-    let written = match how {
+    let outcome = match how {
         WriteMode::New => write::create(path, bytes, mode),
         WriteMode::Replace => write::replace(path, bytes, mode),
     };
-    written.map_err(|cause| match cause.kind() {
+    written(path, outcome)
+}
+
+fn written(path: &Path, outcome: io::Result<()>) -> Result<(), AuthorityError> {
+    outcome.map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => AuthorityError::Exists {
             path: path.to_owned(),
             remedy: "another command has just created it",

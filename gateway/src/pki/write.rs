@@ -14,7 +14,7 @@ pub(super) const MODE_KEY: u32 = 0o600;
 /// Permissions of files that every user may read.
 pub(super) const MODE_PUBLIC: u32 = 0o644;
 
-/// The permissions that a replaced key keeps at most: write for its owner, read for its group, none for
+/// The permissions of a key that a group may read, and those that a replaced key keeps at most: write for its owner, read for its group, none for
 /// others.
 const MODE_KEY_KEPT: u32 = 0o640;
 
@@ -27,6 +27,33 @@ pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let file = temporary(path, bytes, mode)?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
     sync_folder(path)
+}
+
+/// Writes the new private key of a site.
+///
+/// A folder of root that only one group may enter, such as `/etc/wardgate/pki`, names who may read what is in it:
+/// if root makes a key there, that group may read the key.
+///
+/// # Errors
+///
+/// As for `create`.
+pub(crate) fn create_key(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = temporary(path, bytes, MODE_KEY)?;
+    let is_root = rustix::process::geteuid().is_root();
+    let folder = std::fs::metadata(folder(path))?;
+    if let Some(group) = reader(is_root, folder.uid(), folder.gid(), folder.mode()) {
+        fchown(file.as_file(), None, Some(group))?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(MODE_KEY_KEPT))?;
+    }
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_folder(path)
+}
+
+/// The group that may read new keys in a folder with this owner, group and mode.
+fn reader(is_root: bool, owner: u32, group: u32, mode: u32) -> Option<u32> {
+    let for_group_only = mode & 0o077 == 0o050;
+    (is_root && owner == 0 && group != 0 && for_group_only).then_some(group)
 }
 
 /// Replaces a file, keeping its owner and its permissions. If there is none, the same as `create`.
@@ -122,6 +149,23 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).expect("read"), b"old");
         assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    #[test]
+    fn only_the_group_that_may_enter_a_folder_of_root_may_read_a_new_key() {
+        assert_eq!(reader(true, 0, 990, 0o750), Some(990));
+        assert_eq!(reader(true, 0, 990, 0o2750), Some(990));
+        for (is_root, owner, group, mode, why) in [
+            (false, 0, 990, 0o750, "another user makes the key"),
+            (true, 1000, 990, 0o750, "another user owns the folder"),
+            (true, 0, 0, 0o750, "root's group is no service"),
+            (true, 0, 990, 0o755, "every user may enter"),
+            (true, 0, 990, 0o700, "the group may not enter"),
+            (true, 0, 990, 0o770, "the group may change the folder"),
+            (true, 0, 990, 0o710, "the group may not list the folder"),
+        ] {
+            assert_eq!(reader(is_root, owner, group, mode), None, "{why}");
+        }
     }
 
     #[test]

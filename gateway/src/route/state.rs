@@ -1,7 +1,7 @@
 //! The state of a route that survives a change of the configuration.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::watch;
 
@@ -76,6 +76,12 @@ impl RouteState {
             *now = RoutePhase::Open;
             is_other
         });
+    }
+
+    /// Its open connections on all cores.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// The signal that ends its connections.

@@ -106,7 +106,8 @@ impl RouteTable {
         targets.map(|probed| Arc::clone(&probed.counters)).collect()
     }
 
-    fn by_name(&self, name: &str) -> Option<&Arc<Route>> {
+    /// The route of this name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.config.name == name)
     }
 }

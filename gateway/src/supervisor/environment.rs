@@ -146,12 +146,6 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     if rustix::process::geteuid().is_root() {
         remarks.push(Remark::info(AS_ROOT.to_owned()));
     }
-    if let Some(path) = &prepared.config.gateway.admin {
-        remarks.push(Remark::info(format!(
-            "admin socket {} is configured; this version does not serve it yet",
-            path.display()
-        )));
-    }
     let of_config = prepared.config.remarks().into_iter();
     remarks.extend(of_config.map(Remark::info));
     let refused = prepared.config.refused_probes().into_iter();

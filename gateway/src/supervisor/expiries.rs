@@ -48,6 +48,17 @@ impl Expiries {
         }
     }
 
+    /// Watches `new` in place of these. What was warned of is not warned of again.
+    pub(super) fn replace(&mut self, new: Self) {
+        let before = std::mem::replace(self, new);
+        for watched in &mut self.all {
+            let mut known = before.all.iter();
+            if let Some(known) = known.find(|known| known.expiry == watched.expiry) {
+                (watched.stage, watched.reported) = (known.stage, known.reported);
+            }
+        }
+    }
+
     /// Returns messages about files that reached their next warning or expired since the last call. Expired
     /// files are reported again every `limits::EXPIRY_REPORT_EVERY`.
     pub fn look(&mut self, now: SystemTime) -> Vec<(Level, String)> {

@@ -55,3 +55,50 @@ pub(super) const CLOCK_WAIT: Duration = Duration::from_secs(60);
 
 /// Interval at which the clock is checked in this time.
 pub(super) const CLOCK_LOOK: Duration = Duration::from_secs(1);
+
+/// Interval at which draining routes are looked at.
+pub(super) const DRAIN_LOOK: Duration = Duration::from_millis(250);
+
+/// The same while the process ends.
+pub(super) const STOP_LOOK: Duration = Duration::from_millis(10);
+
+/// Commands of the admin socket that wait for the supervisor. More cannot arrive at one time
+/// (`ADMIN_REQUESTS_MAX`).
+pub(super) const COMMANDS_MAX: usize = 16;
+
+/// How long the folders of certificates must be quiet after a change before the files are read, because a
+/// certificate and its key arrive one after the other.
+pub(super) const FILES_QUIET: Duration = Duration::from_millis(200);
+
+/// The longest wait for a quiet folder.
+///
+/// When reached: the files are read although their folder is still busy.
+pub(super) const FILES_SETTLED: Duration = Duration::from_secs(2);
+
+/// How long new files may be incomplete before the log names what is wrong with them.
+///
+/// When reached: the log names the fault, and the earlier contents stay in use.
+pub(super) const FILES_COMPLETE: Duration = Duration::from_secs(2);
+
+/// Interval at which the files are looked at without an event.
+pub(super) const FILES_LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Symbolic links that are followed on the way to one file; the kernel follows 40.
+///
+/// When reached: changes of further links are noticed by the look from time to time only.
+pub(super) const LINKS_MAX: usize = 40;
+
+/// How long a gateway may take to answer the request to hand its listeners over.
+///
+/// When reached: the new process ends with an error, and the running one goes on.
+pub(super) const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The reply that precedes the listeners, in bytes: a line for 1024 routes has about 50 KB.
+///
+/// When reached: the new process ends with an error, and the running one goes on.
+pub(super) const REPLY_LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long the new program may take until it serves. It may wait for the clock before that.
+///
+/// When reached: the new program is ended, and the running one goes on.
+pub(super) const UPGRADE_WITHIN: Duration = Duration::from_secs(90);

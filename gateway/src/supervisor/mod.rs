@@ -6,42 +6,54 @@
 mod ambiguity;
 mod bind;
 mod clock;
+mod drains;
 mod environment;
 mod expiries;
+mod files_watch;
+mod handover;
+mod inherited;
 mod limits;
+mod materials;
 mod nodes;
 mod notify;
 mod prepare;
+mod reload;
+mod running;
 mod signals;
+mod trial;
 mod watchdog;
 mod workers;
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::Path as FilePath;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
-use tokio::time::{sleep, timeout};
 
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
+pub use trial::{Trial, trial};
 pub use workers::Workers;
 
 use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
-use crate::control::Command;
 use crate::metrics;
-use crate::route::{RoutePhase, RouteTable};
-use crate::supervisor::limits::{DRAIN_REPORT_EVERY, STOP_EXTENDED, WORKERS_END};
+use crate::supervisor::limits::COMMANDS_MAX;
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
-use expiries::Expiries;
+use drains::Drains;
+use files_watch::FilesWatch;
+use handover::Handover;
+use inherited::{Inherited, Predecessor};
 use nodes::Nodes;
+use running::Running;
 use signals::{Ignored, Signals};
 
 /// Why the gateway did not start, or stopped.
@@ -63,23 +75,25 @@ impl RunError {
     }
 }
 
-/// Runs the gateway until a signal stops it.
+/// Runs the gateway until a signal stops it. `take_over` is the admin socket of a running gateway in whose
+/// place this one starts.
 ///
 /// # Errors
 /// All reasons why the gateway cannot start, or the one reason why it stopped.
-pub fn run(file: &FilePath) -> Result<(), RunError> {
-    let outcome = start(file);
+pub fn run(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> {
+    let outcome = start(file, take_over);
     if let Err(error) = &outcome {
         notify::status(error.first());
     }
     outcome
 }
 
-fn start(file: &FilePath) -> Result<(), RunError> {
+fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> {
+    let program = std::env::current_exe().unwrap_or_else(|_| "wardgate".into());
     environment::close_memory();
     let (runtime, ignored) = main_thread().map_err(|error| RunError::Broken(error.to_string()))?;
     let capabilities = environment::probe().map_err(refused)?;
-    let load = || prepare(file, SystemTime::now(), None);
+    let load = || prepare(file, SystemTime::now());
     let mut prepared = load();
     // A certificate that is not valid yet is a problem, so good files are loaded only once.
     let is_good = prepared
@@ -89,11 +103,20 @@ fn start(file: &FilePath) -> Result<(), RunError> {
     if waited.is_some() {
         prepared = load();
     }
-    let mut prepared = prepared.map_err(RunError::Refused)?;
+    let prepared = prepared.map_err(RunError::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
-    let listeners = bind::routes(&prepared.config, routes).map_err(RunError::Refused)?;
-    let metrics = bind::metrics(&prepared.config).map_err(refused)?;
+    let (predecessor, mut inherited) = match take_over {
+        Some(socket) => {
+            let (predecessor, inherited) = Predecessor::ask(socket).map_err(refused)?;
+            (Some(predecessor), inherited)
+        }
+        None => (None, Inherited::from_service_manager()),
+    };
+    let listeners =
+        bind::routes(&prepared.config, routes, &mut inherited).map_err(RunError::Refused)?;
+    let metrics = bind::metrics(&prepared.config, &mut inherited).map_err(refused)?;
+    let socket = bind::admin(&prepared.config, &mut inherited).map_err(refused)?;
 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
@@ -116,30 +139,78 @@ fn start(file: &FilePath) -> Result<(), RunError> {
         );
         notice(&journal, Level::Warn, text);
     }
-    for text in std::mem::take(&mut prepared.closed) {
-        notice(&journal, Level::Error, text);
+    for text in &prepared.closed {
+        notice(&journal, Level::Error, text.clone());
     }
     let nodes = Nodes::read(FilePath::new(nodes::FOLDER));
     for (level, text) in nodes.remarks(&prepared.config.gateway) {
         notice(&journal, level, text);
     }
-    let plan = Plan {
-        config: prepared.config.clone(),
-        table: Arc::clone(&prepared.table),
-        files: std::mem::take(&mut prepared.files),
-        expiries: std::mem::take(&mut prepared.expiries),
-    };
     let started = Workers::start(
-        &plan.config.gateway,
-        prepared.table,
+        &prepared.config.gateway,
+        Arc::clone(&prepared.table),
         listeners,
         (capabilities, choice.cipher),
         &journal,
         connections_max,
     );
     let outcome = started.map_err(refused).and_then(|workers| {
-        let main_thread = (runtime, ignored);
-        supervise(plan, workers, metrics, &journal, main_thread)
+        let view = View {
+            table: RefCell::new(prepared.table),
+            cores: workers.counters.clone(),
+            files: RefCell::new(prepared.files),
+            reloads: metrics::Reloads::default(),
+            journal: journal.clone(),
+            ready: Cell::new(true),
+            handed_over: Arc::default(),
+        };
+        let (watch, fault) = FilesWatch::new();
+        if let Some(fault) = fault {
+            let text = format!(
+                "replaced files are noticed late, because folders cannot be watched: {fault}"
+            );
+            notice(&journal, Level::Warn, text);
+        }
+        let seen = prepared.seen;
+        let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
+        for address in inherited.left() {
+            let text = format!(
+                "the listener on {address} of the earlier process belongs to no route and is closed"
+            );
+            notice(&journal, Level::Info, text);
+        }
+        drop(inherited);
+        if let Some(Err(why)) = predecessor.map(Predecessor::take_over) {
+            notice(&journal, Level::Warn, why);
+        }
+        let running = |view| Running {
+            file: file.to_owned(),
+            config: prepared.config,
+            workers,
+            view,
+            journal: journal.clone(),
+            expiries: prepared.expiries,
+            materials: prepared.materials,
+            known: prepared.known,
+            problems: prepared.closed,
+            restart: Vec::new(),
+            drains: Drains::default(),
+            watch,
+            complete_at: None,
+            handover: Handover {
+                program,
+                sockets,
+                asked_by: None,
+                upgrade: None,
+            },
+            stop: None,
+        };
+        let running = |view| {
+            let mut running = running(view);
+            running.watch_files(seen);
+            running
+        };
+        supervise(running, view, (metrics, socket), (runtime, ignored))
     });
     writer.finish(LOG_END);
     outcome
@@ -164,148 +235,52 @@ fn main_thread() -> std::io::Result<(Runtime, Ignored)> {
     Ok((runtime, ignored))
 }
 
-/// The part of the preparation that the main thread keeps.
-struct Plan {
-    config: Config,
-    /// The open routes.
-    table: Arc<RouteTable>,
-    files: metrics::Files,
-    expiries: Expiries,
-}
-
 fn supervise(
-    mut plan: Plan,
-    workers: Workers,
-    metrics: Option<TcpListener>,
-    journal: &Journal,
+    running: impl FnOnce(Rc<View>) -> Running,
+    view: View,
+    (metrics, socket): (Option<TcpListener>, Option<UnixListener>),
     (runtime, ignored): (Runtime, Ignored),
 ) -> Result<(), RunError> {
+    let broken = |error: std::io::Error| RunError::Broken(error.to_string());
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
-        let mut signals = Signals::new(ignored, journal.clone())
-            .map_err(|error| RunError::Broken(error.to_string()))?;
-        let view = Rc::new(View {
-            table: RefCell::new(Arc::clone(&plan.table)),
-            cores: workers.counters.clone(),
-            files: std::mem::take(&mut plan.files),
-            journal: journal.clone(),
-            ready: Cell::new(true),
-        });
+        let journal = view.journal.clone();
+        let mut signals = Signals::new(ignored, journal.clone()).map_err(broken)?;
+        let view = Rc::new(view);
         if let Some(listener) = metrics {
-            let listener = tokio::net::TcpListener::from_std(listener)
-                .map_err(|error| RunError::Broken(error.to_string()))?;
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(broken)?;
             tokio::task::spawn_local(admin::serve(listener, Rc::clone(&view)));
         }
-        let routes = &plan.table.routes;
-        let config = &plan.config;
+        // LIMIT: COMMANDS_MAX; further commands wait in the tasks of their connections.
+        let (commands, requests) = mpsc::channel(COMMANDS_MAX);
+        if let Some(listener) = socket {
+            let handed_over = Arc::clone(&view.handed_over);
+            tokio::task::spawn_local(admin::serve_requests(listener, commands, handed_over));
+        }
+        let running = running(view);
+        let (table, gateway) = (running.workers.table(), &running.config.gateway);
         journal.report(Event::Ready(Box::new(Ready {
-            listeners: routes
+            listeners: table
+                .routes
                 .iter()
                 .map(|route| (route.config.name.clone(), route.config.listen))
                 .collect(),
-            closed: config.routes.len().saturating_sub(routes.len()),
-            metrics: config.gateway.metrics,
-            cores: in_words(&config.gateway.cores),
+            closed: running
+                .config
+                .routes
+                .len()
+                .saturating_sub(table.routes.len()),
+            metrics: gateway.metrics,
+            cores: in_words(&gateway.cores),
             version: env!("CARGO_PKG_VERSION"),
         })));
-        notify::ready(&open_and_closed(&plan));
+        notify::ready(&running.summary());
         if let Some(limit) = notify::watchdog() {
-            let workers = workers.pings();
-            tokio::task::spawn_local(watchdog::watch(workers, limit, journal.clone()));
+            let workers = running.workers.pings();
+            tokio::task::spawn_local(watchdog::watch(workers, limit, journal));
         }
-        serve(workers, &mut signals, &view, &mut plan, journal).await
+        running.serve(&mut signals, requests).await
     }))
-}
-
-async fn serve(
-    mut workers: Workers,
-    signals: &mut Signals,
-    view: &View,
-    Plan {
-        config, expiries, ..
-    }: &mut Plan,
-    journal: &Journal,
-) -> Result<(), RunError> {
-    loop {
-        let now = SystemTime::now();
-        for (level, text) in expiries.look(now) {
-            notice(journal, level, text);
-        }
-        tokio::select! {
-            () = sleep(expiries.rest(now)) => {}
-            command = signals.next() => match command {
-                Command::Stop => break,
-                Command::Reload => notice(journal, Level::Warn, NO_RELOAD.to_owned()),
-            },
-            lost = workers.lost() => return Err(RunError::Broken(lost)),
-        }
-    }
-    let drain = longest(config, |timeouts| timeouts.drain);
-    view.ready.set(false);
-    notify::stopping();
-    workers.stop_accepting().await;
-    let open = workers.open();
-    let text = format!(
-        "draining: {open} connections are open and have {} s to finish",
-        drain.as_secs()
-    );
-    notice(journal, Level::Info, text);
-    workers.enter(RoutePhase::Draining);
-    tokio::select! {
-        () = workers.emptied() => {}
-        () = sleep(drain) => {}
-        // A second stop signal ends the drain at once.
-        () = signals.stop() => {}
-        () = report_drain(&workers) => {}
-    }
-    // Connections that are still being set up end at their own timeouts.
-    let set_up = longest(config, |timeouts| timeouts.connect + timeouts.handshake);
-    notify::extend(set_up + 2 * WORKERS_END + LOG_END);
-    end(workers, set_up + WORKERS_END, journal).await
-}
-
-// Shows the progress in `systemctl status`, and keeps the service manager from ending a drain that takes
-// longer than its own timeout. Does not end.
-async fn report_drain(workers: &Workers) {
-    loop {
-        notify::extend(STOP_EXTENDED);
-        notify::status(&format!(
-            "draining: {} connections are open",
-            workers.open()
-        ));
-        sleep(DRAIN_REPORT_EVERY).await;
-    }
-}
-
-// For `systemctl status`.
-fn open_and_closed(plan: &Plan) -> String {
-    let open = plan.table.routes.len();
-    let closed = plan.config.routes.len().saturating_sub(open);
-    match closed {
-        0 => format!("{open} routes are open"),
-        _ => format!("{open} routes are open, {closed} are closed: the log names the reasons"),
-    }
-}
-
-const NO_RELOAD: &str = "SIGHUP: this version cannot reload; restart to use the new configuration";
-
-async fn end(workers: Workers, limit: Duration, journal: &Journal) -> Result<(), RunError> {
-    let cut = workers.open();
-    if cut > 0 {
-        notice(
-            journal,
-            Level::Warn,
-            format!("{cut} connections did not end in time and are reset"),
-        );
-    }
-    workers.enter(RoutePhase::Stopped);
-    if timeout(limit, workers.emptied()).await.is_err() {
-        let left = workers.open();
-        return Err(RunError::Broken(format!(
-            "{left} connections could not be ended"
-        )));
-    }
-    workers.join(WORKERS_END).await.map_err(RunError::Broken)
 }
 
 // Routes may have different times; the process waits for the longest.

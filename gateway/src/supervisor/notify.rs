@@ -10,6 +10,19 @@ pub(super) fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The service reads its configuration again; `ready` ends this state.
+pub(super) fn reloading() {
+    // systemd needs the time to tell this message from earlier ones.
+    if let Ok(time) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, time]);
+    }
+}
+
+/// Another process of the service is its main process from now on.
+pub(super) fn main_process(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
+}
+
 /// The service is stopping.
 pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);

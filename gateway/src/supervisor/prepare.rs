@@ -10,7 +10,9 @@ use std::time::SystemTime;
 
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
-use crate::config::{self, Config, Mode, Peer, Problem, RouteConfig, RouteTls};
+use super::files_watch::{Signature, files_of, signature};
+use super::materials::Materials;
+use crate::config::{self, Config, Found, Mode, Peer, Problem, RouteConfig, RouteTls};
 use crate::metrics;
 use crate::pki::store::Store;
 use crate::pki::{self, expiry};
@@ -19,7 +21,7 @@ use crate::route::{RouteDraft, RouteTable, Transport};
 use crate::supervisor::limits::SHOWN_PROBLEMS_MAX;
 use crate::tls::{Acceptor, Connector};
 
-/// A configuration with at least one route that can be opened.
+/// A configuration with at least one route that can be opened, for a start or a check.
 pub struct Prepared {
     /// The configuration, with all its routes.
     pub config: Config,
@@ -37,21 +39,98 @@ pub struct Prepared {
     pub expiries: Expiries,
     /// The same dates for the metrics.
     pub files: metrics::Files,
+    /// The texts of `problems`, without file and line.
+    pub(super) known: Vec<String>,
+    /// What is in use, by its files.
+    pub(super) materials: Arc<Materials>,
+    /// The state of the files before they were read.
+    pub(super) seen: Signature,
 }
 
-/// Reads a configuration and the files that it names, as of `now`. Routes keep the states that they have in
-/// `before`, the table of a running gateway.
+/// A configuration and everything that its files hold. Nothing of a running gateway has changed yet.
+pub(super) struct Loaded {
+    /// The configuration, with all its routes.
+    pub(super) config: Config,
+    /// Its routes, in the same order; `None` for those that cannot be opened.
+    pub(super) drafts: Vec<Option<RouteDraft>>,
+    /// Every problem of the files.
+    pub(super) problems: Vec<Problem>,
+    /// What does not run because of these problems, as messages.
+    pub(super) closed: Vec<String>,
+    /// What runs with earlier contents of its files because of these problems, as messages.
+    pub(super) still_used: Vec<String>,
+    remarks: Vec<String>,
+    surplus: Vec<String>,
+    /// The expiry dates of what is in use.
+    pub(super) expiries: Expiries,
+    /// The same dates for the metrics.
+    pub(super) files: metrics::Files,
+    /// What is in use, by its files.
+    pub(super) materials: Arc<Materials>,
+    /// The state of the files before they were read.
+    pub(super) seen: Signature,
+}
+
+/// Reads a configuration and the files that it names, as of `now`, for a start.
 ///
 /// # Errors
 /// Every problem, as messages with file, line and remedy, if the configuration itself is invalid or no route
 /// can be opened.
-pub fn prepare(
+pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
+    let loaded = load(file, now, None)?;
+    let (drafts, routes) = (loaded.drafts.into_iter().flatten(), &loaded.config.routes);
+    let cores = loaded.config.gateway.cores.len();
+    Ok(Prepared {
+        table: Arc::new(RouteTable::first(cores, drafts, routes)),
+        config: loaded.config,
+        known: loaded.problems.iter().map(|one| one.text.clone()).collect(),
+        problems: sentences(file, loaded.problems),
+        closed: loaded.closed,
+        remarks: loaded.remarks,
+        surplus: loaded.surplus,
+        expiries: loaded.expiries,
+        files: loaded.files,
+        materials: loaded.materials,
+        seen: loaded.seen,
+    })
+}
+
+/// Reads a configuration and the files that it names, as of `now`. In place of what cannot be read, `kept` is
+/// used: what a running gateway has loaded of the same files.
+///
+/// # Errors
+/// As `prepare`.
+pub(super) fn load(
     file: &FilePath,
     now: SystemTime,
-    before: Option<&RouteTable>,
-) -> Result<Prepared, Vec<String>> {
-    let found = config::load(file);
-    let mut loader = RouteLoader::new(now);
+    kept: Option<Arc<Materials>>,
+) -> Result<Loaded, Vec<String>> {
+    load_found(config::load(file), file, now, kept)
+}
+
+/// Reads the files of `config`, which is in use, as of `now`. In place of what cannot be read, `kept` is used.
+///
+/// # Errors
+/// As `prepare`.
+pub(super) fn load_files(
+    config: &Config,
+    now: SystemTime,
+    kept: Arc<Materials>,
+) -> Result<Loaded, Vec<String>> {
+    let (config, file) = (config.clone(), config.file.clone());
+    let routes = config.routes.clone();
+    let config = Ok(config);
+    load_found(Found { config, routes }, &file, now, Some(kept))
+}
+
+fn load_found(
+    found: Found,
+    file: &FilePath,
+    now: SystemTime,
+    kept: Option<Arc<Materials>>,
+) -> Result<Loaded, Vec<String>> {
+    let seen = signature(&files_of(&found.routes));
+    let mut loader = RouteLoader::new(now, kept.unwrap_or_default());
     loader.load(&found.routes);
     let refusals = loader.refusals(&found.routes);
     let drafts: Vec<_> = found
@@ -71,17 +150,21 @@ pub fn prepare(
             [of_files, refusals.unwrap_or_default()].concat(),
         ));
     };
-    Ok(loader.prepared(config, before, drafts, sentences(file, of_files)))
+    Ok(Loaded {
+        seen,
+        ..loader.loaded(config, drafts, of_files)
+    })
 }
 
 /// Whether a certificate of this site in the files of a configuration is not valid yet at `now`.
 pub(super) fn begins_later(file: &FilePath, now: SystemTime) -> bool {
-    let mut loader = RouteLoader::new(now);
+    let mut loader = RouteLoader::new(now, Arc::default());
     loader.load(&config::load(file).routes);
     loader.store.begins_later()
 }
 
-fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
+/// Problems as messages with file and line, in the order of the file.
+pub(super) fn sentences(file: &FilePath, mut problems: Vec<Problem>) -> Vec<String> {
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
     problems.dedup();
     let sentences = problems
@@ -96,21 +179,28 @@ struct RouteLoader {
     /// Problems between several files, besides those of each single file.
     problems: Vec<Problem>,
     closed: Vec<String>,
+    still_used: Vec<String>,
     refused: Vec<(String, String)>,
     remarks: Vec<String>,
     expiries: Expiries,
+    /// What is used in place of files that cannot be read.
+    kept: Arc<Materials>,
+    used: Materials,
 }
 
 impl RouteLoader {
-    fn new(now: SystemTime) -> Self {
+    fn new(now: SystemTime, kept: Arc<Materials>) -> Self {
         Self {
             now,
             store: Store::new(now),
             problems: Vec::new(),
             closed: Vec::new(),
+            still_used: Vec::new(),
             refused: Vec::new(),
             remarks: Vec::new(),
             expiries: Expiries::default(),
+            kept,
+            used: Materials::default(),
         }
     }
 
@@ -158,14 +248,24 @@ impl RouteLoader {
             });
         };
         let problems = self.store.identity_problems(&tls.identity, route.mode);
-        let identity = self.identity(route).filter(|_| problems.is_empty());
+        let identity = match problems.is_empty() {
+            true => self.identity(route),
+            false => self.kept.identity(&tls.identity, route.mode),
+        };
         let Some(identity) = identity else {
             return self.close(route, &problems);
         };
+        if !problems.is_empty() {
+            let whose = format!("route \"{}\"", route.name);
+            self.note_still_used(&whose, "certificate and key", shown(route, &problems));
+        }
+        self.used
+            .keep_identity(&tls.identity, route.mode, &identity);
         let (mut peers, mut trusts, mut bad) = (Vec::new(), Vec::new(), Vec::new());
         for peer in &tls.peers {
             match self.trust(route, peer) {
                 Some(trust) => {
+                    self.note_trust(route, peer, &trust);
                     peers.push(Arc::clone(peer));
                     trusts.push(trust);
                 }
@@ -214,12 +314,32 @@ impl RouteLoader {
 
     fn close(&mut self, route: &RouteConfig, problems: &[Problem]) -> Option<RouteDraft> {
         self.closed.push(format!(
-            "route \"{}\" is closed and its clients are refused, until this is fixed and wardgate is \
-             restarted: {}",
+            "route \"{}\" is closed and its clients are refused, until this is fixed: {}",
             route.name,
             shown(route, problems)
         ));
         None
+    }
+
+    fn note_still_used(&mut self, whose: &str, what: &str, problems: String) {
+        let text =
+            format!("{whose}: the earlier {what} stay in use, until this is fixed: {problems}");
+        if !self.still_used.contains(&text) {
+            self.still_used.push(text);
+        }
+    }
+
+    fn note_trust(&mut self, route: &RouteConfig, peer: &Peer, trust: &Arc<Trust>) {
+        self.used.keep_trust(&peer.trust, trust);
+        let problems = self.store.trust_problems(&peer.trust);
+        if !problems.is_empty() {
+            let problems = shown(route, problems);
+            let whose = match &peer.name {
+                Some(name) => format!("peer \"{name}\""),
+                None => format!("route \"{}\"", route.name),
+            };
+            self.note_still_used(&whose, "CAs and revocation lists", problems);
+        }
     }
 
     fn refuse(&mut self, route: &RouteConfig, peer: &Peer) {
@@ -229,8 +349,7 @@ impl RouteLoader {
             None => "the identities that it lists itself".to_owned(),
         };
         self.closed.push(format!(
-            "route \"{}\" refuses {who} and serves its other peers, until this is fixed and wardgate is \
-             restarted: {}",
+            "route \"{}\" refuses {who} and serves its other peers, until this is fixed: {}",
             route.name,
             shown(route, self.store.trust_problems(&peer.trust))
         ));
@@ -259,41 +378,41 @@ impl RouteLoader {
     fn identity(&mut self, route: &RouteConfig) -> Option<Arc<Identity>> {
         let files = &route.tls.as_ref()?.identity;
         let scope = format!("route \"{}\": ", route.name);
-        self.store.identity(&scope, files, route.mode)
+        let loaded = self.store.identity(&scope, files, route.mode);
+        loaded.or_else(|| self.kept.identity(files, route.mode))
     }
 
     fn trust(&mut self, route: &RouteConfig, peer: &Peer) -> Option<Arc<Trust>> {
-        self.store.trust(&scope(route, peer), &peer.trust)
+        let loaded = self.store.trust(&scope(route, peer), &peer.trust);
+        loaded.or_else(|| self.kept.trust(&peer.trust))
     }
 
-    fn prepared(
+    fn loaded(
         self,
         config: Config,
-        before: Option<&RouteTable>,
         drafts: Vec<Option<RouteDraft>>,
-        problems: Vec<String>,
-    ) -> Prepared {
+        mut problems: Vec<Problem>,
+    ) -> Loaded {
         let names = config.routes.iter().map(|route| route.name.clone());
         let files = metrics::Files {
             routes: names.zip(drafts.iter().map(Option::is_none)).collect(),
             refused: self.refused,
             expiries: self.expiries.rows(),
         };
-        let cores = config.gateway.cores.len();
-        let drafts = drafts.into_iter().flatten();
-        let table = match before {
-            Some(before) => before.next(drafts, &config.routes),
-            None => RouteTable::first(cores, drafts, &config.routes),
-        };
-        Prepared {
-            table: Arc::new(table),
+        problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        problems.dedup();
+        Loaded {
             config,
+            drafts,
             problems,
             closed: self.closed,
+            still_used: self.still_used,
             remarks: self.remarks,
             surplus: self.store.remarks().to_vec(),
             expiries: self.expiries,
             files,
+            materials: Arc::new(self.used),
+            seen: Signature::new(),
         }
     }
 }

@@ -48,11 +48,6 @@ impl Signals {
             }
         }
     }
-
-    /// Waits for a signal that stops the program.
-    pub(super) async fn stop(&mut self) {
-        while self.next().await != Command::Stop {}
-    }
 }
 
 /// Signals without a meaning here, whose default action ends the process. A script written for another

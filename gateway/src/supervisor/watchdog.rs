@@ -101,7 +101,7 @@ impl PingedWorker {
         }
         pending.is_reported = true;
         Some(format!(
-            "{} has not answered for {} s; the service manager restarts the gateway if it stays silent for {} s",
+            "{} has not answered for {} s; while the service runs, the service manager restarts it after {} s without an answer",
             self.name,
             silent.as_secs(),
             limit.as_secs()

@@ -2,33 +2,33 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::metrics;
 use crate::relay::HandshakeRate;
-use crate::route::{Change, Route, RouteId, RoutePhase, RouteTable, diff};
+use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
-use crate::worker::{self, Loads, Message, NewRoutes, Ping, Selected, WorkerSetup};
+use crate::worker::{self, Loads, Message, NewRoutes, Ping, WorkerSetup};
 
 /// All workers of this process.
 pub struct Workers {
     /// The counters of each core.
     pub counters: Vec<Arc<metrics::CoreCounters>>,
     table: Arc<RouteTable>,
-    // Routes of earlier tables that may still have connections.
-    removed: Vec<Arc<Route>>,
     // The core that accepts for each route, by the core's index.
     acceptors: HashMap<RouteId, usize>,
+    // The listeners; those that are closed are gone.
+    listeners: HashMap<RouteId, Weak<TcpListener>>,
     mailboxes: Vec<mpsc::Sender<Message>>,
     // The channels of the watchdog.
     pings: Vec<mpsc::Sender<Ping>>,
@@ -44,7 +44,7 @@ impl Workers {
     pub fn start(
         config: &Gateway,
         table: Arc<RouteTable>,
-        listeners: Vec<(RouteId, TcpListener)>,
+        listeners: Vec<(RouteId, Arc<TcpListener>)>,
         (capabilities, cipher): (Capabilities, Cipher),
         journal: &Journal,
         connections_max: usize,
@@ -62,8 +62,8 @@ impl Workers {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
             table: Arc::clone(&table),
-            removed: Vec::new(),
             acceptors: HashMap::new(),
+            listeners: HashMap::new(),
             mailboxes,
             pings,
             threads: Vec::new(),
@@ -146,20 +146,21 @@ impl Workers {
     }
 
     /// Makes `table` serve connections accepted from now on. `listeners` are those of routes that are new or
-    /// have a new address. Open connections continue on their old route; connections of routes that are not
-    /// in `table` drain.
+    /// have a new address. Open connections continue on their old route; the caller drains those of routes
+    /// that are not in `table`.
     ///
     /// # Errors
     /// A worker has ended.
     pub async fn publish(
         &mut self,
         table: Arc<RouteTable>,
-        listeners: Vec<(RouteId, TcpListener)>,
+        listeners: Vec<(RouteId, Arc<TcpListener>)>,
     ) -> Result<(), String> {
         let changes = diff(&self.table, &table);
         for change in &changes {
             if let Change::NewListener(route) | Change::Removed(route) = change {
                 self.acceptors.remove(&route.id());
+                self.listeners.remove(&route.id());
             }
         }
         let mut listeners = self.assign_listeners(listeners);
@@ -169,30 +170,57 @@ impl Workers {
                 listeners: listeners.remove(&core).unwrap_or_default(),
             });
             let sent = mailbox.send(Message::Routes(routes)).await;
-            sent.map_err(|_| "a worker ended unexpectedly".to_owned())?;
-        }
-        // A connection belongs to its route from the moment it is accepted.
-        self.removed.retain(|route| Arc::strong_count(route) > 1);
-        for change in changes {
-            if let Change::Removed(route) = change {
-                route.state.enter(RoutePhase::Draining);
-                self.removed.push(route);
-            }
+            sent.map_err(|_| WORKER_ENDED.to_owned())?;
         }
         self.table = table;
         Ok(())
     }
 
-    /// Ends one connection with an error that both sides notice, if it is open.
-    pub async fn end(&self, id: ConnectionId) {
-        let selected = Selected::Connection(id);
-        self.send_to_all(|| Message::End(selected)).await;
+    /// Ends one connection with an error that both sides notice. Returns whether it was open.
+    pub async fn end(&self, id: ConnectionId) -> bool {
+        // LIMIT: one answer, because a connection is on one core only.
+        let (found, mut answers) = mpsc::channel(1);
+        self.send_to_all(|| Message::End(id, found.clone())).await;
+        drop(found);
+        let answer = timeout(ANSWER_WITHIN, answers.recv()).await;
+        answer.is_ok_and(|answer| answer.is_some())
     }
 
-    /// Moves all routes to `phase`, which ends their connections.
-    pub fn enter(&self, phase: RoutePhase) {
-        let routes = self.table.routes.iter().chain(&self.removed);
-        routes.for_each(|route| route.state.enter(phase));
+    /// The table whose routes accept.
+    #[must_use]
+    pub fn table(&self) -> &Arc<RouteTable> {
+        &self.table
+    }
+
+    /// The open listener of a route.
+    #[must_use]
+    pub fn listener(&self, route: RouteId) -> Option<Arc<TcpListener>> {
+        self.listeners.get(&route)?.upgrade()
+    }
+
+    /// Closes the listener of a route. Its open connections continue.
+    pub async fn stop_listening(&mut self, route: RouteId) {
+        self.listeners.remove(&route);
+        self.send_to_all(|| Message::StopListening(route)).await;
+    }
+
+    /// Accepts for a route of the table on `listener`.
+    ///
+    /// # Errors
+    /// A worker has ended.
+    pub async fn listen(
+        &mut self,
+        route: RouteId,
+        listener: Arc<TcpListener>,
+    ) -> Result<(), String> {
+        let known = self.acceptors.get(&route).copied();
+        let core = known.unwrap_or_else(|| self.idlest());
+        self.acceptors.insert(route, core);
+        self.listeners.insert(route, Arc::downgrade(&listener));
+        let mailbox = self.mailboxes.get(core);
+        let mailbox = mailbox.ok_or_else(|| WORKER_ENDED.to_owned())?;
+        let sent = mailbox.send(Message::Listen(route, listener)).await;
+        sent.map_err(|_| WORKER_ENDED.to_owned())
     }
 
     /// Waits until no connection is open.
@@ -225,16 +253,22 @@ impl Workers {
     // over all cores.
     fn assign_listeners(
         &mut self,
-        listeners: Vec<(RouteId, TcpListener)>,
-    ) -> HashMap<usize, Vec<(RouteId, TcpListener)>> {
+        listeners: Vec<(RouteId, Arc<TcpListener>)>,
+    ) -> HashMap<usize, Vec<(RouteId, Arc<TcpListener>)>> {
         let mut hands = HashMap::<_, Vec<_>>::new();
         for (id, listener) in listeners {
-            let count = |core: &usize| self.acceptors.values().filter(|of| *of == core).count();
-            let core = (0..self.mailboxes.len()).min_by_key(count).unwrap_or(0);
+            let core = self.idlest();
             self.acceptors.insert(id, core);
+            self.listeners.insert(id, Arc::downgrade(&listener));
             hands.entry(core).or_default().push((id, listener));
         }
         hands
+    }
+
+    // The core that accepts for the fewest routes.
+    fn idlest(&self) -> usize {
+        let count = |core: &usize| self.acceptors.values().filter(|of| *of == core).count();
+        (0..self.mailboxes.len()).min_by_key(count).unwrap_or(0)
     }
 
     async fn send_to_all(&self, message: impl Fn() -> Message) {
@@ -244,6 +278,11 @@ impl Workers {
         }
     }
 }
+
+const WORKER_ENDED: &str = "a worker ended unexpectedly";
+
+// A worker answers between two turns of its loop.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 const LOOK: Duration = Duration::from_millis(500);
 const LOOK_CLOSELY: Duration = Duration::from_millis(10);

@@ -4,8 +4,10 @@
     reason = "each call has a justification, a safety comment and a test"
 )]
 
+mod adopt;
 mod ring;
 mod tcp_info;
 
+pub(crate) use adopt::adopt;
 pub(crate) use ring::{RingRequest, look, push_request, submit_and_look};
 pub(crate) use tcp_info::tcp_info;

@@ -8,13 +8,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use webpki::Cert;
 
 use super::der::Layout;
 use super::names::{alternative_names, distinguished_name};
-use super::recheck::issuer_digest;
 use super::text::{hex, list, serial};
 use crate::config::{Peer, PeerName, Target};
 use crate::pki::crl::KeyHash;
@@ -58,6 +57,16 @@ impl ChainCertificate {
             not_after: dates.not_after.timestamp(),
         })
     }
+}
+
+/// How `ChainCertificate::issuer` names an issuer: by its name in its comparable form, and its key.
+pub(super) fn issuer_digest(name: &[u8], key: &KeyHash) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(name);
+    context.update(key);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 impl PeerInfo {

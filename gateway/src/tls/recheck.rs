@@ -8,15 +8,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest::{Context, SHA256};
 use rustls::pki_types::TrustAnchor;
 
 use super::anchors::AnchorFacts;
-use super::identity::{ChainCertificate, PeerInfo};
+use super::identity::{ChainCertificate, PeerInfo, issuer_digest};
 use super::rules::{Group, PeerRules};
 use super::text::serial;
 use crate::pki::Crl;
-use crate::pki::crl::KeyHash;
 
 /// Why the peer of an open connection is not accepted any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,14 +122,4 @@ fn check_lists(group: &Group, certificate: &ChainCertificate) -> Result<(), NotA
         true => Err(NotAccepted::Revoked(serial(&certificate.serial))),
         false => Ok(()),
     }
-}
-
-/// How `ChainCertificate::issuer` names an issuer: by its name in its comparable form, and its key.
-pub(super) fn issuer_digest(name: &[u8], key: &KeyHash) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    context.update(name);
-    context.update(key);
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
 }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -48,7 +48,7 @@ pub fn spawn<F: Future + 'static>(task: F) -> tokio::task::JoinHandle<F::Output>
 ///
 /// # Errors
 /// The kernel's error for the poll.
-pub async fn wait_acceptable(listener: &Rc<TcpListener>) -> io::Result<()> {
+pub async fn wait_acceptable<L: AsRawFd + 'static>(listener: &Rc<L>) -> io::Result<()> {
     poll(Rc::clone(listener), PollFlags::IN).await
 }
 
@@ -421,6 +421,7 @@ async fn poll(file: Rc<impl AsRawFd + 'static>, events: PollFlags) -> io::Result
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::TcpListener;
 
     use super::super::{Pipe, probe};
     use super::*;

@@ -27,7 +27,7 @@ pub(super) struct Listening {
 
 /// State shared by the listener's task and the owner that stops it.
 struct Accepting {
-    listener: Rc<TcpListener>,
+    listener: Rc<Arc<TcpListener>>,
     // The route that serves connections accepted from now on.
     route: RefCell<Arc<Route>>,
     is_stopping: Cell<bool>,
@@ -36,7 +36,7 @@ struct Accepting {
 
 impl Listening {
     /// Starts to accept on `listener` for `route`.
-    pub(super) fn start(shared: Rc<Shared>, route: Arc<Route>, listener: TcpListener) -> Self {
+    pub(super) fn start(shared: Rc<Shared>, route: Arc<Route>, listener: Arc<TcpListener>) -> Self {
         let accepting = Rc::new(Accepting {
             listener: Rc::new(listener),
             route: RefCell::new(route),
@@ -55,8 +55,9 @@ impl Listening {
         *self.accepting.route.borrow_mut() = route;
     }
 
-    /// Stops accepting and closes the file descriptor. If another process also holds the socket, it continues
-    /// to listen; otherwise the kernel refuses new clients.
+    /// Stops accepting and closes the file descriptor, unless the listener serves another route from now on. If
+    /// another process also holds the socket, it continues to listen; otherwise the kernel refuses new
+    /// clients.
     pub(super) async fn stop(self) {
         self.accepting.is_stopping.set(true);
         self.accepting.stopping.notify_one();

@@ -56,8 +56,12 @@ pub(crate) enum Message {
     Connection(Handed),
     /// Use these routes from now on. Open connections keep their route.
     Routes(Box<NewRoutes>),
-    /// End these connections.
-    End(Selected),
+    /// End this connection, and send a value if it was open.
+    End(ConnectionId, mpsc::Sender<()>),
+    /// Close the listener of this route; open connections and probes continue.
+    StopListening(RouteId),
+    /// Accept on this listener, which was closed by `StopListening` or is new.
+    Listen(RouteId, Arc<TcpListener>),
     /// Close the listeners and end the probes; open connections continue.
     StopAccepting,
     /// End after the last connection has ended.
@@ -82,22 +86,7 @@ pub(crate) struct NewRoutes {
     pub table: Arc<RouteTable>,
     /// Listeners to accept on from now on, with their routes. The worker that accepts for a route also probes
     /// the route's targets.
-    pub listeners: Vec<(RouteId, TcpListener)>,
-}
-
-/// Selects connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Selected {
-    /// The connection with this number.
-    Connection(ConnectionId),
-}
-
-impl Selected {
-    fn reason(self, handle: &ConnectionHandle) -> Option<CloseReason> {
-        match self {
-            Self::Connection(id) => (handle.id == id).then_some(CloseReason::EndedByCommand),
-        }
-    }
+    pub listeners: Vec<(RouteId, Arc<TcpListener>)>,
 }
 
 /// Everything a worker starts with.
@@ -240,8 +229,14 @@ async fn run(plan: WorkerSetup) {
                     routes.take(&shared, *new).await;
                     shared.registry.end_unaccepted(&table, unix(SystemTime::now()));
                 }
-                Some(Message::End(selected)) => {
-                    shared.registry.end(|handle| selected.reason(handle));
+                Some(Message::End(id, found)) => {
+                    if shared.registry.end_one(id) {
+                        let _ = found.try_send(());
+                    }
+                }
+                Some(Message::StopListening(route)) => routes.stop_listening(route).await,
+                Some(Message::Listen(route, listener)) => {
+                    routes.listen(&shared, route, listener).await;
                 }
                 Some(Message::StopAccepting) => routes.stop().await,
                 Some(Message::Finish) | None => break,

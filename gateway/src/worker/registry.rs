@@ -27,8 +27,17 @@ impl Registry {
         Registered { registry, id }
     }
 
+    /// Ends one connection. Returns whether it was open.
+    pub(super) fn end_one(&self, id: ConnectionId) -> bool {
+        let open = self.0.borrow();
+        let found = open.get(&id);
+        found
+            .inspect(|handle| handle.end(CloseReason::EndedByCommand))
+            .is_some()
+    }
+
     /// Ends the connections for which `why` returns a reason.
-    pub(super) fn end(&self, why: impl Fn(&ConnectionHandle) -> Option<CloseReason>) {
+    fn end(&self, why: impl Fn(&ConnectionHandle) -> Option<CloseReason>) {
         for handle in self.0.borrow().values() {
             if let Some(reason) = why(handle) {
                 handle.end(reason);

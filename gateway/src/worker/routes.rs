@@ -1,6 +1,7 @@
 //! Listeners and probes of the routes that a worker accepts for, across changes of the route table.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,14 +18,16 @@ pub(super) struct Routes {
 }
 
 struct ServedRoute {
-    listening: Listening,
+    // `None` while the route drains.
+    listening: Option<Listening>,
     probes: Probes,
 }
 
 impl Routes {
     /// Whether the worker accepts for any route.
     pub(super) fn accepts(&self) -> bool {
-        !self.served.is_empty()
+        let mut served = self.served.values();
+        served.any(|served| served.listening.is_some())
     }
 
     /// Switches to a new table: closes the listeners of routes that are removed or have a new address, and
@@ -42,7 +45,9 @@ impl Routes {
                     let Some(known) = self.served.get_mut(&route.id()) else {
                         continue;
                     };
-                    known.listening.accept_for(Arc::clone(&route));
+                    if let Some(listening) = &known.listening {
+                        listening.accept_for(Arc::clone(&route));
+                    }
                     let probes = Probes::start(shared, &route, 0, route.targets.len());
                     std::mem::replace(&mut known.probes, probes).stop().await;
                 }
@@ -61,10 +66,38 @@ impl Routes {
             let probes = Probes::start(shared, route, turn, count);
             turn += route.targets.len();
             let route = Arc::clone(route);
-            let listening = Listening::start(Rc::clone(shared), route, listener);
+            let listening = Some(Listening::start(Rc::clone(shared), route, listener));
             self.served.insert(id, ServedRoute { listening, probes });
         }
         self.table = Some(table);
+    }
+
+    /// Closes the listener of a route; its probes continue.
+    pub(super) async fn stop_listening(&mut self, route: RouteId) {
+        let served = self.served.get_mut(&route);
+        if let Some(listening) = served.and_then(|served| served.listening.take()) {
+            listening.stop().await;
+        }
+    }
+
+    /// Accepts for a route on `listener`, in place of its earlier one.
+    pub(super) async fn listen(
+        &mut self,
+        shared: &Rc<Shared>,
+        id: RouteId,
+        listener: Arc<TcpListener>,
+    ) {
+        self.stop_listening(id).await;
+        let table = self.table.as_ref();
+        let Some(route) = table.and_then(|table| table.get(id)) else {
+            return;
+        };
+        let listening = Listening::start(Rc::clone(shared), Arc::clone(route), listener);
+        let served = self.served.entry(id).or_insert_with(|| ServedRoute {
+            listening: None,
+            probes: Probes::start(shared, route, 0, route.targets.len()),
+        });
+        served.listening = Some(listening);
     }
 
     /// Closes all listeners and ends all probes.
@@ -77,7 +110,9 @@ impl Routes {
 
 impl ServedRoute {
     async fn stop(self) {
-        self.listening.stop().await;
+        if let Some(listening) = self.listening {
+            listening.stop().await;
+        }
         self.probes.stop().await;
     }
 }

@@ -120,12 +120,25 @@ impl Pki {
         file
     }
 
+    /// A list of the trusted authority that revokes nothing.
+    pub fn empty_crl(&self) -> PathBuf {
+        let file = self.path("empty.crl");
+        write(
+            &file,
+            &self.authority.list(Duration::days(30), &[], 0),
+            0o644,
+        );
+        file
+    }
+
     /// A list of the trusted authority that names so many certificates, none of them one of ours.
     pub fn large_crl(&self, name: &str, entries: u32) -> PathBuf {
         let file = self.path(name);
         write(
             &file,
-            &self.authority.list(Duration::days(30), entries),
+            &self
+                .authority
+                .list(Duration::days(30), &[REVOKED_SERIAL], entries),
             0o644,
         );
         file
@@ -170,11 +183,11 @@ impl Authority {
 
     /// A revocation list that names [`REVOKED_SERIAL`] and is current until `until` from now.
     fn crl(&self, until: Duration) -> String {
-        self.list(until, 0)
+        self.list(until, &[REVOKED_SERIAL], 0)
     }
 
     /// The same with further entries.
-    fn list(&self, until: Duration, further: u32) -> String {
+    fn list(&self, until: Duration, revoked: &[u64], further: u32) -> String {
         let now = OffsetDateTime::now_utc();
         // No serial number of 16 bytes is one of ours, which are shorter or have 20.
         let further = (0..further).map(|number| RevokedCertParams {
@@ -190,14 +203,16 @@ impl Authority {
             next_update: now + until,
             crl_number: SerialNumber::from_slice(&[1]),
             issuing_distribution_point: None,
-            revoked_certs: std::iter::once(RevokedCertParams {
-                serial_number: SerialNumber::from(REVOKED_SERIAL),
-                revocation_time: now - Duration::days(3),
-                reason_code: Some(RevocationReason::KeyCompromise),
-                invalidity_date: None,
-            })
-            .chain(further)
-            .collect(),
+            revoked_certs: revoked
+                .iter()
+                .map(|serial| RevokedCertParams {
+                    serial_number: SerialNumber::from(*serial),
+                    revocation_time: now - Duration::days(3),
+                    reason_code: Some(RevocationReason::KeyCompromise),
+                    invalidity_date: None,
+                })
+                .chain(further)
+                .collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let list = params.signed_by(&self.issuer).expect("the dates are sound");

@@ -4,7 +4,9 @@ use super::places;
 use crate::cpus::CpuList;
 use crate::goal::{Goal, Profile};
 use crate::host::Host;
+use crate::interrupts;
 use crate::place::{self, Direction, Feature, Place};
+use crate::qdisc;
 use crate::setting::Importance::{self, Matters, Minor};
 use crate::setting::{Setting, Source};
 use crate::want::Want;
@@ -50,14 +52,28 @@ impl<'a> Card<'a> {
     }
 
     fn settings(&self) -> Vec<Setting> {
+        let is_path = self.name.is_empty() || self.name.contains('/');
         let is_there = self.host.exists(&format!("sys/class/net/{}", self.name));
         if !place::is_card_name(self.name) || !is_there {
-            let absent = Source::Absent("there is no such network interface".to_owned());
-            return vec![self.setting("", "named with --interface", "nothing", Minor, absent)];
+            let reason = match is_there && !is_path {
+                true => {
+                    "its name has characters that this program gives to no other program; rename it"
+                }
+                false => "there is no such network interface",
+            };
+            let absent = Source::Absent(reason.to_owned());
+            return vec![self.setting(
+                "",
+                "a network card whose settings cannot be read",
+                "nothing",
+                Minor,
+                absent,
+            )];
         }
         let mut settings = vec![self.ring(Direction::Rx), self.ring(Direction::Tx)];
         settings.extend(Feature::ALL.map(|feature| self.offload(feature)));
         settings.push(self.coalescing());
+        settings.push(self.discipline());
         settings.push(self.queues());
         settings.push(self.interrupts());
         settings.push(self.receive_steering());
@@ -138,6 +154,26 @@ impl<'a> Card<'a> {
         )
     }
 
+    fn discipline(&self) -> Setting {
+        let card = self.name.to_owned();
+        let place = Place::Qdisc { card };
+        let source = match (place.read(self.host), self.host.read(qdisc::DEFAULT)) {
+            (Err(reason), _) | (_, Err(reason)) => Source::Absent(reason.0),
+            // What a start of the host would give to the card.
+            (Ok(_), Ok(default)) if default == "fq_codel" => {
+                Source::Places(vec![(place, Want::OneOf(vec!["fq_codel", "fq"]))])
+            }
+            (Ok(_), Ok(_)) => Source::Places(vec![(place, Want::OneOf(vec!["fq", "fq_codel"]))]),
+        };
+        self.setting(
+            "queueing discipline",
+            "a card keeps the discipline that was the default when it was brought up; see net.core.default_qdisc",
+            "packets that wait in the card's queue at that moment are lost, and TCP sends them again",
+            Minor,
+            source,
+        )
+    }
+
     fn queues(&self) -> Setting {
         let source = match place::queues(self.host, self.name) {
             Err(reason) => Source::Absent(reason.0),
@@ -151,8 +187,9 @@ impl<'a> Card<'a> {
         };
         self.setting(
             "queues",
-            "one queue for each core; `ethtool -L` changes it. It is not changed here, because the driver then forgets \
-             interrupts and steering, which could not be restored exactly",
+            "one queue for each core; `ethtool -L` changes it, and `tune apply` then spreads the interrupts. It is not \
+             changed here, because the driver then builds its queues again: what it forgets (which flows go to which \
+             queue, coalescing of each queue) differs between drivers, and could not be restored exactly",
             "how many cores can process packets of the card",
             Minor,
             source,
@@ -160,21 +197,13 @@ impl<'a> Card<'a> {
     }
 
     fn interrupts(&self) -> Setting {
-        let device = format!("sys/class/net/{}/device", self.name);
-        // The interrupts of a virtio card belong to the device above.
-        let folders = [
-            format!("{device}/msi_irqs"),
-            format!("{device}/../msi_irqs"),
-        ];
-        let numbers = folders.iter().map(|folder| self.host.numbered(folder, ""));
-        let numbers = numbers.into_iter().find(|numbers| !numbers.is_empty());
+        let device = interrupts::device(self.host, self.name).unwrap_or_default();
+        let named = interrupts::of_card(self.host, self.name).into_iter();
         let cores = (0..).map_while(|index| self.cores.nth(index));
-        let found = numbers.unwrap_or_default().into_iter().zip(cores);
-        let found = found.map(|(number, core)| {
-            (
-                Place::Interrupt { number },
-                Want::Cpus(CpuList::from_iter([core])),
-            )
+        let found = named.zip(cores).map(|((_, name), core)| {
+            let (card, device) = (self.name.to_owned(), device.clone());
+            let place = Place::Interrupt { card, device, name };
+            (place, Want::Cpus(CpuList::from_iter([core])))
         });
         let source = if self.host.has_process("irqbalance") {
             let reason = "irqbalance runs and would change it back; stop and disable it first";

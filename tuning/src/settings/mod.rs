@@ -19,9 +19,9 @@ pub(crate) fn all(host: &Host, goal: &Goal) -> Vec<Setting> {
     settings.extend(network::all(host, goal));
     settings.extend(kernel::memory(goal));
     settings.extend(service::limits(host));
-    settings.extend(routes::all(host, goal));
     settings.extend(card::all(host, goal));
     settings.extend(cpu::all(host, goal));
+    settings.extend(routes::all(host, goal));
     settings.extend(kernel::clocks(host));
     settings
 }

@@ -76,8 +76,7 @@ fn congestion(host: &Host) -> Vec<Setting> {
             Want::OneOf(vec!["fq", "fq_codel"]),
             Minor,
             "a fair queue keeps short messages from waiting behind bulk data, and fq paces what bbr sends",
-            "interfaces that are made from now on, so cards change with the next start of the host; written to \
-             sysctl.d",
+            "interfaces that are brought up from now on",
         ),
         sysctl(
             "net.ipv4.tcp_slow_start_after_idle",

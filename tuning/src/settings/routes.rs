@@ -3,7 +3,7 @@
 use crate::goal::Goal;
 use crate::host::Host;
 use crate::limits::ROUTES_MAX;
-use crate::place::{Family, Place, Route};
+use crate::place::{Family, Place, Route, is_card_name};
 use crate::setting::Importance::Minor;
 use crate::setting::{Setting, Source};
 use crate::want::Want;
@@ -25,7 +25,8 @@ pub(super) fn all(host: &Host, goal: &Goal) -> Vec<Setting> {
         let lines = shown.lines().map(Route::parse);
         let ours = lines.filter(|route| {
             let card = route.get("dev");
-            let is_ours = card.is_some_and(|card| goal.cards.iter().any(|own| own == card));
+            let is_ours = card
+                .is_some_and(|card| is_card_name(card) && goal.cards.iter().any(|own| own == card));
             is_ours && route.is_plain() && !is_link_local(&route.identity)
         });
         let room = ROUTES_MAX.saturating_sub(settings.len());

@@ -19,7 +19,25 @@ fn apply_and_undo_leave_identical_trees_routes_and_cards() {
     let fixture = Fixture::new();
     let (tree, model) = (fixture.tree(), fixture.model.borrow().clone());
     let before = differing(&fixture);
-    assert!(before.len() > 30, "{before:?}");
+    let report = crate::check(&fixture.host(), &fixture.goal());
+    let others = report
+        .settings
+        .iter()
+        .filter(|row| !before.contains(&row.setting));
+    let others: Vec<_> = others
+        .map(|row| (row.setting.as_str(), row.verdict))
+        .collect();
+    let reported = [
+        "eth0 queues",
+        "isolated CPUs",
+        "clock source",
+        "time synchronisation",
+    ];
+    assert_eq!(
+        others,
+        reported.map(|name| (name, Verdict::Report)),
+        "each setting that can be changed differs on this machine"
+    );
 
     let applied = fixture.apply();
     assert_eq!(
@@ -128,7 +146,7 @@ fn a_second_apply_changes_nothing_and_keeps_the_first_record() {
         ..Options::default()
     };
     let goal = Goal::new(&fixture.host(), options);
-    let more = crate::apply(&fixture.host(), &goal, Path::new(PROGRAM)).expect("a record");
+    let more = crate::apply(&fixture.host(), &goal, Path::new(PROGRAM), None).expect("a record");
     assert_eq!(more.changed.len(), 4, "{more:?}");
     assert_eq!(fixture.read("proc/sys/net/core/rmem_max"), "500170752\n");
     let conf = fixture.read("etc/sysctl.d/90-wardgate.conf");
@@ -219,28 +237,6 @@ fn a_file_that_is_masked_is_left_alone() {
 }
 
 #[test]
-fn limits_of_the_service_and_the_values_without_sysctl_survive_a_start_of_the_host() {
-    let fixture = Fixture::new();
-    fixture.apply();
-    let drop_in = fixture.read("etc/systemd/system/wardgate.service.d/90-tune.conf");
-    let lines: Vec<_> = drop_in.lines().skip(1).collect();
-    assert_eq!(
-        lines,
-        [
-            "[Unit]",
-            "Wants=wardgate-tune.service",
-            "After=wardgate-tune.service",
-            "[Service]",
-            "LimitNOFILE=65536",
-            "LimitMEMLOCK=67108864"
-        ]
-    );
-    let unit = fixture.read("etc/systemd/system/wardgate-tune.service");
-    let start = "ExecStart=/usr/bin/wardgate tune apply --yes --profile=10g --wan=10g --rtt=20ms\n";
-    assert!(unit.ends_with(start), "{unit}");
-}
-
-#[test]
 fn sysctls_alone_need_no_unit_that_applies_them_again() {
     let fixture = Fixture::new();
     fixture.apply();
@@ -265,35 +261,6 @@ fn sysctls_alone_need_no_unit_that_applies_them_again() {
 }
 
 #[test]
-fn without_the_service_only_sysctls_are_kept_and_apply_says_so() {
-    let fixture = Fixture::new();
-    fixture.remove("usr/lib/systemd/system/wardgate.service");
-    let applied = fixture.apply();
-    assert_eq!(applied.files.len(), 1, "{applied:?}");
-    let (what, why) = &applied.not_applicable[0];
-    assert_eq!(what, "keeping the values");
-    assert!(
-        why.starts_with("wardgate.service is not installed"),
-        "{why}"
-    );
-    assert!(!fixture.path("etc/systemd").exists());
-
-    let fixture = Fixture::new();
-    let program = Path::new("/opt/a folder/wardgate");
-    let applied = crate::apply(&fixture.host(), &fixture.goal(), program).expect("a record");
-    let (_, why) = &applied.not_applicable[0];
-    assert!(
-        why.starts_with("this program is not the installed one"),
-        "{why}"
-    );
-    assert!(
-        !fixture
-            .path("etc/systemd/system/wardgate-tune.service")
-            .exists()
-    );
-}
-
-#[test]
 fn the_plan_names_what_apply_changes_and_changes_nothing() {
     let fixture = Fixture::new();
     let tree = fixture.tree();
@@ -301,4 +268,107 @@ fn the_plan_names_what_apply_changes_and_changes_nothing() {
         crate::plan(&fixture.host(), &fixture.goal(), Path::new(PROGRAM)).expect("no record");
     assert_eq!(fixture.tree(), tree);
     assert_eq!(plan, fixture.apply());
+}
+
+#[test]
+fn a_plan_that_was_agreed_to_is_carried_out_only_on_the_host_that_it_shows() {
+    type Meanwhile = fn(&Fixture);
+    let cases: [(Meanwhile, &str); 3] = [
+        (
+            |fixture| fixture.write("proc/sys/net/core/somaxconn", "256\n"),
+            "net.core.somaxconn has changed meanwhile: it is \"256\" now",
+        ),
+        (
+            |fixture| fixture.write("proc/sys/net/core/somaxconn", "8192\n"),
+            "net.core.somaxconn has changed meanwhile: it is as wanted now",
+        ),
+        (
+            |fixture| fixture.remove("usr/lib/systemd/system/wardgate.service"),
+            "wardgate-tune-link.service has changed meanwhile",
+        ),
+    ];
+    for (meanwhile, expected) in cases {
+        let fixture = Fixture::new();
+        let (host, goal) = (fixture.host(), fixture.goal());
+        let plan = crate::plan(&host, &goal, Path::new(PROGRAM)).expect("no record");
+        meanwhile(&fixture);
+        let tree = fixture.tree();
+        let refused = crate::apply(&host, &goal, Path::new(PROGRAM), Some(&plan));
+        let refused = refused.expect_err("the host is another").to_string();
+        assert!(refused.contains(expected), "{refused}");
+        assert_eq!(fixture.tree(), tree);
+    }
+    let fixture = Fixture::new();
+    let (host, goal) = (fixture.host(), fixture.goal());
+    let plan = crate::plan(&host, &goal, Path::new(PROGRAM)).expect("no record");
+    let applied = crate::apply(&host, &goal, Path::new(PROGRAM), Some(&plan));
+    assert_eq!(applied.expect("nothing has changed"), plan);
+}
+
+#[test]
+fn a_later_file_that_sets_another_value_is_named_by_check_and_by_apply() {
+    let name = "net.core.somaxconn";
+    let overridden = |fixture: &Fixture| -> Option<String> {
+        let report = crate::check(&fixture.host(), &fixture.goal());
+        let mut rows = report.settings.into_iter();
+        rows.find(|row| row.setting == name)?.overridden
+    };
+    for (file, text, expected) in [
+        (
+            "etc/sysctl.d/99-zz.conf",
+            "net.core.somaxconn = 128\n",
+            true,
+        ),
+        (
+            "usr/lib/sysctl.d/95-vendor.conf",
+            "-net/core/somaxconn=128\n",
+            true,
+        ),
+        ("etc/sysctl.conf", "net.core.somaxconn=128\n", true),
+        // As good as ours.
+        (
+            "etc/sysctl.d/99-zz.conf",
+            "net.core.somaxconn = 5000\n",
+            false,
+        ),
+        // Ours is read after these.
+        (
+            "etc/sysctl.d/50-a.conf",
+            "net.core.somaxconn = 128\n",
+            false,
+        ),
+        (
+            "etc/sysctl.d/99-zz.conf.bak",
+            "net.core.somaxconn = 128\n",
+            false,
+        ),
+    ] {
+        let fixture = Fixture::new();
+        fixture.write(file, text);
+        let tree = fixture.tree();
+        let sentence = overridden(&fixture);
+        assert_eq!(sentence.is_some(), expected, "{file} {sentence:?}");
+        let plan = crate::plan(&fixture.host(), &fixture.goal(), Path::new(PROGRAM));
+        let named = |found: &crate::Applied| found.overridden.first().cloned();
+        let pair = sentence.clone().map(|sentence| (name.to_owned(), sentence));
+        assert_eq!(named(&plan.expect("no record")), pair, "{file}");
+        assert_eq!(named(&fixture.apply()), pair, "{file}");
+        assert_eq!(overridden(&fixture), sentence, "apply cannot change it");
+        if let Some(sentence) = sentence {
+            assert!(
+                sentence.starts_with(&format!("/{file} sets it to \"128\"")),
+                "{sentence}"
+            );
+        }
+        fixture.undo();
+        assert_eq!(fixture.tree(), tree);
+    }
+    // A file of /etc hides that of the same name.
+    let fixture = Fixture::new();
+    fixture.write(
+        "usr/lib/sysctl.d/95-vendor.conf",
+        "net.core.somaxconn = 128\n",
+    );
+    fixture.write("etc/sysctl.d/95-vendor.conf", "");
+    assert_eq!(overridden(&fixture), None);
 }

@@ -60,6 +60,9 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("sys/devices/system/cpu/isolated", "\n"),
     ("sys/devices/system/cpu/online", "0-3\n"),
+    ("sys/kernel/irq/40/actions", "eth0-TxRx-0\n"),
+    ("sys/kernel/irq/41/actions", "eth0-TxRx-1\n"),
+    ("sys/kernel/irq/42/actions", "eth0\n"),
     (
         "sys/kernel/mm/transparent_hugepage/defrag",
         "[always] defer defer+madvise madvise never\n",
@@ -119,6 +122,7 @@ impl Fixture {
                 fixture.write(&format!("{state}/disable"), "0\n");
             }
         }
+        fixture.model.borrow_mut().root = fixture.path("");
         fixture
     }
 
@@ -132,7 +136,7 @@ impl Fixture {
     }
 
     pub(crate) fn apply(&self) -> crate::Applied {
-        let applied = crate::apply(&self.host(), &self.goal(), Path::new(PROGRAM));
+        let applied = crate::apply(&self.host(), &self.goal(), Path::new(PROGRAM), None);
         self.play_kernel();
         applied.expect("the record can be written")
     }

@@ -1,4 +1,4 @@
-//! A model of one network card and of the table of routes, which answers as `ethtool` and `ip` do.
+//! A model of one network card and of the table of routes, which answers as `ethtool`, `tc` and `ip` do.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -16,6 +16,16 @@ pub(crate) struct Model {
     pub(crate) features: Vec<(&'static str, &'static str, String)>,
     pub(crate) queues: (u32, u32),
     pub(crate) routes: [Vec<String>; 2],
+    /// The output of `tc`: the discipline of the card and of its two queues.
+    pub(crate) qdisc: String,
+    /// The folder of the machine.
+    pub(crate) root: PathBuf,
+    /// Whether the driver sets interrupts and steering to its own values when a ring changes.
+    pub(crate) forgets: bool,
+    /// How many looks at the routes find none, after a ring changed.
+    pub(crate) link_down: u32,
+    /// How many of these are left.
+    pub(crate) away: u32,
     /// Programs that are not installed.
     pub(crate) missing: Vec<&'static str>,
     /// Options that fail, as where the driver does not support them.
@@ -27,11 +37,11 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new() -> Self {
         let features = [
-            ("rx-checksumming", "rx", "on"),
-            ("tx-checksumming", "tx", "on"),
-            ("scatter-gather", "sg", "on"),
+            ("rx-checksumming", "rx", "off"),
+            ("tx-checksumming", "tx", "off"),
+            ("scatter-gather", "sg", "off"),
             ("tcp-segmentation-offload", "tso", "off"),
-            ("generic-segmentation-offload", "gso", "on"),
+            ("generic-segmentation-offload", "gso", "off"),
             ("generic-receive-offload", "gro", "off"),
         ];
         let features = features.map(|(heading, word, value)| (heading, word, value.to_owned()));
@@ -50,6 +60,11 @@ impl Model {
                 ],
                 vec!["2001:db8::/64 dev eth0 proto kernel metric 256 pref medium".to_owned()],
             ],
+            qdisc: by_the_kernel("pfifo_fast"),
+            root: PathBuf::new(),
+            forgets: false,
+            link_down: 0,
+            away: 0,
             missing: Vec::new(),
             failing: Vec::new(),
             record: None,
@@ -65,10 +80,12 @@ impl Model {
             )),
             ["-G", "eth0", "rx", value] => {
                 self.rings[0] = (*value).to_owned();
+                self.reset();
                 Some(String::new())
             }
             ["-G", "eth0", "tx", value] => {
                 self.rings[1] = (*value).to_owned();
+                self.reset();
                 Some(String::new())
             }
             ["-c", "eth0"] => Some(format!(
@@ -101,12 +118,53 @@ impl Model {
         }
     }
 
+    /// What some drivers do when a ring changes.
+    fn reset(&mut self) {
+        self.away = self.link_down;
+        if !self.forgets {
+            return;
+        }
+        let write = |file: String, text: &str| {
+            std::fs::write(self.root.join(file), text).expect("the file can be written");
+        };
+        for number in 40..43 {
+            write(format!("proc/irq/{number}/smp_affinity_list"), "3\n");
+        }
+        for queue in 0..2 {
+            let queues = "sys/class/net/eth0/queues";
+            write(format!("{queues}/rx-{queue}/rps_cpus"), "8\n");
+            write(format!("{queues}/tx-{queue}/xps_cpus"), "8\n");
+        }
+    }
+
+    fn tc(&mut self, arguments: &[&str]) -> Option<String> {
+        match arguments {
+            ["qdisc", "show", "dev", "eth0"] => Some(self.qdisc.clone()),
+            ["qdisc", "replace", "dev", "eth0", "root", kind] => {
+                self.qdisc = format!("qdisc {kind} 8001: root refcnt 3 limit 1000p\n");
+                Some(String::new())
+            }
+            ["qdisc", "del", "dev", "eth0", "root"] if !self.qdisc.contains(" 0: root") => {
+                let kind =
+                    std::fs::read_to_string(self.root.join("proc/sys/net/core/default_qdisc"))
+                        .ok()?;
+                self.qdisc = by_the_kernel(kind.trim());
+                Some(String::new())
+            }
+            _ => None,
+        }
+    }
+
     fn ip(&mut self, arguments: &[&str]) -> Option<String> {
         let [family, "route", rest @ ..] = arguments else {
             return None;
         };
         let routes = &mut self.routes[usize::from(*family == "-6")];
         match rest {
+            ["show"] if self.away > 0 => {
+                self.away -= 1;
+                Some(String::new())
+            }
             ["show"] => Some(routes.iter().map(|line| format!("{line}\n")).collect()),
             // The kernel finds the route by its destination and metric.
             ["change", words @ ..] => {
@@ -127,6 +185,11 @@ impl Model {
     }
 }
 
+/// What the kernel attaches to a card with two transmit queues.
+fn by_the_kernel(kind: &str) -> String {
+    format!("qdisc mq 0: root \nqdisc {kind} 0: parent :2\nqdisc {kind} 0: parent :1\n")
+}
+
 /// The programs, sharing the model with the test.
 #[derive(Debug, Clone)]
 pub(crate) struct Modelled(pub(crate) Rc<RefCell<Model>>);
@@ -140,7 +203,7 @@ impl Programs for Modelled {
         let fails = arguments
             .iter()
             .any(|argument| model.failing.contains(argument));
-        let is_change = ["-G", "-C", "-K", "change"]
+        let is_change = ["-G", "-C", "-K", "change", "replace", "del"]
             .iter()
             .any(|word| arguments.contains(word));
         if let Some(record) = model.record.as_ref().filter(|_| is_change) {
@@ -153,6 +216,7 @@ impl Programs for Modelled {
             _ if fails => None,
             "ethtool" => model.ethtool(arguments),
             "ip" => model.ip(arguments),
+            "tc" => model.tc(arguments),
             _ => None,
         };
         let failed =

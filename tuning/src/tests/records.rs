@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::fixture::Fixture;
-use crate::RecordError;
+use crate::{ApplyError, RecordError};
 
 const RECORD: &str = "var/lib/wardgate-tune/tune.json";
 
@@ -83,8 +83,12 @@ fn a_damaged_record_is_reported_and_nothing_is_changed() {
             &fixture.host(),
             &goal,
             std::path::Path::new("/usr/bin/wardgate"),
+            None,
         );
-        assert!(matches!(applied, Err(RecordError::Form { .. })), "{text}");
+        assert!(
+            matches!(applied, Err(ApplyError::Record(RecordError::Form { .. }))),
+            "{text}"
+        );
         assert_eq!(fixture.tree(), tree, "{text}");
     }
 }
@@ -100,9 +104,10 @@ fn without_a_place_for_the_record_nothing_is_changed() {
         &fixture.host(),
         &goal,
         std::path::Path::new("/usr/bin/wardgate"),
+        None,
     );
     assert!(
-        matches!(applied, Err(RecordError::File { .. })),
+        matches!(applied, Err(ApplyError::Record(RecordError::File { .. }))),
         "{applied:?}"
     );
     assert_eq!(fixture.tree(), tree);

@@ -4,8 +4,8 @@
 //! packages of these trees. cargo-deb and cargo-generate-rpm would do the same, but to compile both takes
 //! three minutes of CPU time, mostly for signatures that are not made here.
 //!
-//! Two builds of one commit give the same bytes: files carry the time of the commit, owners are root, and the
-//! compiler does not write the folders of this machine into the programs (`programs.rs`).
+//! Two builds of one commit give the same bytes: files carry the time of the commit, owners are root, folders are open to
+//! all, and the compiler does not write the folders of this machine into the programs (`programs.rs`).
 
 mod contents;
 mod crates;
@@ -40,6 +40,8 @@ pub(crate) struct Package {
 impl Package {
     /// Builds all packages.
     pub(crate) fn run(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        // The modes of folders go into the packages, and must not depend on who builds.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         if docs::mdbook(workspace).is_none() {
             python::prepare(workspace)?;
         }

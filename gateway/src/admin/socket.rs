@@ -1,0 +1,261 @@
+//! The admin socket: one request and one reply for each connection, on the supervisor's thread.
+//!
+//! The kernel lets in root, the service's user and the members of its group (mode 0660). A bounded number of
+//! requests is answered at one time, each with a limit for its arrival and for reading its reply, so that a
+//! client that hangs keeps out no other for long. Further clients wait in the kernel's queue.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::admin::limits::{
+    ADMIN_DESCRIPTORS_IN_MESSAGE, ADMIN_REPLY_DEADLINE, ADMIN_REQUEST_BYTES_MAX,
+    ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
+};
+use crate::control::{Command, Reply, Request};
+use crate::worker::limits::ACCEPT_PAUSE;
+
+/// A request of a client, with the way back to it.
+pub(crate) struct AdminRequest {
+    /// What it asks for.
+    pub command: Command,
+    /// Who asks.
+    pub caller: Caller,
+    /// Takes the answer. A client may be gone by then.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// A reply, and the file descriptors that follow it.
+#[derive(Default)]
+pub(crate) struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// Listeners for another process, as many as `reply` names.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self {
+            reply,
+            ..Self::default()
+        }
+    }
+}
+
+/// The process at the other end of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Its user.
+    pub uid: u32,
+    /// Its number.
+    pub pid: Option<u32>,
+    /// Its connection; no two connections have the same number.
+    pub connection: u64,
+}
+
+impl Caller {
+    fn new(credentials: UCred, connection: u64) -> Self {
+        let pid = credentials.pid();
+        Self {
+            uid: credentials.uid(),
+            pid: pid.and_then(|pid| u32::try_from(pid).ok()),
+            connection,
+        }
+    }
+
+    /// Whether it is root or has the user of this process, so that it could do the same without asking.
+    pub(crate) fn is_trusted(self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "uid {}, process {pid}", self.uid),
+            None => write!(f, "uid {}", self.uid),
+        }
+    }
+}
+
+/// Opens the socket at `path`, in place of one that no process serves any more.
+///
+/// # Errors
+/// Why it cannot be opened, as the end of a sentence.
+pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
+    let found = fs::symlink_metadata(path);
+    if found.is_ok_and(|found| found.file_type().is_socket()) {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(
+                "another gateway serves this socket; stop it, or give each gateway its own `admin`"
+                    .to_owned(),
+            ),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(|error| why(&error))?;
+            }
+            Err(error) => return Err(why(&error)),
+        }
+    }
+    // The socket appears at its path with its mode, so that nobody else connects in between.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    let _ = fs::remove_file(beside);
+    let opened = StdListener::bind(beside).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        fs::set_permissions(beside, fs::Permissions::from_mode(0o660))?;
+        fs::rename(beside, path)?;
+        Ok(listener)
+    });
+    opened.map_err(|error| {
+        let _ = fs::remove_file(beside);
+        why(&error)
+    })
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "its folder does not exist; make it, owned by the user that wardgate runs as".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "the user that wardgate runs as may not write its folder".to_owned()
+        }
+        io::ErrorKind::AddrInUse => {
+            "there is a file at this path that is no socket; choose another path".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Answers requests until `handed_over` is notified: another process answers on the same socket then. The
+/// supervisor receives the requests by `requests`.
+pub(crate) async fn serve_requests(
+    listener: StdListener,
+    requests: mpsc::Sender<AdminRequest>,
+    handed_over: Arc<Notify>,
+) {
+    let Ok(listener) = UnixListener::from_std(listener) else {
+        return;
+    };
+    let places = Arc::new(Semaphore::new(ADMIN_REQUESTS_MAX));
+    let mut connection = 0_u64;
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        // LIMIT: ADMIN_REQUESTS_MAX.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = handed_over.notified() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let requests = requests.clone();
+                connection = connection.wrapping_add(1);
+                tasks.spawn_local(async move {
+                    // A client that is gone gets no answer, and nobody else needs its error.
+                    let _ = answer(stream, requests, connection).await;
+                    drop(place);
+                });
+            }
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    drop(listener);
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn answer(
+    stream: UnixStream,
+    requests: mpsc::Sender<AdminRequest>,
+    connection: u64,
+) -> io::Result<()> {
+    let caller = Caller::new(stream.peer_cred()?, connection);
+    let mut stream = BufReader::new(stream);
+    loop {
+        let line = timeout(ADMIN_REQUEST_DEADLINE, line(&mut stream)).await??;
+        let command = match line.map(|line| Request::read(&line)) {
+            Some(Ok(command)) => command,
+            Some(Err(problem)) => {
+                return send(&mut stream, &Answer::from(Reply::refused([problem]))).await;
+            }
+            None => return Ok(()),
+        };
+        let is_hand_over = command == Command::HandOver;
+        let (answer, answered) = oneshot::channel();
+        let request = AdminRequest {
+            command,
+            caller,
+            answer,
+        };
+        let sent = requests.send(request).await;
+        let answer = match sent {
+            Ok(()) => answered.await.unwrap_or_else(|_| ending()),
+            Err(_) => ending(),
+        };
+        send(&mut stream, &answer).await?;
+        // Whoever takes the listeners over says on the same connection when it serves.
+        if !(is_hand_over && answer.reply.ok) {
+            return Ok(());
+        }
+    }
+}
+
+fn ending() -> Answer {
+    Reply::refused(["the gateway is ending".to_owned()]).into()
+}
+
+// One line without its end; `None` at the end of the stream.
+async fn line(stream: &mut BufReader<UnixStream>) -> io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    // LIMIT: ADMIN_REQUEST_BYTES_MAX; the rest of a longer line is not read, and what was read is not understood.
+    let mut bounded = stream.take(ADMIN_REQUEST_BYTES_MAX);
+    bounded.read_until(b'\n', &mut bytes).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+}
+
+async fn send(stream: &mut BufReader<UnixStream>, answer: &Answer) -> io::Result<()> {
+    let write = async {
+        let stream = stream.get_mut();
+        stream.write_all(answer.reply.to_line().as_bytes()).await?;
+        for some in answer.descriptors.chunks(ADMIN_DESCRIPTORS_IN_MESSAGE) {
+            let some: Vec<_> = some.iter().map(AsFd::as_fd).collect();
+            let pass = || send_descriptors(stream.as_fd(), &some);
+            stream.async_io(Interest::WRITABLE, pass).await?;
+        }
+        Ok(())
+    };
+    timeout(ADMIN_REPLY_DEADLINE, write).await?
+}
+
+// One byte carries the file descriptors (unix(7), SCM_RIGHTS).
+fn send_descriptors(socket: BorrowedFd<'_>, some: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ADMIN_DESCRIPTORS_IN_MESSAGE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(some));
+    let flags = SendFlags::NOSIGNAL;
+    sendmsg(socket, &[IoSlice::new(b"\n")], &mut control, flags)?;
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! The commands for a running gateway: one request on its admin socket, and the reply in words.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{EXIT_FAILED, EXIT_GOOD};
+use crate::cli::limits::{REPLY_BYTES_MAX, REPLY_WITHIN};
+use crate::config;
+use crate::control::{Command, Reply, Request, Status};
+
+/// Where the packaged service has its admin socket.
+const SOCKET: &str = "/run/wardgate/admin.sock";
+
+/// How a command finds the running gateway, and how it prints the reply.
+#[derive(Debug, Args)]
+pub(crate) struct AdminArgs {
+    #[command(flatten)]
+    config: OnlyConfig,
+    /// The admin socket, instead of the one that the configuration names
+    #[arg(long, value_name = "SOCKET")]
+    socket: Option<PathBuf>,
+    /// Print the reply as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The configuration file, by its option only: these commands have arguments of their own.
+#[derive(Debug, Args)]
+struct OnlyConfig {
+    /// The configuration file of the running gateway, which names its admin socket
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/wardgate.toml"
+    )]
+    config: PathBuf,
+}
+
+/// `wardgate drain`.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The route; all routes without it
+    route: Option<String>,
+    /// Accept again on the route, or on all routes
+    #[arg(long)]
+    undo: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// `wardgate end`.
+#[derive(Debug, Args)]
+pub(crate) struct EndArgs {
+    /// The number of the connection, as the log shows it: 19a00000000-1-2
+    connection: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Asks for a reload.
+pub(crate) fn reload(args: &AdminArgs) -> anyhow::Result<u8> {
+    args.run(Command::Reload)
+}
+
+/// Asks for the state of the gateway.
+pub(crate) fn status(args: &AdminArgs) -> anyhow::Result<u8> {
+    args.run(Command::Status)
+}
+
+/// Asks for the start of the installed program.
+pub(crate) fn upgrade(args: &AdminArgs) -> anyhow::Result<u8> {
+    args.run(Command::Upgrade)
+}
+
+/// Drains, or accepts again.
+pub(crate) fn drain(args: DrainArgs) -> anyhow::Result<u8> {
+    let (route, undo) = (args.route, args.undo);
+    args.admin.run(Command::Drain { route, undo })
+}
+
+/// Ends one connection.
+pub(crate) fn end(args: EndArgs) -> anyhow::Result<u8> {
+    let connection = args.connection;
+    args.admin.run(Command::End { connection })
+}
+
+impl AdminArgs {
+    fn run(&self, command: Command) -> anyhow::Result<u8> {
+        let text = ask(&self.socket(), command)?;
+        let reply: Reply = serde_json::from_str(&text).context(
+            "the gateway's reply is not understood; use the `wardgate` program that belongs to it",
+        )?;
+        if self.json {
+            print!("{text}");
+        } else {
+            print(&reply);
+        }
+        Ok(match reply.ok {
+            true => EXIT_GOOD,
+            false => EXIT_FAILED,
+        })
+    }
+
+    // A configuration that is wrong by now must not keep an operator from asking the gateway that runs.
+    fn socket(&self) -> PathBuf {
+        let named = || {
+            let config = config::load(&self.config.config).config.ok()?;
+            config.gateway.admin
+        };
+        let given = self.socket.clone();
+        given.or_else(named).unwrap_or_else(|| SOCKET.into())
+    }
+}
+
+/// Sends one request and returns the reply as text.
+fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
+    let shown = path.display();
+    let mut socket = UnixStream::connect(path).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                "no gateway runs there; `systemctl status wardgate` shows the service, and the key `admin` of its \
+                 configuration sets the path"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "run this command as root, or as a member of the service's group"
+            }
+            _ => "check the path",
+        };
+        anyhow::anyhow!("the gateway cannot be reached at {shown}: {error}; {remedy}")
+    })?;
+    let exchange = || -> io::Result<String> {
+        socket.set_read_timeout(Some(REPLY_WITHIN))?;
+        socket.set_write_timeout(Some(Duration::from_secs(10)))?;
+        let mut line = serde_json::to_string(&Request::new(command))?;
+        line.push('\n');
+        socket.write_all(line.as_bytes())?;
+        let mut text = String::new();
+        // LIMIT: REPLY_BYTES_MAX.
+        (&mut socket)
+            .take(REPLY_BYTES_MAX)
+            .read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = exchange().with_context(|| format!("no reply from the gateway at {shown}"))?;
+    anyhow::ensure!(
+        !text.is_empty(),
+        "the gateway at {shown} ended without a reply"
+    );
+    Ok(text)
+}
+
+fn print(reply: &Reply) {
+    for line in &reply.lines {
+        match reply.ok {
+            true => println!("{line}"),
+            false => eprintln!("wardgate: {line}"),
+        }
+    }
+    if let Some(status) = &reply.status {
+        print_status(status);
+    }
+}
+
+fn print_status(status: &Status) {
+    let stopping = if status.stopping { ", stopping" } else { "" };
+    println!(
+        "wardgate {} (process {}), {} connections are open{stopping}",
+        status.program, status.pid, status.connections
+    );
+    let width = status.routes.iter().map(|route| route.name.len()).max();
+    let width = width.unwrap_or_default().max("ROUTE".len());
+    println!(
+        "{:width$}  {:11}  {:8}  {:>11}  LISTEN",
+        "ROUTE", "MODE", "STATE", "CONNECTIONS"
+    );
+    for route in &status.routes {
+        let left = route.drain.as_ref().filter(|_| route.state != "drained");
+        let left = left.map_or_else(String::new, |drain| {
+            format!("  ({} s left)", drain.seconds_left)
+        });
+        println!(
+            "{:width$}  {:11}  {:8}  {:>11}  {}{left}",
+            route.name, route.mode, route.state, route.connections, route.listen
+        );
+    }
+    for problem in &status.problems {
+        println!("problem: {problem}");
+    }
+    if !status.restart.is_empty() {
+        println!("after the next start: {}", status.restart.join(", "));
+    }
+}

@@ -1,0 +1,462 @@
+//! The main loop of a running gateway: commands, signals, expiry dates and drains.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant as Tick, sleep, sleep_until};
+
+use super::drains::{DrainCause, Drains};
+use super::expiries::Expiries;
+use super::files_watch::{FilesWatch, signature};
+use super::handover::Handover;
+use super::materials::Materials;
+use super::signals::Signals;
+use super::workers::Workers;
+use super::{LOG_END, RunError, bind, longest, notice, notify};
+use crate::admin::{AdminRequest, View};
+use crate::audit::{ConnectionId, Journal, Level};
+use crate::config::Config;
+use crate::control::{Command, DrainStep, Reply, RouteStatus, Status};
+use crate::route::{Route, RoutePhase};
+use crate::supervisor::limits::{
+    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, STOP_EXTENDED, STOP_LOOK, WORKERS_END,
+};
+
+/// A running gateway, as the main thread knows it.
+pub(super) struct Running {
+    pub(super) file: PathBuf,
+    /// The configuration in use. Its `[gateway]` table is that of the start.
+    pub(super) config: Config,
+    pub(super) workers: Workers,
+    pub(super) view: Rc<View>,
+    pub(super) journal: Journal,
+    pub(super) expiries: Expiries,
+    /// What is in use, by its files.
+    pub(super) materials: Arc<Materials>,
+    /// The texts of the problems that the files in use have.
+    pub(super) known: Vec<String>,
+    /// What these problems mean, as messages.
+    pub(super) problems: Vec<String>,
+    /// Keys whose new values take effect at the next start.
+    pub(super) restart: Vec<String>,
+    pub(super) drains: Drains,
+    pub(super) watch: FilesWatch,
+    pub(super) handover: Handover,
+    /// When files that were bad a moment ago are read again.
+    pub(super) complete_at: Option<Tick>,
+    pub(super) stop: Option<Stop>,
+}
+
+/// The end of the process.
+pub(super) struct Stop {
+    // False if another process has taken the place of this one.
+    is_service: bool,
+    // Signals that asked for it.
+    signals: u32,
+    // When the progress was reported last.
+    reported: Option<Instant>,
+    // When the last connections were reset.
+    reset: Option<Instant>,
+    cut: u32,
+}
+
+impl Running {
+    /// Serves until a signal stops the process and its connections have ended.
+    pub(super) async fn serve(
+        mut self,
+        signals: &mut Signals,
+        mut requests: mpsc::Receiver<AdminRequest>,
+    ) -> Result<(), RunError> {
+        loop {
+            if self.stop.is_some() && self.workers.open() == 0 {
+                break;
+            }
+            let now = SystemTime::now();
+            if self.report_expiries(now) {
+                // The files are problems now, for which earlier contents stay in use.
+                self.rotate(true).await;
+            }
+            let complete = self.complete_at;
+            tokio::select! {
+                () = sleep(self.expiries.rest(now)) => {}
+                () = sleep(self.look_after()), if self.has_to_look() => {
+                    self.look_at_upgrade();
+                    self.look_at_drains()?;
+                }
+                command = signals.next() => self.on_signal(&command).await,
+                Some(request) = requests.recv() => self.on_request(request).await,
+                () = self.watch.changed(), if self.stop.is_none() => self.on_files().await,
+                () = until(complete), if self.stop.is_none() => {
+                    self.complete_at = None;
+                    self.rotate(true).await;
+                }
+                lost = self.workers.lost() => return Err(RunError::Broken(lost)),
+            }
+        }
+        self.end().await
+    }
+
+    // Whether something has expired since the last call.
+    fn report_expiries(&mut self, now: SystemTime) -> bool {
+        let mut has_expired = false;
+        for (level, text) in self.expiries.look(now) {
+            has_expired |= level == Level::Error;
+            notice(&self.journal, level, text);
+        }
+        has_expired
+    }
+
+    async fn on_files(&mut self) {
+        let files = self.watch.files();
+        let look = tokio::task::spawn_blocking(move || signature(&files));
+        let Ok(signature) = look.await else {
+            return;
+        };
+        if self.watch.take(signature) && !self.rotate(false).await {
+            // A certificate without its key, or half a copy: perhaps the rest follows.
+            self.complete_at = Some(Tick::now() + FILES_COMPLETE);
+        }
+    }
+
+    fn has_to_look(&self) -> bool {
+        self.drains.any() || self.stop.is_some() || self.handover.upgrade.is_some()
+    }
+
+    // A stopping process ends as soon as its last connection has ended.
+    fn look_after(&self) -> Duration {
+        match self.stop {
+            Some(_) => STOP_LOOK,
+            None => DRAIN_LOOK,
+        }
+    }
+
+    async fn on_signal(&mut self, command: &Command) {
+        match command {
+            Command::Reload => {
+                let reply = self.reload().await;
+                self.log_reply("SIGHUP: reload", &reply);
+            }
+            _ => {
+                self.stop().await;
+                let Some(stop) = &mut self.stop else { return };
+                stop.signals = stop.signals.saturating_add(1);
+                // A second signal ends the drain at once.
+                if stop.signals > 1 {
+                    self.drains.hurry(Instant::now());
+                }
+            }
+        }
+    }
+
+    async fn on_request(&mut self, request: AdminRequest) {
+        let AdminRequest {
+            command,
+            caller,
+            answer,
+        } = request;
+        let what = format!("admin socket: {} ({caller})", command.name());
+        if command == Command::Upgrade && self.stop.is_none() {
+            notice(&self.journal, Level::Info, what);
+            return self.begin_upgrade(answer);
+        }
+        let outcome = match command {
+            Command::HandOver if self.stop.is_none() => self.hand_over(caller),
+            Command::TakenOver if self.stop.is_none() => self.taken_over(caller).await.into(),
+            _ => self.carry_out(&command).await.into(),
+        };
+        if !command.only_reads() {
+            self.log_reply(&what, &outcome.reply);
+        }
+        // The client may be gone.
+        let _ = answer.send(outcome);
+    }
+
+    async fn carry_out(&mut self, command: &Command) -> Reply {
+        if self.stop.is_some() && !matches!(command, Command::Status | Command::End { .. }) {
+            return Reply::refused(["the gateway is stopping".to_owned()]);
+        }
+        match command {
+            Command::Stop => {
+                self.stop().await;
+                Reply::done(["the gateway drains its routes and ends".to_owned()])
+            }
+            Command::Reload => self.reload().await,
+            Command::Status => self.status(),
+            Command::Drain { route, undo: false } => self.drain(route.as_deref()).await,
+            Command::Drain { route, undo: true } => self.undo_drain(route.as_deref()).await,
+            Command::End { connection } => self.end_connection(connection).await,
+            // Answered before; here only while the process stops.
+            Command::Upgrade | Command::HandOver | Command::TakenOver => {
+                Reply::refused(["the gateway is stopping".to_owned()])
+            }
+        }
+    }
+
+    /// Logs the outcome of a command: its first line as the operator reads it, and all others.
+    pub(super) fn log_reply(&self, what: &str, reply: &Reply) {
+        let level = match reply.ok {
+            true => Level::Info,
+            false => Level::Error,
+        };
+        for line in &reply.lines {
+            notice(&self.journal, level, format!("{what}: {line}"));
+        }
+    }
+
+    /// The routes that a command names: one, or all.
+    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, Reply> {
+        let routes = &self.workers.table().routes;
+        let Some(name) = name else {
+            return Ok(routes.clone());
+        };
+        let found = routes.iter().find(|route| route.config.name == name);
+        found.map(|route| vec![Arc::clone(route)]).ok_or_else(|| {
+            let names: Vec<_> = routes
+                .iter()
+                .map(|route| route.config.name.as_str())
+                .collect();
+            Reply::refused([format!(
+                "there is no open route \"{name}\"; the open routes are {}",
+                names.join(", ")
+            )])
+        })
+    }
+
+    async fn drain(&mut self, name: Option<&str>) -> Reply {
+        let routes = match self.named(name) {
+            Ok(routes) => routes,
+            Err(refusal) => return refusal,
+        };
+        let now = Instant::now();
+        let mut lines = Vec::new();
+        for route in routes {
+            let (name, open) = (&route.config.name, route.state.open());
+            if self.drains.is_by_command(route.id()) {
+                lines.push(format!(
+                    "route \"{name}\" drains already: {open} connections are open"
+                ));
+                continue;
+            }
+            self.workers.stop_listening(route.id()).await;
+            self.drains.begin(&route, DrainCause::Command, now);
+            lines.push(format!(
+                "route \"{name}\" accepts no more; {open} connections are open and have {} s to end; \
+                 `wardgate drain --undo {name}` accepts again",
+                route.config.timeouts.drain.as_secs()
+            ));
+        }
+        Reply::done(lines)
+    }
+
+    async fn undo_drain(&mut self, name: Option<&str>) -> Reply {
+        let routes = match self.named(name) {
+            Ok(routes) => routes,
+            Err(refusal) => return refusal,
+        };
+        let (mut lines, mut failed) = (Vec::new(), Vec::new());
+        for route in routes {
+            if !self.drains.is_by_command(route.id()) {
+                continue;
+            }
+            match self.listen_again(&route).await {
+                Ok(()) => {
+                    self.drains.undo(route.id());
+                    let (name, listen) = (&route.config.name, route.config.listen);
+                    lines.push(format!("route \"{name}\" accepts on {listen} again"));
+                }
+                Err(problem) => failed.push(problem),
+            }
+        }
+        if !failed.is_empty() {
+            return Reply::refused(lines.into_iter().chain(failed));
+        }
+        if lines.is_empty() {
+            lines.push(match name {
+                Some(name) => format!("route \"{name}\" does not drain, so it accepts as before"),
+                None => "no route drains".to_owned(),
+            });
+        }
+        Reply::done(lines)
+    }
+
+    async fn end_connection(&self, text: &str) -> Reply {
+        let Ok(id) = text.parse::<ConnectionId>() else {
+            return Reply::refused([format!(
+                "{text:?} is not the number of a connection; the log and `wardgate status` show them, for \
+                 example 19a00000000-1-2"
+            )]);
+        };
+        match self.workers.end(id).await {
+            true => Reply::done([format!("connection {id} is reset")]),
+            false => Reply::refused([format!("no connection {id} is open")]),
+        }
+    }
+
+    /// Stops accepting on all routes; the process ends after their connections.
+    pub(super) async fn stop(&mut self) {
+        self.begin_stop(true).await;
+    }
+
+    /// Stops accepting on all routes. `is_service` is false if another process is the service now.
+    pub(super) async fn begin_stop(&mut self, is_service: bool) {
+        if self.stop.is_some() {
+            return;
+        }
+        self.stop = Some(Stop {
+            is_service,
+            signals: 0,
+            reported: None,
+            reset: None,
+            cut: 0,
+        });
+        self.view.ready.set(false);
+        if is_service {
+            notify::stopping();
+        }
+        self.workers.stop_accepting().await;
+        let now = Instant::now();
+        for route in &self.workers.table().routes {
+            self.drains.begin(route, DrainCause::Stop, now);
+        }
+        let text = format!(
+            "draining: {} connections are open and have {} s to finish",
+            self.workers.open(),
+            self.drains.longest(now).as_secs()
+        );
+        notice(&self.journal, Level::Info, text);
+    }
+
+    fn look_at_drains(&mut self) -> Result<(), RunError> {
+        let now = Instant::now();
+        for (route, step, open) in self.drains.look(now) {
+            let name = &route.config.name;
+            match (&mut self.stop, step) {
+                (Some(stop), DrainStep::Reset) => stop.cut += open,
+                (None, DrainStep::Reset) => {
+                    let text = format!(
+                        "route \"{name}\": {open} connections did not end in time and are reset"
+                    );
+                    notice(&self.journal, Level::Warn, text);
+                }
+                (None, DrainStep::Drained) => {
+                    let text = format!("route \"{name}\": drained, no connection is open");
+                    notice(&self.journal, Level::Info, text);
+                }
+                _ => {}
+            }
+        }
+        self.look_at_stop(now)
+    }
+
+    fn look_at_stop(&mut self, now: Instant) -> Result<(), RunError> {
+        let open = self.workers.open();
+        let Some(stop) = &mut self.stop else {
+            return Ok(());
+        };
+        if !self.drains.all_are_past(now) {
+            let is_due = |last: Instant| now.duration_since(last) >= DRAIN_REPORT_EVERY;
+            if stop.reported.is_none_or(is_due) {
+                stop.reported = Some(now);
+                if !stop.is_service {
+                    return Ok(());
+                }
+                notify::extend(STOP_EXTENDED);
+                notify::status(&format!("draining: {open} connections are open"));
+            }
+            return Ok(());
+        }
+        // Connections that are still being set up end at their own timeouts.
+        let set_up = longest(&self.config, |timeouts| {
+            timeouts.connect + timeouts.handshake
+        });
+        let Some(since) = stop.reset else {
+            stop.reset = Some(now);
+            if stop.cut > 0 {
+                let text = format!("{} connections did not end in time and are reset", stop.cut);
+                notice(&self.journal, Level::Warn, text);
+            }
+            for route in &self.workers.table().routes {
+                route.state.enter(RoutePhase::Stopped);
+            }
+            notify::extend(set_up + 2 * WORKERS_END + LOG_END);
+            return Ok(());
+        };
+        if now.duration_since(since) > set_up + WORKERS_END {
+            return Err(RunError::Broken(format!(
+                "{open} connections could not be ended"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn end(self) -> Result<(), RunError> {
+        // Another process may have the admin socket by now.
+        let is_service = self.stop.as_ref().is_none_or(|stop| stop.is_service);
+        if let Some(path) = bind::admin_path(&self.config).filter(|_| is_service) {
+            let _ = std::fs::remove_file(path);
+        }
+        notify::extend(2 * WORKERS_END + LOG_END);
+        let join = self.workers.join(WORKERS_END);
+        join.await.map_err(RunError::Broken)
+    }
+
+    fn status(&self) -> Reply {
+        let table = self.workers.table();
+        let routes = self.config.routes.iter().map(|config| {
+            let open = table
+                .routes
+                .iter()
+                .find(|route| route.config.name == config.name);
+            match open {
+                Some(route) => self.route_status(route),
+                None => RouteStatus {
+                    name: config.name.clone(),
+                    mode: config.mode.name().to_owned(),
+                    listen: config.listen,
+                    state: "closed".to_owned(),
+                    connections: 0,
+                    drain: None,
+                },
+            }
+        });
+        let removed = self.drains.removed().map(|route| self.route_status(route));
+        let status = Status {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            generation: table.generation,
+            connections: self.workers.open(),
+            stopping: self.stop.is_some(),
+            routes: routes.chain(removed).collect(),
+            problems: self.problems.clone(),
+            restart: self.restart.clone(),
+        };
+        Reply {
+            status: Some(status),
+            ..Reply::done([])
+        }
+    }
+
+    fn route_status(&self, route: &Arc<Route>) -> RouteStatus {
+        let drain = self.drains.status(route.id(), Instant::now());
+        let (state, drain) = drain.unzip();
+        RouteStatus {
+            name: route.config.name.clone(),
+            mode: route.config.mode.name().to_owned(),
+            listen: route.config.listen,
+            state: state.unwrap_or("open").to_owned(),
+            connections: route.state.open(),
+            drain,
+        }
+    }
+}
+
+// Waits for ever without a time.
+async fn until(time: Option<Tick>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,212 @@
+//! Commands for a running gateway: drain, end, status, and what the admin socket refuses.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use wardgate_tests::stream::{Ending, accept, connect, ending};
+use wardgate_tests::{DEADLINE, Gateway, until};
+
+use crate::pair::{Pair, Through};
+
+fn is_refused(at: SocketAddr) -> bool {
+    TcpStream::connect(at).is_err()
+}
+
+fn told(gateway: &Gateway, arguments: &[&str]) -> String {
+    gateway.command(arguments).run().expect_success().text()
+}
+
+fn refused(gateway: &Gateway, arguments: &[&str]) -> String {
+    gateway.command(arguments).run().expect_failure().text()
+}
+
+const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r\x1c\r";
+const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
+
+fn pass(from: &mut TcpStream, to: &mut TcpStream, frame: &[u8]) {
+    from.write_all(frame).expect("it is connected");
+    let mut heard = vec![0; frame.len()];
+    to.read_exact(&mut heard).expect("all arrives");
+}
+
+fn message(entry: SocketAddr, exit: &TcpListener) -> (TcpStream, TcpStream) {
+    let mut client = connect(entry);
+    client.write_all(MESSAGE).expect("it is connected");
+    let mut server = accept(exit);
+    server
+        .read_exact(&mut vec![0; MESSAGE.len()])
+        .expect("all arrives");
+    (client, server)
+}
+
+#[test]
+fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone() {
+    let pair = Pair::start("mllp");
+    let (mut waiting, mut server) = message(pair.entry, &pair.exit);
+    let (mut resting, mut of_resting) = message(pair.entry, &pair.exit);
+    pass(&mut of_resting, &mut resting, ANSWER);
+    let text = told(&pair.a, &["drain", "originate-1"]);
+    assert!(
+        text.contains("route \"originate-1\" accepts no more; 2 connections are open"),
+        "{text}"
+    );
+    until("clients are refused", DEADLINE, || {
+        is_refused(pair.entry).then_some(())
+    });
+    assert_eq!(ending(&mut resting), (0, Ending::Orderly));
+    assert!(told(&pair.a, &["drain", "originate-1"]).contains("drains already"));
+    let status = told(&pair.a, &["status"]);
+    assert!(status.contains("draining"), "{status}");
+    // The acknowledgement comes through, then the connection ends cleanly.
+    pass(&mut server, &mut waiting, ANSWER);
+    assert_eq!(ending(&mut waiting), (0, Ending::Orderly));
+    pair.a
+        .wait_for_line("the end of the drain", DEADLINE, |line| {
+            line.message() == "route \"originate-1\": drained, no connection is open"
+        });
+    assert!(told(&pair.a, &["status"]).contains("drained"));
+    // A reload does not open a route that an operator has drained.
+    told(&pair.a, &["reload"]);
+    assert!(is_refused(pair.entry));
+    let text = told(&pair.a, &["drain", "--undo", "originate-1"]);
+    assert!(text.contains("accepts on"), "{text}");
+    let (mut client, mut server) = message(pair.entry, &pair.exit);
+    pass(&mut server, &mut client, ANSWER);
+    assert!(told(&pair.a, &["drain", "--undo"]).contains("no route drains"));
+    assert!(
+        refused(&pair.a, &["drain", "r2"])
+            .contains("there is no open route \"r2\"; the open routes are originate-1")
+    );
+    drop((client, server));
+    pair.a.stop();
+    pair.b.stop();
+}
+
+#[test]
+fn a_drain_that_is_undone_keeps_the_connections_that_are_left() {
+    let through = Through::with(|site| site.timeout("drain", "\"1s\""));
+    let (mut client, mut server) = through.join();
+    told(&through.gateway, &["drain"]);
+    until("clients are refused", DEADLINE, || {
+        is_refused(through.entry).then_some(())
+    });
+    told(&through.gateway, &["drain", "--undo"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    pass(&mut client, &mut server, b"still there");
+    // A second drain counts its time anew, and resets what is left.
+    let start = Instant::now();
+    told(&through.gateway, &["drain"]);
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+    assert!(
+        start.elapsed() > Duration::from_millis(900),
+        "{:?}",
+        start.elapsed()
+    );
+    through
+        .gateway
+        .wait_for_line("the reset", DEADLINE, |line| {
+            line.message()
+                .ends_with("1 connections did not end in time and are reset")
+        });
+    through.gateway.stop();
+}
+
+#[test]
+fn one_connection_is_ended_by_its_number_and_no_other() {
+    let pair = Pair::start("tcp");
+    let (mut client, _server) = pair.join();
+    let line = pair
+        .a
+        .wait_for_line("the peer is accepted", DEADLINE, |line| {
+            line.message() == "accepted"
+        });
+    let (mut other, mut of_other) = pair.join();
+    let id = line.text("id").to_owned();
+    assert!(told(&pair.a, &["end", &id]).contains(&format!("connection {id} is reset")));
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+    pass(&mut other, &mut of_other, b"still there");
+    let line = &pair.a.wait_for_connections(1)[0];
+    assert_eq!(line.text("reason"), "ended by an operator's command");
+    until("it is gone", DEADLINE, || {
+        let text = refused_or_done(&pair.a, &["end", &id]);
+        text.contains(&format!("no connection {id} is open"))
+            .then_some(())
+    });
+    assert!(refused(&pair.a, &["end", "x"]).contains("is not the number of a connection"));
+    let audit = pair
+        .a
+        .lines()
+        .into_iter()
+        .find(|line| line.message().starts_with("admin socket: end (uid "));
+    assert!(audit.is_some(), "{:#?}", pair.a.lines());
+}
+
+fn refused_or_done(gateway: &Gateway, arguments: &[&str]) -> String {
+    gateway.command(arguments).run().text()
+}
+
+fn raw(gateway: &Gateway, bytes: &[u8]) -> String {
+    let mut socket = UnixStream::connect(gateway.folder().join("admin.sock")).expect("it listens");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let _ = socket.write_all(bytes);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+    let mut text = String::new();
+    let _ = socket.read_to_string(&mut text);
+    text
+}
+
+#[test]
+fn a_malformed_request_gets_an_error_and_costs_nothing() {
+    let through = Through::start();
+    for wrong in [
+        &b"reload\n"[..],
+        b"{\"version\":1}\n",
+        b"{\"version\":99,\"command\":\"reload\"}",
+        b"\xff\xfe\n",
+        &[b'['; 20_000],
+    ] {
+        let reply = raw(&through.gateway, wrong);
+        assert!(
+            reply.starts_with("{\"version\":1,\"ok\":false,\"lines\":["),
+            "{reply}"
+        );
+    }
+    assert_eq!(raw(&through.gateway, b""), "");
+    let reply = raw(&through.gateway, b"{\"version\":1,\"command\":\"status\"}");
+    assert!(reply.contains("\"ok\":true"), "{reply}");
+    // Clients that hang keep no other from being answered.
+    let path = through.gateway.folder().join("admin.sock");
+    let hanging: Vec<_> = (0..15)
+        .map(|_| UnixStream::connect(&path).expect("it listens"))
+        .collect();
+    assert!(told(&through.gateway, &["status"]).contains("connections are open"));
+    drop(hanging);
+    let mode = std::fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let (client, server) = through.join();
+    drop((client, server));
+    through.gateway.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_second_gateway_does_not_take_the_socket_of_a_running_one() {
+    let through = Through::start();
+    let outcome = wardgate_tests::Program::new(wardgate_tests::wardgate())
+        .args(["run", "--config"])
+        .arg(through.gateway.config())
+        .run()
+        .expect_failure();
+    assert!(outcome.text().contains("in use"), "{outcome}");
+    assert!(
+        told(&through.gateway, &["status"]).contains("1 "),
+        "it still answers"
+    );
+    through.gateway.stop();
+}

@@ -1,0 +1,52 @@
+//! The commands and configurations of the operator's guide, as tests execute them.
+
+use std::fs;
+
+use wardgate_tests::tier::workspace;
+
+/// A site of the guide's example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    Hospital,
+    Region,
+}
+
+impl Site {
+    /// The number of the example's blocks in each chapter that are for this site.
+    fn position(self) -> usize {
+        match self {
+            Self::Hospital => 0,
+            Self::Region => 1,
+        }
+    }
+
+    /// What an administrator of this site types, from the package to the first object.
+    pub(crate) fn commands(self) -> Vec<String> {
+        let page = page("install.md");
+        let (_, section) = page
+            .split_once("\n## From package to first object\n")
+            .expect("the chapter has this section");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let block = block(section, "sh", self.position());
+        block.lines().map(str::to_owned).collect()
+    }
+
+    /// What the administrator writes into the configuration.
+    pub(crate) fn configuration(self) -> String {
+        block(&page("two-sites.md"), "toml", self.position())
+    }
+}
+
+fn page(name: &str) -> String {
+    let file = workspace().join("docs/src/guide").join(name);
+    fs::read_to_string(file).expect("the guide has this page")
+}
+
+/// A fenced block of this language, counted from 0, without its indentation.
+fn block(page: &str, language: &str, position: usize) -> String {
+    let fence = format!("```{language}\n");
+    let rest = page.split(&fence).nth(position + 1);
+    let text = rest.and_then(|rest| rest.split("```").next());
+    let lines = text.expect("the page has this block").lines();
+    lines.map(|line| format!("{}\n", line.trim())).collect()
+}
