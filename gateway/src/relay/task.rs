@@ -12,7 +12,7 @@ use super::stats::ConnectionStats;
 use crate::audit::Journal;
 use crate::buffers::{FairnessId, Pool};
 use crate::metrics::{self, RouteCounters};
-use crate::route::{Route, RouteTable};
+use crate::route::{CountedPlace, Route, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::DnsCache;
 use crate::uring::{Network, Pipes, Socket};
@@ -54,4 +54,14 @@ pub(super) struct ConnectionTask<'c, V: Network> {
     pub(super) counters: &'c Arc<RouteCounters>,
     pub(super) fairness_id: FairnessId,
     pub(super) stats: ConnectionStats,
+    /// The limit that the connection exceeds, if it waits for its request to be rejected.
+    pub(super) excess: Option<Box<Excess>>,
+}
+
+/// A limit that a connection exceeds.
+pub(super) struct Excess {
+    /// The limit, for the log.
+    pub(super) limit: String,
+    /// Its place among such connections.
+    pub(super) _place: CountedPlace,
 }

@@ -140,6 +140,15 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     for remark in remarks(&prepared) {
         notice(&journal, remark.level, remark.text);
     }
+    if let Some(most) = prepared.config.gateway.connections
+        && most as usize > connections_max
+    {
+        let text = format!(
+            "[gateway]: connections = {most}, but the limit of open files allows {connections_max}; raise it \
+             (LimitNOFILE in the unit), or write a smaller number"
+        );
+        notice(&journal, Level::Warn, text);
+    }
     for text in &prepared.closed {
         notice(&journal, Level::Error, text.clone());
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::metrics;
+use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
@@ -70,6 +71,7 @@ impl Workers {
         let failures = Arc::<Failures>::default();
         let resolver = Resolver::start()
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
+        let handshake_rate = Arc::new(HandshakeRate::new(config.handshakes_per_second));
         let mut listeners = workers.assign_listeners(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, (inbox, pings))) in cores
@@ -87,6 +89,7 @@ impl Workers {
                     table: Arc::clone(&table),
                     listeners: listeners.remove(&core).unwrap_or_default(),
                 },
+                handshake_rate: Arc::clone(&handshake_rate),
                 failures: Arc::clone(&failures),
                 resolver: resolver.clone(),
                 mailboxes: workers.mailboxes.clone(),

@@ -34,7 +34,9 @@ use crate::audit::{
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
 use crate::pki::expiry::unix;
-use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
+use crate::relay::{
+    AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, HandshakeRate, serve,
+};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
@@ -114,6 +116,8 @@ pub(crate) struct WorkerSetup {
     pub inbox: mpsc::Receiver<Message>,
     /// Pings of the watchdog, in a channel of their own: a full mailbox is no sign of a stuck worker.
     pub pings: mpsc::Receiver<Ping>,
+    /// How many handshakes each source may begin, on all cores together.
+    pub handshake_rate: Arc<HandshakeRate>,
     /// How many connections each core has, and the limits.
     pub loads: Arc<Loads>,
     /// This core's counters.
@@ -192,7 +196,8 @@ async fn run(plan: WorkerSetup) {
             pipes: Pipes::default(),
             dns: dns(plan.failures, &plan.journal),
             connections_max: plan.loads.connections_max(),
-            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
+            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters))
+                .with_rate(plan.handshake_rate),
             counters: plan.counters,
             journal: plan.journal,
             place: plan.core,
@@ -301,7 +306,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         source,
         slot,
     } = handed;
-    let options = socket_options(&route.config.timeouts);
+    let options = socket_options(&route.config);
     // The client reset the connection between accept and here, before the first byte.
     let Ok(socket) = RingSocket::new(socket, &options) else {
         return;
