@@ -15,7 +15,7 @@ const ROWS: [&[&str]; 14] = [
     &["route"],
     &["relay"],
     &["worker"],
-    &["control", "admin", "hardening", "upgrade"],
+    &["control", "admin", "hardening"],
     &["supervisor"],
     &["cli", "main"],
 ];
