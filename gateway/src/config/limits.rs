@@ -130,7 +130,7 @@ pub(super) const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60)
 /// When reached: the configuration is refused.
 pub(super) const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Longest drain time. The process uses the longest of its routes. A large study over a slow line ends within
+/// Longest drain time. Each route has its own. A large study over a slow line ends within
 /// a day.
 ///
 /// When reached: the configuration is refused.

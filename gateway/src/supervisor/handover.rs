@@ -58,7 +58,7 @@ impl Running {
             let _ = answer.send(Reply::refused([why]).into());
         };
         if self.handover.upgrade.is_some() {
-            let why = "an upgrade has begun already and has not ended yet".to_owned();
+            let why = "another upgrade is in progress".to_owned();
             return refuse(answer, why);
         }
         let Some(socket) = bind::admin_path(&self.config) else {
@@ -99,7 +99,7 @@ impl Running {
         };
         let ended = upgrade.child.try_wait();
         let why = match ended {
-            Ok(Some(status)) => format!("it ended ({status}); the log has its reasons"),
+            Ok(Some(status)) => format!("it ended ({status}), and the log has the reasons"),
             Ok(None) if upgrade.since.elapsed() < UPGRADE_WITHIN => {
                 self.handover.upgrade = Some(upgrade);
                 return;
@@ -108,11 +108,11 @@ impl Running {
                 // It serves nobody yet, so nothing is lost.
                 let _ = upgrade.child.kill();
                 let _ = upgrade.child.wait();
-                format!("it did not serve within {} s", UPGRADE_WITHIN.as_secs())
+                format!("it was not ready within {} s", UPGRADE_WITHIN.as_secs())
             }
         };
         let reply = Reply::refused([format!(
-            "the new program did not take over: {why}; this process goes on"
+            "the new process did not take over: {why}; the running process continues"
         )]);
         self.log_reply("upgrade", &reply);
         let _ = upgrade.answer.send(reply.into());
@@ -158,20 +158,21 @@ impl Running {
     pub(super) async fn taken_over(&mut self, caller: Caller) -> Reply {
         if self.handover.asked_by != Some(caller.connection) {
             return Reply::refused([
-                "the listeners were not asked for on this connection, or by another one since"
+                "this connection has not asked for the listeners, or another one has asked since"
                     .to_owned(),
             ]);
         }
         if let Some(pid) = caller.pid {
             notify::main_process(pid);
-            let text = format!("process {pid} serves now; this process drains and ends");
+            let text =
+                format!("process {pid} serves now; this process drains its connections and ends");
             notice(&self.journal, Level::Info, text);
         }
         self.handover.sockets.clear();
         self.view.handed_over.notify_waiters();
         self.begin_stop(false).await;
         let reply = Reply::done([format!(
-            "process {} serves now; the earlier process ends after its {} open connections",
+            "process {} serves now; the earlier process drains its {} open connections and ends",
             caller.pid.unwrap_or_default(),
             self.workers.open()
         )]);

@@ -45,7 +45,7 @@ use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::metrics;
-use crate::supervisor::limits::COMMANDS_MAX;
+use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use drains::Drains;
@@ -158,7 +158,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let (watch, fault) = FilesWatch::new();
         if let Some(fault) = fault {
             let text = format!(
-                "replaced files are noticed late, because folders cannot be watched: {fault}"
+                "replaced files are noticed after up to {} s, because folders cannot be watched: {fault}",
+                FILES_LOOK_EVERY.as_secs()
             );
             notice(&journal, Level::Warn, text);
         }
@@ -166,7 +167,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
         for address in inherited.left() {
             let text = format!(
-                "the listener on {address} of the earlier process belongs to no route and is closed"
+                "the earlier process had a listener on {address}; no open route of this process uses it, so it is closed"
             );
             notice(&journal, Level::Info, text);
         }
