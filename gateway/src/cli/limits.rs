@@ -1,4 +1,4 @@
-//! Bounds of `wardgate check`.
+//! Bounds of the commands.
 
 use std::time::Duration;
 

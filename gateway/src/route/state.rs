@@ -73,6 +73,18 @@ impl RouteState {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Counts an open connection, as `OfRoute` does.
+    #[cfg(test)]
+    pub(crate) fn count_one_more(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection has ended.
+    #[cfg(test)]
+    pub(crate) fn count_one_less(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The signal that ends its connections.
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<RoutePhase> {

@@ -20,6 +20,8 @@ mod prepare;
 mod reload;
 mod running;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod watchdog;
 mod workers;

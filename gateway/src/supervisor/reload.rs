@@ -14,8 +14,8 @@ use super::prepare::{self, Loaded};
 use super::running::Running;
 use super::{bind, notice, notify};
 use crate::audit::Level;
-use crate::config::{Config, Problem, RouteConfig};
-use crate::control::{Reply, report_changes, restart_only};
+use crate::config::{Config, Problem};
+use crate::control::{ListenerPlan, Reply, plan_listener, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, diff};
 use crate::supervisor::limits::FILES_LOOK_EVERY;
 
@@ -189,18 +189,14 @@ impl Running {
         let (mut opened, mut problems) = (HashMap::new(), Vec::new());
         for draft in drafts.iter().flatten() {
             let wanted = &draft.config;
-            let mut current = self.workers.table().routes.iter();
-            let known = current.find(|route| route.config.name == wanted.name);
-            if known.is_some_and(|route| {
-                self.drains.is_by_command(route.id()) || is_same_listener(&route.config, wanted)
-            }) {
-                continue;
-            }
-            // Two routes of one configuration never have the same listener, so the route that has it now
-            // gives it up.
-            let listener = match self.listener_of_another(wanted) {
-                Some(listener) => Ok(listener),
-                None => bind::route(config, wanted),
+            let is_drained = |route| self.drains.is_by_command(route);
+            let listener = match plan_listener(self.workers.table(), wanted, is_drained) {
+                ListenerPlan::Keep | ListenerPlan::Closed => continue,
+                ListenerPlan::TakeFrom(route) => match self.workers.listener(route) {
+                    Some(listener) => Ok(listener),
+                    None => bind::route(config, wanted),
+                },
+                ListenerPlan::Open => bind::route(config, wanted),
             };
             match listener {
                 Ok(listener) => {
@@ -213,12 +209,6 @@ impl Running {
             true => Ok(opened),
             false => Err(problems),
         }
-    }
-
-    fn listener_of_another(&self, wanted: &RouteConfig) -> Option<Arc<TcpListener>> {
-        let mut current = self.workers.table().routes.iter();
-        let route = current.find(|route| is_same_listener(&route.config, wanted))?;
-        self.workers.listener(route.id())
     }
 
     /// Accepts again for a route whose listener was closed.
@@ -255,10 +245,6 @@ async fn read(
             "a bug: reading the configuration failed; the log has more".to_owned(),
         ])
     })
-}
-
-fn is_same_listener(one: &RouteConfig, other: &RouteConfig) -> bool {
-    one.listen == other.listen && one.interface == other.interface
 }
 
 fn name_of(change: &Change) -> String {

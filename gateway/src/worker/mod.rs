@@ -42,7 +42,7 @@ use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
 use crate::worker::limits::PROBES_MAX;
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
-use registry::Registry;
+pub(crate) use registry::Registry;
 use routes::Routes;
 
 /// What a worker answers, to show that it is not stuck.
