@@ -13,9 +13,9 @@ const ROWS: [&[&str]; 14] = [
     &["handshake"],
     &["audit", "upstream"],
     &["route"],
-    &["relay"],
+    &["relay", "control"],
     &["worker"],
-    &["control", "admin", "hardening"],
+    &["admin", "hardening"],
     &["supervisor"],
     &["cli", "main"],
 ];

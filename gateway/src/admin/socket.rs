@@ -34,7 +34,7 @@ use crate::worker::limits::ACCEPT_PAUSE;
 pub(crate) struct AdminRequest {
     /// What it asks for.
     pub command: Command,
-    /// Who asks.
+    /// The client.
     pub caller: Caller,
     /// Takes the answer. A client may be gone by then.
     pub answer: oneshot::Sender<Answer>,
@@ -112,7 +112,7 @@ pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
             Err(error) => return Err(why(&error)),
         }
     }
-    // The socket appears at its path with its mode, so that nobody else connects in between.
+    // The socket appears at its path with its mode, so that no other user connects in between.
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = Path::new(&beside);
@@ -174,7 +174,7 @@ pub(crate) async fn serve_requests(
                 let requests = requests.clone();
                 connection = connection.wrapping_add(1);
                 tasks.spawn_local(async move {
-                    // A client that is gone gets no answer, and nobody else needs its error.
+                    // A client that is gone gets no answer, and no other code needs its error.
                     let _ = answer(stream, requests, connection).await;
                     drop(place);
                 });

@@ -130,8 +130,7 @@ pub(super) const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60)
 /// When reached: the configuration is refused.
 pub(super) const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Longest drain time. Each route has its own. A large study over a slow line ends within
-/// a day.
+/// Longest drain time. Each route has its own. A large study over a slow line ends within a day.
 ///
 /// When reached: the configuration is refused.
 pub(super) const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -105,7 +105,7 @@ impl Running {
                 return;
             }
             _ => {
-                // It serves nobody yet, so nothing is lost.
+                // It serves no client yet, so nothing is lost.
                 let _ = upgrade.child.kill();
                 let _ = upgrade.child.wait();
                 format!("it was not ready within {} s", UPGRADE_WITHIN.as_secs())
@@ -120,7 +120,7 @@ impl Running {
 
     /// The listeners, for the process that asks.
     pub(super) fn hand_over(&mut self, caller: Caller) -> Answer {
-        // Whoever has the listeners reads what hospitals send.
+        // A process with the listeners reads what hospitals send.
         if !caller.is_trusted() {
             let why = format!(
                 "the listeners are handed over to root and to the user of this gateway only, not to uid {}",
