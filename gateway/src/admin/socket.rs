@@ -26,7 +26,7 @@ use crate::admin::limits::{
     ADMIN_DESCRIPTORS_IN_MESSAGE, ADMIN_REPLY_DEADLINE, ADMIN_REQUEST_BYTES_MAX,
     ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
 };
-use crate::control::{Command, Reply, Request};
+use crate::control::{Command, CommandReply, Request};
 use crate::sys;
 use crate::worker::limits::ACCEPT_PAUSE;
 
@@ -44,13 +44,13 @@ pub(crate) struct AdminRequest {
 #[derive(Default)]
 pub(crate) struct Answer {
     /// The reply.
-    pub reply: Reply,
+    pub reply: CommandReply,
     /// Listeners for another process, as many as `reply` names.
     pub descriptors: Vec<OwnedFd>,
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
+impl From<CommandReply> for Answer {
+    fn from(reply: CommandReply) -> Self {
         Self {
             reply,
             ..Self::default()
@@ -200,7 +200,7 @@ async fn answer(
         let command = match line.map(|line| Request::read(&line)) {
             Some(Ok(command)) => command,
             Some(Err(problem)) => {
-                return send(&mut stream, &Answer::from(Reply::refused([problem]))).await;
+                return send(&mut stream, &Answer::from(CommandReply::refused([problem]))).await;
             }
             None => return Ok(()),
         };
@@ -209,7 +209,7 @@ async fn answer(
                 "uid {} is neither root nor the user of this gateway, and not in its group",
                 caller.uid
             );
-            return send(&mut stream, &Answer::from(Reply::refused([why]))).await;
+            return send(&mut stream, &Answer::from(CommandReply::refused([why]))).await;
         }
         let is_hand_over = command == Command::HandOver;
         let (answer, answered) = oneshot::channel();
@@ -245,7 +245,7 @@ fn may_ask(stream: &UnixStream, credentials: &UCred) -> bool {
 }
 
 fn ending() -> Answer {
-    Reply::refused(["the gateway is stopping".to_owned()]).into()
+    CommandReply::refused(["the gateway is stopping".to_owned()]).into()
 }
 
 // One line without its end; `None` at the end of the stream.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::changes::RouteChange;
-use super::status::Status;
+use super::status::GatewayStatus;
 
 /// The version of the protocol.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -114,7 +114,7 @@ impl Command {
 
 /// The reply to a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct CommandReply {
     /// `PROTOCOL_VERSION` of the gateway.
     pub version: u32,
     /// Whether the command was carried out.
@@ -126,13 +126,13 @@ pub struct Reply {
     pub changes: Vec<RouteChange>,
     /// The state of the gateway, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Status>,
+    pub status: Option<GatewayStatus>,
     /// The listeners that follow, in the order of their file descriptors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<HandedListener>,
 }
 
-impl Reply {
+impl CommandReply {
     /// The command was carried out.
     #[must_use]
     pub fn done(lines: impl IntoIterator<Item = String>) -> Self {
@@ -247,7 +247,7 @@ mod tests {
                 continue;
             }
             replies += 1;
-            let reply: Reply = serde_json::from_str(&text).expect(&text);
+            let reply: CommandReply = serde_json::from_str(&text).expect(&text);
             // A field that a reply does not have would be lost.
             assert_eq!(serde_json::to_value(&reply).expect("text keys"), value);
         }

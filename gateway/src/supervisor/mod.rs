@@ -23,6 +23,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod upgrade;
 mod watchdog;
 mod workers;
 

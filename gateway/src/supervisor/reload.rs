@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::drains::DrainCause;
-use super::files_watch::Signature;
-use super::prepare::{self, Loaded};
+use super::files_watch::FilesState;
+use super::prepare::{self, LoadedConfig};
 use super::running::Running;
 use super::{bind, notice, notify};
 use crate::audit::Level;
 use crate::config::{Config, Problem};
-use crate::control::{ListenerPlan, Reply, plan_listener, report_changes, restart_only};
+use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, diff};
 use crate::supervisor::limits::FILES_LOOK_EVERY;
 
 impl Running {
     /// Reads the configuration and its files again, and uses them from now on, unless anything is wrong.
-    pub(super) async fn reload(&mut self) -> Reply {
+    pub(super) async fn reload(&mut self) -> CommandReply {
         notify::reloading();
         let reply = match self.load_and_use().await {
             Ok(reply) => {
@@ -31,14 +31,14 @@ impl Running {
             Err(problems) => {
                 self.view.reloads.failed();
                 let nothing = "nothing was changed".to_owned();
-                Reply::refused(problems.into_iter().chain([nothing]))
+                CommandReply::refused(problems.into_iter().chain([nothing]))
             }
         };
         notify::ready(&self.summary());
         reply
     }
 
-    async fn load_and_use(&mut self) -> Result<Reply, Vec<String>> {
+    async fn load_and_use(&mut self) -> Result<CommandReply, Vec<String>> {
         let (file, kept) = (self.file.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load(&file, SystemTime::now(), Some(kept));
         let mut loaded = read(load).await?;
@@ -74,9 +74,9 @@ impl Running {
             ));
         }
         lines.extend(self.problems.iter().cloned());
-        Ok(Reply {
+        Ok(CommandReply {
             changes,
-            ..Reply::done(lines)
+            ..CommandReply::done(lines)
         })
     }
 
@@ -140,7 +140,7 @@ impl Running {
     }
 
     /// Watches the files of the configuration, whose state before they were read was `seen`.
-    pub(super) fn watch_files(&mut self, seen: Signature) {
+    pub(super) fn watch_files(&mut self, seen: FilesState) {
         for problem in self.watch.watch(&self.config.routes, seen) {
             let text = format!(
                 "changed files of this folder are noticed after up to {} s, because it cannot be watched: {problem}",
@@ -151,7 +151,7 @@ impl Running {
     }
 
     // Publishes a new table. Every listener is opened before anything changes.
-    async fn put_to_use(&mut self, loaded: Loaded) -> Result<Vec<Change>, Vec<String>> {
+    async fn put_to_use(&mut self, loaded: LoadedConfig) -> Result<Vec<Change>, Vec<String>> {
         let opened = self.open_listeners(&loaded.config, &loaded.drafts)?;
         let current = Arc::clone(self.workers.table());
         let drafts = loaded.drafts.into_iter().flatten();
@@ -237,8 +237,8 @@ impl Running {
 
 // Reading files may take long, for example on a network file system. The main thread goes on meanwhile.
 async fn read(
-    load: impl FnOnce() -> Result<Loaded, Vec<String>> + Send + 'static,
-) -> Result<Loaded, Vec<String>> {
+    load: impl FnOnce() -> Result<LoadedConfig, Vec<String>> + Send + 'static,
+) -> Result<LoadedConfig, Vec<String>> {
     let loaded = tokio::task::spawn_blocking(load).await;
     loaded.unwrap_or_else(|_| {
         Err(vec![
