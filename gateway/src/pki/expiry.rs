@@ -129,7 +129,7 @@ impl Expiry {
                 ExpiryKind::Crl => "every peer of that CA is refused; get a current list",
             };
             return format!(
-                "{object}: {list}{name:?} expired on {}; {effect}, then restart wardgate",
+                "{object}: {list}{name:?} expired on {}; {effect}, and replace the file",
                 date(unix(self.ends))
             );
         }
@@ -139,7 +139,7 @@ impl Expiry {
             ExpiryKind::Crl => "get a current list",
         };
         format!(
-            "{object}: {list}{name:?} {}; {remedy}, then restart wardgate",
+            "{object}: {list}{name:?} {}; {remedy}, and replace the file",
             self.time_left(now)
         )
     }
@@ -337,20 +337,20 @@ mod tests {
         let mut expiry = ending(10_000, 20_000);
         assert_eq!(
             expiry.sentence(at(19_988)),
-            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one, then \
-             restart wardgate"
+            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one, and \
+             replace the file"
         );
         assert_eq!(
             expiry.sentence(at(20_001)),
             "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
-             one, then restart wardgate"
+             one, and replace the file"
         );
         expiry.kind = ExpiryKind::Crl;
         expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
         assert_eq!(
             expiry.sentence(at(19_999)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expires on 2024-10-04, in 1 day; get a \
-             current list, then restart wardgate"
+             current list, and replace the file"
         );
         let before = |seconds| {
             let now = at(20_000).checked_sub(Duration::from_secs(seconds));
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(
             expiry.sentence(at(20_000)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; every peer of that CA is refused; \
-             get a current list, then restart wardgate"
+             get a current list, and replace the file"
         );
     }
 
