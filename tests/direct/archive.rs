@@ -11,7 +11,7 @@ use wardgate_tests::{DEADLINE, Gateway, Pki, Site};
 use crate::pair::{B, Originate, Terminate, local, originate};
 
 const REJECTED: [u8; 10] = [3, 0, 0, 0, 0, 4, 0, 2, 3, 1];
-const ABORTED: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
+pub(crate) const ABORTED: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
 
 fn item(kind: u8, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).expect("it is short");

@@ -3,7 +3,9 @@
 mod admin;
 mod appliance;
 mod archive;
+mod association_idle;
 mod balance;
+mod bandwidth;
 mod check;
 mod churn;
 mod commands;

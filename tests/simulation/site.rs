@@ -98,7 +98,12 @@ impl Site {
             health: None,
             balance: Balance::default(),
             when_down: WhenDown::default(),
+            from: None,
             connections: None,
+            connections_per_source: None,
+            connections_per_peer: None,
+            bandwidth: None,
+            dscp: None,
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));
         let (journal, events) = Journal::unwritten();
@@ -111,6 +116,7 @@ impl Site {
         Rc::new(Self {
             route: Arc::clone(&table.routes[0]),
             core: Core {
+                table: RefCell::default(),
                 network,
                 cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),

@@ -19,12 +19,12 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::admin::limits::{
-    ADMIN_DESCRIPTORS_IN_MESSAGE, ADMIN_REPLY_DEADLINE, ADMIN_REQUEST_BYTES_MAX,
-    ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
+    ADMIN_DESCRIPTORS_IN_MESSAGE, ADMIN_HAND_OVER_DEADLINE, ADMIN_REPLY_DEADLINE,
+    ADMIN_REQUEST_BYTES_MAX, ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
 };
 use crate::control::{Command, CommandReply, Request};
 use crate::sys;
@@ -145,12 +145,12 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-/// Answers requests until `handed_over` is notified: another process answers on the same socket then. The
+/// Answers requests until `handed_over` is true: another process answers on the same socket then. The
 /// supervisor receives the requests by `requests`.
 pub(crate) async fn serve_requests(
     listener: StdListener,
     requests: mpsc::Sender<AdminRequest>,
-    handed_over: Arc<Notify>,
+    mut handed_over: watch::Receiver<bool>,
 ) {
     let Ok(listener) = UnixListener::from_std(listener) else {
         return;
@@ -160,14 +160,15 @@ pub(crate) async fn serve_requests(
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        // LIMIT: ADMIN_REQUESTS_MAX.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let next = async {
+            // LIMIT: ADMIN_REQUESTS_MAX. The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
         };
-        let accepted = tokio::select! {
+        let (place, accepted) = tokio::select! {
             biased;
-            () = handed_over.notified() => break,
-            accepted = listener.accept() => accepted,
+            _ = handed_over.wait_for(|is_over| *is_over) => break,
+            next = next => next,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -195,8 +196,9 @@ async fn answer(
     let may_ask = may_ask(&stream, &credentials);
     let caller = Caller::new(credentials, connection);
     let mut stream = BufReader::new(stream);
+    let mut deadline = ADMIN_REQUEST_DEADLINE;
     loop {
-        let line = timeout(ADMIN_REQUEST_DEADLINE, line(&mut stream)).await??;
+        let line = timeout(deadline, line(&mut stream)).await??;
         let command = match line.map(|line| Request::read(&line)) {
             Some(Ok(command)) => command,
             Some(Err(problem)) => {
@@ -228,6 +230,7 @@ async fn answer(
         if !(is_hand_over && answer.reply.ok) {
             return Ok(());
         }
+        deadline = ADMIN_HAND_OVER_DEADLINE;
     }
 }
 

@@ -107,9 +107,9 @@ const RELOAD_HELP: &str = "\
 Reads the configuration and every file that it names. If anything is wrong, nothing
 changes, and each problem is printed. Open connections continue: a changed route uses
 its new configuration for new connections, and a removed route drains. Connections
-whose peer is no longer accepted are reset. The keys `cores`, `busy_poll`, `cipher`,
-`admin`, `metrics` and `log` take effect at the next start. A replaced certificate,
-key, CA or revocation list needs no reload: the gateway notices it.
+whose peer is no longer accepted are reset. The keys of [gateway] take effect at the
+next start. A replaced certificate, key, CA or revocation list needs no reload: the
+gateway notices it.
 
 Exit codes:
   0  the configuration is in use
@@ -123,11 +123,12 @@ connection after its last acknowledgement. Connections that are open after the
 process does not end, and `--undo` makes the route accept again.";
 
 const UPGRADE_HELP: &str = "\
-No client is refused: both processes accept for a moment. Open connections stay with
+No client is refused: the listeners stay open. Open connections stay with
 the earlier process, which ends after the last one, or after the `drain` time of each
 route. If the new process does not start, the running one continues, and the log has
 the reason. The new process reads the configuration and its files: run `wardgate
-check` before.
+check` before. An upgrade is refused while a route is drained, or while earlier
+contents of a bad file are in use: the new process would not know of them.
 
 Exit codes:
   0  the new process serves

@@ -30,6 +30,8 @@ pub(super) struct Gateway {
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
+    pub(super) connections: Written<i64>,
+    pub(super) handshakes_per_second: Written<i64>,
 }
 
 /// `cores`: a keyword or a list.
@@ -69,6 +71,7 @@ pub(super) struct Timeouts {
     pub(super) connect: Text,
     pub(super) first_byte: Text,
     pub(super) idle: Text,
+    pub(super) association_idle: Text,
     pub(super) drain: Text,
     pub(super) keepalive: Keepalive,
     pub(super) user: Text,
@@ -94,6 +97,7 @@ pub(super) struct Route {
     pub(super) protocol: Text,
     pub(super) listen: Text,
     pub(super) interface: Text,
+    pub(super) from: Texts,
     pub(super) targets: Targets,
     pub(super) balance: Text,
     pub(super) peers: Texts,
@@ -110,15 +114,25 @@ pub(super) struct Route {
     pub(super) ae_bind: Written<Named>,
     pub(super) commands: Texts,
     pub(super) connections: Written<i64>,
+    pub(super) connections_per_source: Written<i64>,
+    pub(super) connections_per_peer: Written<i64>,
     pub(super) associations: Written<i64>,
     pub(super) associations_per_peer: Written<i64>,
     pub(super) returns: Text,
+    pub(super) bandwidth: Text,
+    pub(super) dscp: Dscp,
     pub(super) connect: Text,
     pub(super) health: Health,
     pub(super) when_down: Text,
     pub(super) ae: Written<Vec<Ae>>,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
+}
+
+/// `dscp`: a word or a number.
+pub(super) enum Dscp {
+    Word(Text),
+    Number(Written<i64>),
 }
 
 /// `[[route.ae]]`.
@@ -203,6 +217,8 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
+            connections: Written::Absent,
+            handshakes_per_second: Written::Absent,
         };
     };
     let gateway = Gateway {
@@ -212,6 +228,8 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),
+        connections: table.leaf("connections", reader),
+        handshakes_per_second: table.leaf("handshakes_per_second", reader),
     };
     table.finish(reader);
     gateway
@@ -250,6 +268,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader
             connect: Text::Absent,
             first_byte: Text::Absent,
             idle: Text::Absent,
+            association_idle: Text::Absent,
             drain: Text::Absent,
             keepalive: read_keepalive(None, scope, reader),
             user: Text::Absent,
@@ -264,6 +283,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader
         connect: table.leaf("connect", reader),
         first_byte: table.leaf("first_byte", reader),
         idle: table.leaf("idle", reader),
+        association_idle: table.leaf("association_idle", reader),
         drain: table.leaf("drain", reader),
         keepalive: read_keepalive(keepalive, scope, reader),
         user: table.leaf("user", reader),
@@ -367,6 +387,7 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         protocol: table.leaf("protocol", reader),
         listen: table.leaf("listen", reader),
         interface: table.leaf("interface", reader),
+        from: table.list("from", reader),
         targets: read_targets(&mut table, reader),
         balance: table.leaf("balance", reader),
         peers: table.list("peers", reader),
@@ -383,9 +404,16 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         ae_bind: table.named_lists("ae_bind", reader),
         commands: table.list("commands", reader),
         connections: table.leaf("connections", reader),
+        connections_per_source: table.leaf("connections_per_source", reader),
+        connections_per_peer: table.leaf("connections_per_peer", reader),
         associations: table.leaf("associations", reader),
         associations_per_peer: table.leaf("associations_per_peer", reader),
         returns: table.leaf("return", reader),
+        bandwidth: table.leaf("bandwidth", reader),
+        dscp: match table.is_string("dscp") {
+            true => Dscp::Word(table.leaf("dscp", reader)),
+            false => Dscp::Number(table.leaf("dscp", reader)),
+        },
         connect: table.leaf("connect", reader),
         health: read_health(&mut table, reader),
         when_down: table.leaf("when_down", reader),

@@ -10,6 +10,7 @@
 pub(crate) mod access;
 mod address;
 mod balance;
+mod bandwidth;
 mod bind;
 mod by_title;
 mod clash;
@@ -17,6 +18,7 @@ mod connect;
 mod crl_url;
 mod dicom;
 mod draft;
+mod dscp;
 mod file;
 mod gateway;
 mod health;
@@ -25,6 +27,7 @@ pub mod limits;
 mod list;
 mod load;
 mod name;
+mod network;
 mod observe;
 mod peer;
 mod peers;
@@ -50,11 +53,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use balance::{Balance, WhenDown};
+pub use bandwidth::Bandwidth;
 pub use by_title::ByTitle;
 pub use connect::Connect;
 pub use dicom::Dicom;
+pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
+pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
 pub use problem::Problem;
@@ -162,6 +168,11 @@ pub struct Gateway {
     pub metrics_line: usize,
     /// The format of log lines.
     pub log: LogFormat,
+    /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
+    /// `limits::ROUTE_CONNECTIONS_MAX`. With `None`, the limit of open files decides.
+    pub connections: Option<u32>,
+    /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
+    pub handshakes_per_second: u32,
 }
 
 /// The implementation of AES-GCM for the records of TLS 1.3.
@@ -201,6 +212,9 @@ pub struct RouteConfig {
     /// The interface by which connections must arrive; `None` allows every interface, because Linux answers
     /// for each of its addresses on all interfaces.
     pub interface: Option<InterfaceName>,
+    /// The networks from which clients may connect; `None` allows all. Never empty, at most
+    /// `limits::NETWORKS_MAX`.
+    pub from: Option<Vec<IpNetwork>>,
     /// The targets, tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one
     /// unless `dicom` has targets by title.
     pub targets: Vec<Target>,
@@ -225,6 +239,14 @@ pub struct RouteConfig {
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
+    /// The maximum number of these from one source: one IPv4 address, or one /64 of IPv6.
+    pub connections_per_source: Option<u32>,
+    /// The maximum number of these of one peer, by all its identities; only with mode `Terminate`.
+    pub connections_per_peer: Option<u32>,
+    /// The payload that all connections together may move in each direction; `None` means no limit.
+    pub bandwidth: Option<Bandwidth>,
+    /// The DSCP of packets to both sides; `None` leaves packets unmarked.
+    pub dscp: Option<Dscp>,
 }
 
 impl RouteConfig {
@@ -476,6 +498,9 @@ pub struct Timeouts {
     /// The time without traffic in both directions after which a connection of a `tcp` or passthrough route
     /// ends; `None` means no limit.
     pub idle: Option<Duration>,
+    /// The time without traffic after which an association in which nothing is outstanding is aborted; `None`
+    /// means no limit. Only for observed DICOM routes.
+    pub association_idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,
     /// TCP keepalive on both sockets.
@@ -504,6 +529,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(4),
             first_byte: Some(Duration::from_secs(5)),
             idle: None,
+            association_idle: None,
             drain: Duration::from_secs(5 * 60),
             keepalive: Keepalive {
                 idle: Duration::from_secs(60),

@@ -58,6 +58,8 @@ pub(super) static GATEWAY: Schema = Schema {
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
         key("log", "\"text\""),
+        key("connections", "20000"),
+        key("handshakes_per_second", "1000"),
     ],
 };
 
@@ -114,6 +116,7 @@ const TIMEOUTS_KEYS: &[SchemaKey] = &[
     key("connect", "\"4s\""),
     key("first_byte", "\"5s\""),
     key("idle", "\"never\""),
+    key("association_idle", "\"30min\""),
     key("drain", "\"5min\""),
     key(
         "keepalive",
@@ -144,6 +147,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("protocol", "\"dicom\""),
         key("listen", "\"10.20.0.5:11112\""),
         key("interface", "\"lan0\""),
+        key("from", "[\"10.20.0.0/16\"]"),
         key("targets", "[\"gw.region.example:2762\"]"),
         key("balance", "\"round-robin\""),
         key("peers", "[\"dns:gw.region.example\"]"),
@@ -160,9 +164,13 @@ pub(super) static ROUTE: Schema = Schema {
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
         key("connections", "200"),
+        key("connections_per_source", "20"),
+        key("connections_per_peer", "100"),
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
+        key("bandwidth", "\"400Mbit/s\""),
+        key("dscp", "\"AF21\""),
         key("connect", "\"early\""),
         key("health", "{ probe = \"connect\" }"),
         key("when_down", "\"refuse\""),

@@ -485,3 +485,28 @@ fn a_credential_is_a_file_in_the_folder_of_the_service() {
         expected.map(Path::new)
     );
 }
+
+#[test]
+fn networks_that_no_client_of_the_listener_has_are_reported() {
+    let site = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
+    let remarks = |listen: &str, from: &str| {
+        let text = format!(
+            "{site}[[route]]\nname = \"r\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\n\
+             listen = \"{listen}\"\ntargets = [\"10.20.0.9:1\"]\nfrom = [{from}]\n"
+        );
+        let config = parse_good(&text, "wardgate.toml");
+        config.routes.last().expect("the route").remarks()
+    };
+    let found = remarks("[2001:db8::5]:7", "\"10.20.0.0/16\"");
+    assert!(
+        found.len() == 1 && found[0].contains("every connection is reset"),
+        "{found:?}"
+    );
+    let found = remarks("10.20.0.5:7", "\"10.20.0.0/16\", \"fd00::/8\"");
+    assert!(
+        found.len() == 1 && found[0].contains("this network has no effect"),
+        "{found:?}"
+    );
+    // Such a listener accepts both.
+    assert_eq!(remarks("[::]:7", "\"10.20.0.0/16\", \"fd00::/8\""), [""; 0]);
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::text::{escaped, head};
 use super::{
-    ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters, TargetMetrics,
-    Unauthenticated, passing,
+    ClientStage, ConnectionLimit, CoreCounters, Counter, RouteCounters, RouteMetrics,
+    TargetCounters, TargetMetrics, Unauthenticated, passing,
 };
 
 type Number = fn(&RouteCounters) -> &Counter;
@@ -14,7 +14,7 @@ type OfCore = fn(&CoreCounters) -> u64;
 type OfTarget = fn(&TargetCounters) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, Number); 16] = [
+const ROUTES: [(&str, &str, &str, Number); 18] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -44,6 +44,12 @@ const ROUTES: [(&str, &str, &str, Number); 16] = [
         "counter",
         "Connections for which no target could be reached.",
         |r| &r.unreachable,
+    ),
+    (
+        "wardgate_sources_refused_total",
+        "counter",
+        "Connections that were reset because their source address is in no network of from.",
+        |r| &r.sources_refused,
     ),
     (
         "wardgate_starts_illegal_total",
@@ -100,6 +106,12 @@ const ROUTES: [(&str, &str, &str, Number); 16] = [
         |r| &r.undelivered_bytes,
     ),
     (
+        "wardgate_bandwidth_delayed_total",
+        "counter",
+        "Receives of connections that waited because their route had used its bandwidth.",
+        |r| &r.bandwidth_delayed,
+    ),
+    (
         "wardgate_connections_open",
         "gauge",
         "Open connections.",
@@ -118,7 +130,7 @@ const DIRECTIONS: [(&str, Number); 2] = [
     ("opened", |r| &r.key_updates.opened),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 8] = [
+const CORES: [(&str, &str, &str, OfCore); 9] = [
     (
         "wardgate_core_connections_total",
         "counter",
@@ -166,6 +178,12 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
         "counter",
         "Steps of client handshakes that waited for their turn.",
         |c| c.steps_delayed.get(),
+    ),
+    (
+        "wardgate_handshakes_delayed_total",
+        "counter",
+        "Client handshakes that waited because their source had begun handshakes_per_second in the last second.",
+        |c| c.handshakes_delayed.get(),
     ),
 ];
 
@@ -230,6 +248,21 @@ pub fn exposition(
             let sum = sum(route, number);
             // A route's name has no character that needs escaping.
             let _ = writeln!(text, "{name}{{route=\"{}\"}} {sum}", route.name);
+        }
+    }
+    let name = "wardgate_connections_limited_by_total";
+    let help =
+        "Connections that were refused because they exceeded a limit of connections, by limit.";
+    head(&mut text, name, "counter", help);
+    for route in routes {
+        for limit in ConnectionLimit::ALL {
+            let each = route.cores.iter().map(|core| core.limited_by(limit).get());
+            let labels = format!("route=\"{}\",limit=\"{}\"", route.name, limit.name());
+            let _ = writeln!(
+                text,
+                "{name}{{{labels}}} {}",
+                each.fold(0, u64::wrapping_add)
+            );
         }
     }
     let name = "wardgate_key_updates_total";

@@ -45,6 +45,8 @@ pub struct CoreCounters {
     pub accept_paused: Counter,
     /// Handshake steps with clients that had to wait for their turn.
     pub steps_delayed: Counter,
+    /// Handshakes that waited because their source had begun too many in the last second.
+    pub handshakes_delayed: Counter,
     /// CPU time of the core spent on handshake steps with clients, in microseconds.
     pub steps_micros: Counter,
     /// Unauthenticated clients, one block per stage.
@@ -124,6 +126,7 @@ impl CoreCounters {
             spliced_bytes: Counter::default(),
             accept_paused: Counter::default(),
             steps_delayed: Counter::default(),
+            handshakes_delayed: Counter::default(),
             steps_micros: Counter::default(),
             unauthenticated: Default::default(),
         }
@@ -142,6 +145,58 @@ impl CoreCounters {
     }
 }
 
+/// A limit that a connection can exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionLimit {
+    /// `connections` of the route.
+    Route,
+    /// `connections_per_source` of the route.
+    Source,
+    /// `connections_per_peer` of the route.
+    Peer,
+    /// The connections of all routes together.
+    All,
+    /// The share of one peer in these.
+    PeerShare,
+    /// The share of all passthrough routes in these.
+    Passthrough,
+    /// The share of one source in the answered connections of passthrough routes.
+    PassthroughSource,
+    /// `handshakes_per_second` of a source.
+    Handshakes,
+}
+
+impl ConnectionLimit {
+    /// The number of limits.
+    pub const COUNT: usize = 8;
+    /// All limits.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Route,
+        Self::Source,
+        Self::Peer,
+        Self::All,
+        Self::PeerShare,
+        Self::Passthrough,
+        Self::PassthroughSource,
+        Self::Handshakes,
+    ];
+
+    /// The limit's name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "connections",
+            Self::Source => "connections_per_source",
+            Self::Peer => "connections_per_peer",
+            Self::All => "all_connections",
+            Self::PeerShare => "share_of_peer",
+            Self::Passthrough => "passthrough",
+            Self::PassthroughSource => "passthrough_of_address",
+            Self::Handshakes => "handshakes_per_second",
+        }
+    }
+}
+
 /// The counters of one route on one core.
 #[derive(Debug, Default)]
 pub struct RouteCounters {
@@ -155,6 +210,8 @@ pub struct RouteCounters {
     pub refused: Counter,
     /// Connections whose targets could not be reached.
     pub unreachable: Counter,
+    /// Connections from an address that is in no network of `from`.
+    pub sources_refused: Counter,
     /// Connections whose first bytes were not of their route's protocol.
     pub illegal: Counter,
     /// Connections that the rules of their route refused.
@@ -165,6 +222,10 @@ pub struct RouteCounters {
     pub late: Counter,
     /// Connections refused because a limit was reached.
     pub limited: Counter,
+    /// Connections refused because this limit was reached.
+    pub limited_by: [Counter; ConnectionLimit::COUNT],
+    /// Receives that waited for a turn of the route's bandwidth.
+    pub bandwidth_delayed: Counter,
     /// Connections that were reset, were truncated, or violated the protocol.
     pub broken: Counter,
     /// Payload bytes from the plain side into TLS (passthrough: to the target).
@@ -241,6 +302,12 @@ pub struct KeyUpdates {
 }
 
 impl RouteCounters {
+    /// Refusals because of this limit.
+    #[must_use]
+    pub fn limited_by(&self, limit: ConnectionLimit) -> &Counter {
+        &self.limited_by[limit as usize]
+    }
+
     /// Moved payload bytes in both directions.
     #[must_use]
     pub fn moved_bytes(&self) -> u64 {

@@ -140,6 +140,11 @@ impl Crl {
         der::only(&self.head.issuer_der, SEQUENCE).unwrap_or_default()
     }
 
+    /// Whether it is about some certificates of its issuer only.
+    pub(crate) fn has_scope(&self) -> bool {
+        self.scope.is_some()
+    }
+
     /// The key that signed it; `None` if `signed_by` has found no such key.
     pub(crate) fn signer(&self) -> Option<&KeyHash> {
         self.signer.get()

@@ -123,13 +123,11 @@ impl Expiry {
         if self.ends <= now {
             let effect = match self.kind {
                 ExpiryKind::Certificate => "peers refuse this site; issue a new one",
-                ExpiryKind::Trust => {
-                    "it is accepted until the next start, and then refused; get the new CA certificate"
-                }
+                ExpiryKind::Trust => "peers of this CA are refused; get the new CA certificate",
                 ExpiryKind::Crl => "every peer of that CA is refused; get a current list",
             };
             return format!(
-                "{object}: {list}{name:?} expired on {}; {effect}, and replace the file",
+                "{object}: {list}{name:?} expired on {}; {effect}",
                 date(unix(self.ends))
             );
         }
@@ -138,10 +136,7 @@ impl Expiry {
             ExpiryKind::Trust => "get the new CA certificate",
             ExpiryKind::Crl => "get a current list",
         };
-        format!(
-            "{object}: {list}{name:?} {}; {remedy}, and replace the file",
-            self.time_left(now)
-        )
+        format!("{object}: {list}{name:?} {}; {remedy}", self.time_left(now))
     }
 
     /// The end of a sentence: `expires on 2027-03-01, in 12 days`. On the last day the time is named too.
@@ -165,8 +160,8 @@ impl Expiry {
     }
 }
 
-/// The expiry dates of an identity: those of its chain's certificates that have not expired yet. Expired
-/// ones are reported, or refused, when they are loaded.
+/// The expiry dates of an identity: that of its own certificate, and those of the CAs of its chain that have
+/// not expired yet. Expired ones above are reported, or refused, when they are loaded.
 #[must_use]
 pub(crate) fn of_identity(
     files: &IdentityFiles,
@@ -176,7 +171,9 @@ pub(crate) fn of_identity(
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
     let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
-    certificates.filter(|expiry| expiry.ends > now).collect()
+    let each = certificates.enumerate();
+    let relevant = each.filter(|(place, expiry)| *place == 0 || expiry.ends > now);
+    relevant.map(|(_, expiry)| expiry).collect()
 }
 
 /// The expiry dates of the trust in a peer. `scope` is put in front of the object (`peer "region": `).
@@ -337,20 +334,20 @@ mod tests {
         let mut expiry = ending(10_000, 20_000);
         assert_eq!(
             expiry.sentence(at(19_988)),
-            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one, and \
-             replace the file"
+            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one, then \
+             restart wardgate"
         );
         assert_eq!(
             expiry.sentence(at(20_001)),
             "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
-             one, and replace the file"
+             one, then restart wardgate"
         );
         expiry.kind = ExpiryKind::Crl;
         expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
         assert_eq!(
             expiry.sentence(at(19_999)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expires on 2024-10-04, in 1 day; get a \
-             current list, and replace the file"
+             current list, then restart wardgate"
         );
         let before = |seconds| {
             let now = at(20_000).checked_sub(Duration::from_secs(seconds));
@@ -362,7 +359,7 @@ mod tests {
         assert_eq!(
             expiry.sentence(at(20_000)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; every peer of that CA is refused; \
-             get a current list, and replace the file"
+             get a current list, then restart wardgate"
         );
     }
 

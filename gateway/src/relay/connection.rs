@@ -1,19 +1,22 @@
 //! The life of a connection: accept, admit, connect, relay, and its statistics at the end.
 
 use std::cell::{OnceCell, RefCell};
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bandwidth::PacedFlow;
 use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
 use super::handle::ConnectionHandle;
+use super::idle::end_idle_association;
 use super::limiter::{LimiterPlace, source_limit};
 use super::link::Link;
 use super::open::{OpenDirection, ReceiveState};
@@ -25,16 +28,17 @@ use super::shake::Limit;
 use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
-use crate::config::Connect;
+use crate::config::{Connect, Mode};
 use crate::handshake::{Secured, Unpaced};
-use crate::metrics::ClientStage;
+use crate::metrics::{ClientStage, ConnectionLimit};
 use crate::observe::{Direction, Observer};
-use crate::relay::limits::FIRST_MOVE_LOOK;
-use crate::route::{AnsweredPlace, OfRoute, Transport};
+use crate::pki::expiry::unix;
+use crate::relay::limits::{DRAIN_GRACE, FIRST_MOVE_LOOK};
+use crate::route::{AnsweredPlace, OfRoute, RouteBandwidth, Transport};
 use crate::tls::session::Session;
-use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
+use crate::tls::{Acceptor, Connector, PeerInfo, PeerVerification, RefusalClass};
 use crate::upstream::{Attempts, TargetSlot};
-use crate::uring::{Network, Socket, sleep, until};
+use crate::uring::{Network, Socket, sleep, sleep_until, until};
 
 /// An accepted connection.
 pub struct AcceptedConnection<S> {
@@ -65,9 +69,16 @@ pub async fn serve<V: Network>(
         counters,
         fairness_id: core.pool.fairness().join(),
         stats: ConnectionStats::default(),
+        excess: None,
     };
-    let (of_route, full) = OfRoute::count(route, core.connections_max);
-    let close = match work.admit_connection(full, accepted.is_beyond) {
+    let (of_route, full) = OfRoute::count(route, handle.source.ip(), core.connections_max);
+    let mut of_route = Some(of_route);
+    let admitted = work.admit_connection(full, accepted.is_beyond);
+    let admitted = admitted.or_else(|exceeded| {
+        of_route = None;
+        work.exceed(exceeded)
+    });
+    let close = match admitted {
         Ok(()) => {
             let _open = OpenConnection::count(counters);
             work.run(accepted.socket).await
@@ -171,7 +182,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let (secured, verification) = Box::pin(self.accept(&tls, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
-        let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
+        let of_peer = self.of_peer().or_else(|exceeded| {
+            let waits = self.exceed(exceeded).inspect_err(|_| tls.abort());
+            waits.map(|()| (None, None))
+        });
+        let _of_peer = of_peer?;
         // An accepted peer may be silent forever; this bounds the number of such peers.
         let place = self.place(ClientStage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
@@ -220,6 +235,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
+        let flows = self.paced_flows();
+        let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
             fairness_id: self.fairness_id,
@@ -227,6 +244,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             counter,
             from,
             to,
+            flow: flow(usize::from(from == ClosedBy::Target)),
             answered: Some(&answered).filter(|_| from == ClosedBy::Target),
         };
         let (there, back) = (ClosedBy::Source, ClosedBy::Target);
@@ -305,7 +323,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     let _ = share.set(place);
                     None
                 }
-                None => Some(CloseReason::Limit(source_limit(all).into())),
+                None => {
+                    let limit = ConnectionLimit::PassthroughSource;
+                    self.counters.limited_by(limit).add(1);
+                    Some(CloseReason::Limit(source_limit(all).into()))
+                }
             }
         };
         let late = async {
@@ -351,6 +373,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         place: Option<Box<LimiterPlace<'_>>>,
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
+        let flows = self.paced_flows();
+        // Sealing leads to the target on an originate route, and to the client on a terminate route.
+        let to_tls = usize::from(self.route.config.mode == Mode::Terminate);
+        let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
         let sealing = SealDirection {
             engine,
@@ -360,6 +386,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             bytes: &stats.sealed,
             counter: &counters.sealed_bytes,
             undelivered: &stats.unsealed,
+            flow: flow(to_tls),
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, verification);
         let opening = OpenDirection {
@@ -369,6 +396,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             bytes: &stats.opened,
             counter: &counters.opened_bytes,
             undelivered: &stats.unopened,
+            flow: flow(1 - to_tls),
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, received)) };
@@ -395,6 +423,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 };
                 loop {
                     handle.draining().await;
+                    // A client that has just connected has a moment for its first message.
+                    sleep_until(self.started + DRAIN_GRACE).await;
                     tokio::select! {
                         biased;
                         () = handle.resumed() => {}
@@ -402,14 +432,22 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     }
                 }
                 Some(match writer.closing_records(engine) {
-                    Ok(records) => link.end_cleanly(&records),
+                    Ok(records) => {
+                        link.end_cleanly(CloseReason::AtRest, &records, &[]);
+                        CloseReason::AtRest
+                    }
                     Err(error) => CloseReason::Internal(error.to_string()),
                 })
             });
+            // Boxed, because most routes have no such limit.
+            let idle = timeouts
+                .association_idle
+                .map(|limit| Box::pin(end_idle_association(limit, link, &writer, engine, pool)));
             let until = pin!(async {
                 tokio::select! {
                     biased;
                     reason = at_rest => reason,
+                    reason = ended_when(idle) => Some(reason),
                     never = self.report(link, &reports) => never,
                 }
             });
@@ -422,6 +460,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         close
     }
 
+    // The handshake may have begun before a change that refuses this peer.
+    fn end_if_not_accepted(&self, peer: &PeerInfo) {
+        let table = self.core.table.borrow();
+        let now = table.as_ref().and_then(|table| table.get(self.route.id()));
+        let Some(now) = now.filter(|now| !std::ptr::eq(&***now, self.route)) else {
+            return;
+        };
+        if let Err(fault) = now.still_accepts(peer, unix(SystemTime::now())) {
+            self.handle.end(CloseReason::PeerNotAccepted(fault));
+        }
+    }
+
     // Recorded before any payload of the peer moves: if the process is killed, a record at the end of the
     // connection would be lost.
     fn report_accepted(&self) {
@@ -429,6 +479,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
+        self.end_if_not_accepted(&peer);
         self.route.note_certificates(&peer);
         let accepted = audit::AcceptedPeer {
             id: self.handle.id,
@@ -467,6 +518,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         self.route.observer(&self.counters.observed)
     }
 
+    // The shares of the route's bandwidth to the target and to the client, if it is limited.
+    fn paced_flows(&self) -> Option<Box<[PacedFlow<'c>; 2]>> {
+        let delayed = &self.counters.bandwidth_delayed;
+        let route = self.route;
+        let flow = |bandwidth: &'c RouteBandwidth| PacedFlow {
+            flow: bandwidth.flow(),
+            delayed,
+        };
+        let is_limited = route.config.bandwidth.is_some();
+        is_limited.then(|| Box::new(route.state.bandwidth.each_ref().map(flow)))
+    }
+
     // A client that waits for the reply to its request waits about as long as `connect` allows. All steps to
     // the target together have that time.
     fn handshake_limit(&self, attempts: &Attempts<'_>) -> Limit {
@@ -501,7 +564,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
-        limiter.admit(stage, self.source.ip(), route, self.counters)
+        match self.excess {
+            None => limiter.admit(stage, self.source.ip(), route, self.counters),
+            Some(_) => limiter.admit_excess(stage, self.source.ip()),
+        }
+    }
+}
+
+// Waits for `reason`, or forever without one.
+async fn ended_when(reason: Option<impl Future<Output = CloseReason>>) -> CloseReason {
+    match reason {
+        Some(reason) => reason.await,
+        None => pending().await,
     }
 }
 

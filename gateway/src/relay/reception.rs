@@ -12,7 +12,8 @@ use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::LimiterPlace;
 use super::open::{OpenError, ReceiveState};
-use super::seal::{TlsWriter, receive_ready};
+use super::receive::receive_ready;
+use super::seal::TlsWriter;
 use super::stats::answered;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
@@ -20,10 +21,10 @@ use crate::buffers::BufferSizer;
 use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
 use crate::observe::Direction;
-use crate::relay::limits::ARTIM;
+use crate::relay::limits::{ARTIM, DRAIN_GRACE};
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
-use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
+use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, sleep_until, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
     /// Receives the first bytes of the client on a plain socket; an invalid start is answered and ended.
@@ -142,6 +143,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     /// afterwards.
     pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
         let route = self.route;
+        if let Some(excess) = self.excess.take() {
+            return Err(Refused::by_limit(excess.limit));
+        }
         let (Some(admission), Some(request)) = (&route.admission, first.request.take()) else {
             return Ok(Admitted::anyone());
         };
@@ -241,6 +245,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let is_closed = Cell::new(false);
         let at_rest = async {
             self.handle.draining().await;
+            // A client that has just connected has a moment for its first message.
+            sleep_until(self.started + DRAIN_GRACE).await;
             if has_begun.get() || close().is_err() {
                 return std::future::pending().await;
             }
@@ -287,8 +293,10 @@ async fn passed(limit: Option<Duration>) {
 
 /// How a connection ends whose association is refused.
 pub(super) fn close_of(refused: Refused) -> Close {
-    Close {
-        by: ClosedBy::Gateway,
-        reason: CloseReason::Forbidden(refused.sentence),
-    }
+    let reason = match refused.is_limit {
+        true => CloseReason::Limit(refused.sentence.into()),
+        false => CloseReason::Forbidden(refused.sentence),
+    };
+    let by = ClosedBy::Gateway;
+    Close { by, reason }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Refused {
     pub(crate) sentence: String,
     /// The reply to its requestor.
     pub(crate) answer: ClosingPdu,
+    /// Whether the connection exceeds a limit, and not a rule.
+    pub(crate) is_limit: bool,
 }
 
 impl Admitted<'_> {
@@ -62,6 +64,15 @@ impl Admitted<'_> {
 }
 
 impl Refused {
+    /// A request on a connection that exceeds this limit.
+    pub(crate) fn by_limit(sentence: String) -> Self {
+        Self {
+            sentence,
+            answer: ClosingPdu::local_limit_exceeded(),
+            is_limit: true,
+        }
+    }
+
     // Checks the number of associations; builds the message only if it is needed.
     fn check_number(is_one_too_many: bool, sentence: impl FnOnce() -> String) -> Result<(), Self> {
         if !is_one_too_many {
@@ -70,6 +81,7 @@ impl Refused {
         Err(Self {
             sentence: sentence(),
             answer: ClosingPdu::local_limit_exceeded(),
+            is_limit: false,
         })
     }
 }
@@ -227,6 +239,7 @@ fn table(
         return Err(Refused {
             sentence: format!("called AE title \"{}\" has no targets", request.called),
             answer: ClosingPdu::called_ae_not_recognized(),
+            is_limit: false,
         });
     }
     Ok(found.map(|(index, _)| index))
@@ -237,6 +250,7 @@ impl From<AssociationRefusal> for Refused {
         Self {
             sentence: refusal.to_string(),
             answer: refusal.answer(),
+            is_limit: false,
         }
     }
 }

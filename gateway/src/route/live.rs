@@ -1,7 +1,9 @@
 //! A route of one configuration, with everything needed to serve it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use tokio::time::Instant;
 
@@ -11,7 +13,7 @@ use super::id::RouteId;
 use super::peer_expiries::PeerExpiries;
 use super::shares::Shares;
 use super::state::RouteState;
-use crate::config::{RouteConfig, WhenDown};
+use crate::config::{RouteConfig, RouteTls, WhenDown};
 use crate::metrics::RouteCounters;
 use crate::tls::{NotAccepted, PeerInfo};
 use crate::upstream::{RouteTarget, RouteTargets};
@@ -30,6 +32,8 @@ pub struct Route {
     pub(crate) admission: Option<Admission>,
     // When the certificates of its peers expire.
     pub(super) peer_expiries: PeerExpiries,
+    // The connections of each peer by its identities, if `connections_per_peer` limits them.
+    pub(super) peers: HashMap<String, Arc<AtomicU32>>,
     // The limits shared with the other routes.
     pub(crate) shares: Arc<Shares>,
     // Digest of the certificates, keys and lists that the transport was made of.
@@ -51,6 +55,7 @@ impl Route {
             material,
         } = draft;
         state.observe(&config);
+        state.limit_bandwidth(&config);
         let known = previous.map_or(&[][..], |previous| &previous.targets.all);
         Self {
             targets: RouteTargets::new(&config, known),
@@ -59,6 +64,7 @@ impl Route {
                 &config,
                 previous.map(|previous| &previous.peer_expiries),
             ),
+            peers: peers(&config, &state),
             config,
             transport,
             state,
@@ -169,6 +175,21 @@ impl fmt::Display for UnknownTarget {
 }
 
 impl std::error::Error for UnknownTarget {}
+
+// The counts of the peers of a route that limits them. Connections that began under another configuration count.
+fn peers(config: &RouteConfig, state: &RouteState) -> HashMap<String, Arc<AtomicU32>> {
+    let tls = config
+        .tls
+        .iter()
+        .filter(|_| config.connections_per_peer.is_some());
+    let sites = tls.flat_map(RouteTls::sites);
+    let counted = sites.flat_map(|identities| {
+        let count = state.by_peer.of(identities);
+        let each = identities.iter().map(ToString::to_string);
+        each.map(move |identity| (identity, Arc::clone(&count)))
+    });
+    counted.collect()
+}
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

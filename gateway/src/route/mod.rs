@@ -6,6 +6,8 @@
 //! keeps its `Route` for its whole lifetime.
 
 mod admission;
+mod bandwidth;
+mod counts;
 mod diff;
 mod draft;
 mod full;
@@ -31,6 +33,8 @@ pub use state::{RoutePhase, RouteState};
 pub use table::RouteTable;
 
 pub(crate) use admission::{Admitted, Refused};
+pub(crate) use bandwidth::{BandwidthFlow, RouteBandwidth, TurnStep};
+pub(crate) use counts::CountedPlace;
 pub(crate) use full::OfRoute;
 pub(crate) use shares::{AnsweredPlace, PeerPlace, passthrough_max, source_max};
 pub(crate) use source::Source;

@@ -1,13 +1,14 @@
 //! The state of a route that survives a change of the configuration.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::bandwidth::RouteBandwidth;
+use super::counts::{ByIdentity, BySource};
 use super::id::RouteId;
-use crate::config::{Observe, PeerName, Protocol, RouteConfig};
+use crate::config::{Bandwidth, Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
 /// The phase of a route.
@@ -28,11 +29,17 @@ pub struct RouteState {
     pub id: RouteId,
     /// Its counters, one block per core of the process.
     pub counters: Vec<Arc<RouteCounters>>,
-    // Its connections on all cores.
+    // Its connections on all cores, of all clients, of each source, and of each identity of a peer.
     pub(super) open: AtomicU32,
+    pub(super) by_source: BySource,
+    pub(super) by_peer: ByIdentity,
+    // Connections beyond a limit that wait for their request to be rejected.
+    pub(super) excess: Arc<AtomicU32>,
+    // Its bandwidth to the target and to the client.
+    pub(crate) bandwidth: [RouteBandwidth; 2],
     // Its open associations, of all peers and of each identity of a peer.
     pub(super) associations: Arc<AtomicU32>,
-    associations_by_identity: Mutex<HashMap<String, Arc<AtomicU32>>>,
+    associations_by_identity: ByIdentity,
     phase: watch::Sender<RoutePhase>,
     // Wakes the listener, which may have to close or open.
     targets_changed: Notify,
@@ -45,8 +52,12 @@ impl RouteState {
             id,
             counters: (0..cores).map(|_| Arc::default()).collect(),
             open: AtomicU32::new(0),
+            by_source: BySource::default(),
+            by_peer: ByIdentity::default(),
+            excess: Arc::default(),
+            bandwidth: Default::default(),
             associations: Arc::default(),
-            associations_by_identity: Mutex::default(),
+            associations_by_identity: ByIdentity::default(),
             phase: watch::Sender::new(RoutePhase::Open),
             targets_changed: Notify::new(),
         })
@@ -105,6 +116,14 @@ impl RouteState {
         self.targets_changed.notified().await;
     }
 
+    /// Gives the connections of the route the bandwidth of `config`, open ones included that began with one.
+    pub(super) fn limit_bandwidth(&self, config: &RouteConfig) {
+        let rate = config.bandwidth.map(Bandwidth::bytes_per_second);
+        for direction in &self.bandwidth {
+            direction.set(rate);
+        }
+    }
+
     /// Makes observers count what `config` requests. Existing counts stay.
     pub(super) fn observe(&self, config: &RouteConfig) {
         for counters in &self.counters {
@@ -118,15 +137,6 @@ impl RouteState {
 
     /// The number of open associations of a peer that is accepted by any of `identities`.
     pub(super) fn associations_of(&self, identities: &[PeerName]) -> Arc<AtomicU32> {
-        // A panic cannot leave an entry half made.
-        let all = self.associations_by_identity.lock();
-        let mut all = all.unwrap_or_else(PoisonError::into_inner);
-        let names = || identities.iter().map(ToString::to_string);
-        let count = names().find_map(|name| all.get(&name).cloned());
-        let count = count.unwrap_or_default();
-        // Drops the entries of identities that are no longer configured and have no open association.
-        all.retain(|_, known| Arc::strong_count(known) > 1);
-        all.extend(names().map(|name| (name, Arc::clone(&count))));
-        count
+        self.associations_by_identity.of(identities)
     }
 }

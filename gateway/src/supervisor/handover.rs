@@ -32,6 +32,8 @@ pub(super) struct Handover {
     pub(super) asked_by: Option<u64>,
     /// The new program, while it starts.
     pub(super) upgrade: Option<Upgrade>,
+    /// The process that has taken over.
+    pub(super) successor: Option<Child>,
 }
 
 /// Copies of the metrics listener and of the admin socket, to be handed over.

@@ -66,13 +66,21 @@ impl Inherited {
         address: SocketAddr,
         interface: Option<&InterfaceName>,
     ) -> Option<TcpListener> {
+        let at = self.position(address, interface)?;
+        Some(self.tcp.swap_remove(at))
+    }
+
+    /// Whether there is a listener of this address and interface.
+    pub(super) fn has(&self, address: SocketAddr, interface: Option<&InterfaceName>) -> bool {
+        self.position(address, interface).is_some()
+    }
+
+    fn position(&self, address: SocketAddr, interface: Option<&InterfaceName>) -> Option<usize> {
         let wanted = interface.map(|interface| interface.as_str().as_bytes());
-        let is_it = |listener: &TcpListener| {
+        self.tcp.iter().position(|listener| {
             let device = SockRef::from(listener).device().unwrap_or_default();
             listener.local_addr().is_ok_and(|own| own == address) && device.as_deref() == wanted
-        };
-        let at = self.tcp.iter().position(is_it)?;
-        Some(self.tcp.swap_remove(at))
+        })
     }
 
     /// Takes the admin socket, if it listens at `path`.

@@ -97,3 +97,8 @@ pub(super) const REPLY_LINE_BYTES_MAX: usize = 1024 * 1024;
 ///
 /// When reached: the new program is ended, and the running one goes on.
 pub(super) const UPGRADE_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long the files of a configuration may take to read. The main thread waits meanwhile.
+///
+/// When reached: what is in use stays in use, and the log names the reason.
+pub(super) const FILES_READ_WITHIN: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -10,7 +11,7 @@ use tokio::time::{Instant as Tick, sleep, sleep_until};
 
 use super::drains::{DrainCause, Drains};
 use super::expiries::Expiries;
-use super::files_watch::{FilesWatch, signature};
+use super::files_watch::{FilesWatch, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
 use super::signals::Signals;
@@ -36,8 +37,10 @@ pub(super) struct Running {
     pub(super) expiries: Expiries,
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
-    /// The texts of the problems that the files in use have.
+    /// What the operator has been told of, as `LoadedConfig::known` compares it.
     pub(super) known: Vec<String>,
+    /// Whether new files were not used, for a reason that may pass.
+    pub(super) is_stale: bool,
     /// What these problems mean, as messages.
     pub(super) problems: Vec<String>,
     /// Keys whose new values take effect at the next start.
@@ -47,6 +50,12 @@ pub(super) struct Running {
     pub(super) handover: Handover,
     /// When files that were bad a moment ago are read again.
     pub(super) complete_at: Option<Tick>,
+    /// When drains and upgrades are looked at again.
+    pub(super) look_at: Tick,
+    /// Whether a thread still reads files.
+    pub(super) reading: Arc<AtomicBool>,
+    /// What runs with earlier contents of its files, as messages.
+    pub(super) still_used: Vec<String>,
     pub(super) stop: Option<Stop>,
 }
 
@@ -79,17 +88,18 @@ impl Running {
                 // The files are problems now, for which earlier contents stay in use.
                 self.rotate(true).await;
             }
-            let complete = self.complete_at;
+            let (complete, look) = (self.complete_at, self.look_at);
             tokio::select! {
                 () = sleep(self.expiries.rest(now)) => {}
-                () = sleep(self.look_after()), if self.has_to_look() => {
+                () = sleep_until(look), if self.has_to_look() => {
+                    self.look_at = Tick::now() + self.look_after();
                     self.look_at_upgrade();
                     self.look_at_drains()?;
                 }
                 command = signals.next() => self.on_signal(&command).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
-                () = self.watch.changed(), if self.stop.is_none() => self.on_files().await,
-                () = until(complete), if self.stop.is_none() => {
+                () = self.watch.changed() => self.on_files().await,
+                () = until(complete) => {
                     self.complete_at = None;
                     self.rotate(true).await;
                 }
@@ -111,13 +121,22 @@ impl Running {
 
     async fn on_files(&mut self) {
         let files = self.watch.files();
-        let look = tokio::task::spawn_blocking(move || signature(&files));
-        let Ok(signature) = look.await else {
+        let Ok(state) = self.read_files(move || files_state(&files)).await else {
             return;
         };
-        if self.watch.take(signature) && !self.rotate(false).await {
-            // A certificate without its key, or half a copy: perhaps the rest follows.
-            self.complete_at = Some(Tick::now() + FILES_COMPLETE);
+        let has_changed = self.watch.take(state.clone());
+        // What was bad may be good by now without a change: a certificate that was not valid yet.
+        let is_due = self.is_stale || !self.problems.is_empty();
+        if !has_changed && !is_due {
+            return;
+        }
+        let is_good = self.rotate(false).await;
+        if has_changed {
+            self.watch_files(state);
+            if !is_good {
+                // A certificate without its key, or half a copy: perhaps the rest follows.
+                self.complete_at = Some(Tick::now() + FILES_COMPLETE);
+            }
         }
     }
 
@@ -136,7 +155,10 @@ impl Running {
     async fn on_signal(&mut self, command: &Command) {
         match command {
             Command::Reload => {
-                let reply = self.reload().await;
+                let reply = match self.stop {
+                    Some(_) => CommandReply::refused([STOPPING.to_owned()]),
+                    None => self.reload().await,
+                };
                 self.log_reply("SIGHUP: reload", &reply);
             }
             _ => {
@@ -176,7 +198,14 @@ impl Running {
 
     async fn carry_out(&mut self, command: &Command) -> CommandReply {
         if self.stop.is_some() && !matches!(command, Command::Status | Command::End { .. }) {
-            return CommandReply::refused(["the gateway is stopping".to_owned()]);
+            return CommandReply::refused([STOPPING.to_owned()]);
+        }
+        if self.handover.upgrade.is_some()
+            && matches!(command, Command::Reload | Command::Drain { .. })
+        {
+            let why = "an upgrade is running, and the new process would not know of this change; try again when \
+                       it has ended";
+            return CommandReply::refused([why.to_owned()]);
         }
         match command {
             Command::Stop => {
@@ -190,7 +219,7 @@ impl Running {
             Command::End { connection } => self.end_connection(connection).await,
             // Answered before; here only while the process stops.
             Command::Upgrade | Command::HandOver | Command::TakenOver => {
-                CommandReply::refused(["the gateway is stopping".to_owned()])
+                CommandReply::refused([STOPPING.to_owned()])
             }
         }
     }
@@ -263,7 +292,6 @@ impl Running {
             }
             match self.listen_again(&route).await {
                 Ok(()) => {
-                    self.drains.undo(route.id());
                     let (name, listen) = (&route.config.name, route.config.listen);
                     lines.push(format!("route \"{name}\" accepts on {listen} again"));
                 }
@@ -452,6 +480,8 @@ impl Running {
         }
     }
 }
+
+const STOPPING: &str = "the gateway is stopping";
 
 // Waits for ever without a time.
 async fn until(time: Option<Tick>) {

@@ -20,6 +20,9 @@ impl Running {
         let refuse = |answer: oneshot::Sender<Answer>, why: String| {
             let _ = answer.send(CommandReply::refused([why]).into());
         };
+        if let Some(why) = self.obstacle_of_upgrade() {
+            return refuse(answer, why);
+        }
         if self.handover.upgrade.is_some() {
             let why = "another upgrade is in progress".to_owned();
             return refuse(answer, why);
@@ -55,8 +58,29 @@ impl Running {
         }
     }
 
+    // What the new process would not know.
+    fn obstacle_of_upgrade(&self) -> Option<String> {
+        if let Some(problem) = self.still_used.first() {
+            return Some(format!(
+                "the new process could not read what this one still uses; fix this first: {problem}"
+            ));
+        }
+        let routes = &self.workers.table().routes;
+        let drained = routes
+            .iter()
+            .find(|route| self.drains.is_by_command(route.id()));
+        drained.map(|route| {
+            let name = &route.config.name;
+            format!(
+                "route \"{name}\" is drained, and the new process would accept on it again; run `wardgate drain \
+                 --undo {name}` first, or remove the route and reload"
+            )
+        })
+    }
+
     /// Looks whether the new program has ended or takes too long.
     pub(super) fn look_at_upgrade(&mut self) {
+        self.look_at_successor();
         let Some(mut upgrade) = self.handover.upgrade.take() else {
             return;
         };
@@ -110,9 +134,10 @@ impl Running {
             }
         }
         self.handover.asked_by = Some(caller.connection);
+        let text = format!("{} listeners are handed to {caller}", listeners.len());
         let reply = CommandReply {
             listeners,
-            ..CommandReply::done([])
+            ..CommandReply::done([text])
         };
         Answer { reply, descriptors }
     }
@@ -132,7 +157,7 @@ impl Running {
             notice(&self.journal, Level::Info, text);
         }
         self.handover.sockets.clear();
-        self.view.handed_over.notify_waiters();
+        self.view.handed_over.send_replace(true);
         self.begin_stop(false).await;
         let reply = CommandReply::done([format!(
             "process {} serves now; the earlier process drains its {} open connections and ends",
@@ -141,7 +166,25 @@ impl Running {
         )]);
         if let Some(upgrade) = self.handover.upgrade.take() {
             let _ = upgrade.answer.send(reply.clone().into());
+            self.handover.successor = Some(upgrade.child);
         }
         reply
+    }
+
+    // While this process drains, it is the parent of the new one, so the service manager does not notice the end
+    // of the new one. The service then begins again with the end of this process.
+    fn look_at_successor(&mut self) {
+        let Some(successor) = &mut self.handover.successor else {
+            return;
+        };
+        if let Ok(Some(status)) = successor.try_wait() {
+            self.handover.successor = None;
+            let text = format!(
+                "the process that serves in place of this one has ended ({status}); this one ends at once, so \
+                 that the service manager starts the service again"
+            );
+            notice(&self.journal, Level::Error, text);
+            self.drains.hurry(Instant::now());
+        }
     }
 }

@@ -15,19 +15,21 @@ use super::race::{FailedAttempt, Finish, race};
 use super::stop::stopped;
 use super::unresolved::Due;
 use super::{DnsCache, RouteTarget, TargetList, TargetSlot};
-use crate::config::{Host, RouteConfig, Target, Timeouts};
+use crate::config::{Dscp, Host, RouteConfig, Target};
 use crate::tls::limits::SENTENCE_CHARS_MAX;
 use crate::upstream::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE};
 use crate::uring::{Network, SocketOptions, sleep};
 
-/// The socket options from a route's timeouts, for both of its sides.
+/// The socket options of a route, for both of its sides.
 #[must_use]
-pub fn socket_options(timeouts: &Timeouts) -> SocketOptions {
+pub fn socket_options(route: &RouteConfig) -> SocketOptions {
+    let timeouts = &route.timeouts;
     SocketOptions {
         keepalive_idle: timeouts.keepalive.idle,
         keepalive_interval: timeouts.keepalive.interval,
         keepalive_probes: timeouts.keepalive.probes,
         user_timeout: timeouts.user,
+        dscp: route.dscp.map(Dscp::number),
     }
 }
 
@@ -128,7 +130,7 @@ impl<'r> Attempts<'r> {
             slot: None,
             is_failed: false,
             is_tried: false,
-            options: socket_options(&route.timeouts),
+            options: socket_options(route),
             until: Instant::now() + route.timeouts.connect,
             key: "timeouts.connect",
             stop: None,

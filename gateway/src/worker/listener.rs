@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::{Handed, Message, Shared};
 use crate::audit::{CloseReason, ConnectionSummary, Event, Level};
 use crate::config::WhenDown;
+use crate::metrics::ConnectionLimit;
 use crate::route::Route;
 use crate::uring;
 use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTEN_AGAIN_PAUSE, LISTEN_BACKLOG};
@@ -27,6 +28,10 @@ pub(super) struct Listening {
 
 /// State shared by the listener's task and the owner that stops it.
 struct Accepting {
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "the ring counts its references in one thread, and the supervisor shares the listener"
+    )]
     listener: Rc<Arc<TcpListener>>,
     // The route that serves connections accepted from now on.
     route: RefCell<Arc<Route>>,
@@ -193,7 +198,18 @@ fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
 fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: SocketAddr) {
     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
     let own = shared.core.place;
-    route.counters(own).accepted.add(1);
+    let counters = route.counters(own);
+    counters.accepted.add(1);
+    if !may_connect(&route, source) {
+        counters.sources_refused.add(1);
+        return reset_connection(
+            shared,
+            &route,
+            &socket,
+            source,
+            CloseReason::SourceNotAllowed,
+        );
+    }
     let full = route.full(shared.core.connections_max);
     let (mut placement, now) = (shared.placement.borrow_mut(), Instant::now());
     let slot = match full {
@@ -204,7 +220,8 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     };
     drop(placement);
     let Some(slot) = slot else {
-        return reset_connection(shared, &route, &socket, source, "open connections");
+        counters.limited_by(ConnectionLimit::All).add(1);
+        return refuse(shared, &route, &socket, source, "open connections");
     };
     let core = slot.core();
     let handed = Handed {
@@ -219,7 +236,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     // LIMIT: MAILBOX_MAX, counted in wardgate_connections_limited_total.
     let sent = mailbox.try_send(Message::Connection(handed));
     if let Some(Message::Connection(handed)) = sent.err().map(TrySendError::into_inner) {
-        reset_connection(
+        refuse(
             shared,
             &handed.route,
             &handed.socket,
@@ -229,19 +246,36 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     }
 }
 
-// Resets the connection, so that the client sees an error and not a clean end.
-fn reset_connection(
+fn may_connect(route: &Route, source: SocketAddr) -> bool {
+    let from = route.config.from.as_ref();
+    from.is_none_or(|from| from.iter().any(|network| network.contains(source.ip())))
+}
+
+// Resets a connection for which there is no place.
+fn refuse(
     shared: &Rc<Shared>,
     route: &Route,
     socket: &TcpStream,
     source: SocketAddr,
     which: &'static str,
 ) {
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     route.counters(shared.core.place).limited.add(1);
+    let reason = CloseReason::Limit(which.into());
+    reset_connection(shared, route, socket, source, reason);
+}
+
+// Resets the connection, so that the client sees an error and not a clean end.
+fn reset_connection(
+    shared: &Rc<Shared>,
+    route: &Route,
+    socket: &TcpStream,
+    source: SocketAddr,
+    reason: CloseReason,
+) {
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     let id = shared.ids.next();
     let config = Arc::clone(&route.config);
-    let account = ConnectionSummary::unserved(id, config, source, CloseReason::Limit(which.into()));
+    let account = ConnectionSummary::unserved(id, config, source, reason);
     shared
         .core
         .journal

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::audit::{CloseReason, ConnectionId};
 use crate::relay::ConnectionHandle;
@@ -66,6 +67,10 @@ impl Registry {
     pub(crate) fn end_unaccepted(&self, table: &RouteTable, now: i64) {
         self.end(|handle| {
             let (peer, route) = (handle.peer()?, table.get(handle.route.id())?);
+            // An unchanged route accepts whom it accepted.
+            if Arc::ptr_eq(route, &handle.route) {
+                return None;
+            }
             let fault = route.still_accepts(peer, now).err()?;
             Some(CloseReason::PeerNotAccepted(fault))
         });
