@@ -37,7 +37,7 @@ pub(super) struct Running {
     pub(super) expiries: Expiries,
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
-    /// What the operator has been told of, as `LoadedConfig::known` compares it.
+    /// What was reported to the operator, as `LoadedConfig::known` compares it.
     pub(super) known: Vec<String>,
     /// Whether new files were not used, for a reason that may pass.
     pub(super) is_stale: bool,
