@@ -49,7 +49,7 @@ use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::metrics;
 use crate::route::RouteId;
-use crate::supervisor::limits::COMMANDS_MAX;
+use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use drains::Drains;
@@ -182,7 +182,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let (watch, fault) = FilesWatch::new();
         if let Some(fault) = fault {
             let text = format!(
-                "replaced files are noticed late, because folders cannot be watched: {fault}"
+                "replaced files are noticed after up to {} s, because folders cannot be watched: {fault}",
+                FILES_LOOK_EVERY.as_secs()
             );
             notice(&journal, Level::Warn, text);
         }
@@ -190,7 +191,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
         for address in inherited.left() {
             let text = format!(
-                "the listener on {address} of the earlier process belongs to no route and is closed"
+                "the earlier process had a listener on {address}; no open route of this process uses it, so it is closed"
             );
             notice(&journal, Level::Info, text);
         }

@@ -74,8 +74,8 @@ impl Running {
         let count = changes.iter().filter(is_change).count();
         let of = self.config.routes.len();
         let mut lines = vec![match count {
-            0 => format!("the configuration is in use; none of {of} routes changed"),
-            _ => format!("the configuration is in use; {count} routes changed, of {of} now"),
+            0 => "the configuration is in use; no route changed".to_owned(),
+            _ => format!("the configuration is in use; routes changed: {count}, routes now: {of}"),
         }];
         let changes = report_changes(&changes);
         let changed = changes.iter().filter(|change| change.change != "kept");
@@ -202,7 +202,7 @@ impl Running {
     pub(super) fn watch_files(&mut self, seen: FilesState) {
         for problem in self.watch.watch(&self.config.routes, seen) {
             let text = format!(
-                "changes of files in this folder are noticed within {} s only: {problem}",
+                "changed files of this folder are noticed after up to {} s, because it cannot be watched: {problem}",
                 FILES_LOOK_EVERY.as_secs()
             );
             notice(&self.journal, Level::Warn, text);
