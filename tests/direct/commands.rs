@@ -196,6 +196,24 @@ fn a_malformed_request_gets_an_error_and_costs_nothing() {
 }
 
 #[test]
+fn the_admin_socket_replaces_no_file() {
+    let through = Through::start();
+    let good = std::fs::read_to_string(through.gateway.config()).expect("our file");
+    let other = through.gateway.folder().join("other.toml");
+    let text = good.replace("\"admin.sock\"", "\"other.toml\"");
+    std::fs::write(&other, &text).expect("our folder");
+    through.gateway.stop_and_keep_folder(|| {
+        let outcome = wardgate_tests::Program::new(wardgate_tests::wardgate())
+            .args(["run", "--config"])
+            .arg(&other)
+            .run()
+            .expect_failure();
+        assert!(outcome.text().contains("no socket"), "{outcome}");
+        assert_eq!(std::fs::read_to_string(&other).expect("it is there"), text);
+    });
+}
+
+#[test]
 fn a_second_gateway_does_not_take_the_socket_of_a_running_one() {
     let through = Through::start();
     let outcome = wardgate_tests::Program::new(wardgate_tests::wardgate())

@@ -99,8 +99,14 @@ impl fmt::Display for Caller {
 /// # Errors
 /// Why it cannot be opened, as the end of a sentence.
 pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
-    let found = fs::symlink_metadata(path);
-    if found.is_ok_and(|found| found.file_type().is_socket()) {
+    let is_socket = |path: &Path| {
+        let found = fs::symlink_metadata(path);
+        found.map(|found| found.file_type().is_socket())
+    };
+    if let Ok(false) = is_socket(path) {
+        return Err(why(&io::ErrorKind::AddrInUse.into()));
+    }
+    if is_socket(path).is_ok() {
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(
                 "another gateway serves this socket; stop it, or give each gateway its own `admin`"
@@ -116,17 +122,16 @@ pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = Path::new(&beside);
-    let _ = fs::remove_file(beside);
+    if is_socket(beside).is_ok_and(|is_socket| is_socket) {
+        let _ = fs::remove_file(beside);
+    }
     let opened = StdListener::bind(beside).and_then(|listener| {
         listener.set_nonblocking(true)?;
         fs::set_permissions(beside, fs::Permissions::from_mode(0o660))?;
         fs::rename(beside, path)?;
         Ok(listener)
     });
-    opened.map_err(|error| {
-        let _ = fs::remove_file(beside);
-        why(&error)
-    })
+    opened.map_err(|error| why(&error))
 }
 
 fn why(error: &io::Error) -> String {

@@ -259,8 +259,8 @@ impl Running {
 
     // The listeners that a new table needs, by the names of their routes, and why others cannot be opened. A
     // stopping process opens none.
-    fn open_listeners(&self, config: &Config, drafts: &[Option<RouteDraft>]) -> Opened {
-        let (mut opened, mut problems) = Opened::default();
+    fn open_listeners(&self, config: &Config, drafts: &[Option<RouteDraft>]) -> OpenedListeners {
+        let (mut opened, mut problems) = OpenedListeners::default();
         if self.stop.is_some() {
             return (opened, problems);
         }
@@ -328,9 +328,9 @@ impl Running {
     }
 }
 
-/// Opened listeners by the names of their routes, and the names of routes whose listeners cannot be opened,
+/// OpenedListeners listeners by the names of their routes, and the names of routes whose listeners cannot be opened,
 /// with the reasons.
-type Opened = (HashMap<String, Arc<TcpListener>>, Vec<(String, String)>);
+type OpenedListeners = (HashMap<String, Arc<TcpListener>>, Vec<(String, String)>);
 
 const HANGING: &str = "the files cannot be read: their file system has not answered";
 
