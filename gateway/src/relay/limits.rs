@@ -47,6 +47,13 @@ pub(super) const EXCHANGES_MIN: u32 = 8;
 /// When reached: the connection is reset; `wardgate_deadlines_passed_total`.
 pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);
 
+/// How long a connection that is new when its route begins to drain may take to send its first bytes: they may
+/// be on their way, and on the TLS side they follow the handshake a round trip later. An idle connection that is
+/// older ends at once.
+///
+/// When reached: the connection is closed cleanly.
+pub(super) const FIRST_BYTES_GRACE: Duration = Duration::from_secs(2);
+
 /// How long the gateway waits for an application to close after an association rejection or abort: the ARTIM
 /// timer (PS3.8 section 9.1.5). No standard defines its value.
 ///
