@@ -143,11 +143,15 @@ impl Changes<'_> {
 
     fn rotate_certificate(&self, member: &Member) -> Result<(), String> {
         let next = self.pki.leaf(member.role.host());
+        // As the gateway at the other end: its name is the one that the route expects.
+        let client = self.pki.leaf(other(member.role).host());
+        let before = rotations(member);
         replace(&next.certificate, &member.identity.certificate);
         replace(&next.key, &member.identity.key);
+        within_deadline("the new certificate is not in use", || {
+            rotations(member) > before
+        })?;
         within_deadline("the new certificate is not presented", || {
-            // As the gateway at the other end: its name is the one that the route expects.
-            let client = self.pki.leaf(other(member.role).host());
             let socket = connect(([127, 0, 0, 1], member.wan).into());
             let mut peer = TlsPeer::client(&client, member.role.host(), TLS13, socket);
             let shaken = peer.handshake();

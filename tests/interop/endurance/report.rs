@@ -106,7 +106,11 @@ impl Report {
             for (begun, failed, why) in &tally.failures {
                 let since = |at: &Instant| at.duration_since(self.start).as_secs_f64();
                 let (from, to) = (since(begun), since(failed));
-                failures.push(format!("{name}, {from:.2} to {to:.2} s: {why}"));
+                let earlier = self.made.iter().rfind(|made| made.begun < *failed);
+                let change = earlier.map_or_else(String::new, |made| {
+                    format!(" (after {made} at {:.2} s)", since(&made.begun))
+                });
+                failures.push(format!("{name}, {from:.2} to {to:.2} s{change}: {why}"));
             }
             // Only the end of an earlier process may cross a message.
             if tally.repeated > upgrades {

@@ -140,15 +140,18 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn start(role: Role, pki: &Pki, links: &Links) -> Self {
-        let file = |ending: &str| pki.path(&format!("{}.{ending}", role.host()));
+        // A folder of its own: the gateway waits until the folder of its files is quiet.
+        let folder = pki.path(role.host());
+        fs::create_dir(&folder).expect("our folder");
+        let file = |name: &str| folder.join(name);
         let made = pki.leaf(role.host());
         let identity = Leaf {
-            certificate: file("pem"),
-            key: file("key"),
-            trust: file("trust.pem"),
+            certificate: file("site.pem"),
+            key: file("site.key"),
+            trust: file("ca.pem"),
             ..made.clone()
         };
-        let crl = file("crl");
+        let crl = file("ca.crl");
         for (from, to) in [
             (&made.certificate, &identity.certificate),
             (&made.key, &identity.key),
