@@ -51,7 +51,7 @@ enum Task {
     /// Writes the generated pages of docs, and builds the book where mdBook is installed
     Docs,
     /// Sends hundreds of gigabytes through one connection of a release build and compares every byte, or with
-    /// `--reload` changes two gateways under load; takes minutes
+    /// `--reload` changes two gateways under load and fails if a transfer does; takes minutes
     Endurance {
         /// Gigabytes (10^9 bytes) to send; 275 and more exceed the default limit of records per key
         #[arg(long, value_name = "N", default_value_t = 300)]
@@ -203,14 +203,14 @@ fn endurance(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {
     steps::must(program.env("WARDGATE_PROGRAM", workspace.product("release/wardgate")))
 }
 
-/// The test of the tier `interop` that changes two gateways under load, with larger numbers.
+/// The test of the tier `interop` that changes two gateways under load, with larger numbers. The program is
+/// built as for all tests, with debug assertions.
 fn endure_changes(workspace: &Workspace, seconds: u32) -> anyhow::Result<()> {
-    let build = ["build", "--release", "--locked", "-p", "wardgate"];
+    let build = ["build", "--locked", "-p", "wardgate"];
     steps::must(&mut workspace.cargo(&build))?;
     let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
     test.args(["--test", "interop", "--", "--nocapture", "--exact"]);
     test.arg("endurance::reloads_rotations_upgrades_and_a_drain_under_load_fail_no_transfer");
-    test.env("WARDGATE_PROGRAM", workspace.product("release/wardgate"));
     test.env("WARDGATE_ENDURANCE", format!("100,50,5,{seconds}"));
     // A run without the foreign programs would show nothing.
     test.env("WARDGATE_REQUIRE", "interop");
