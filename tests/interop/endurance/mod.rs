@@ -71,7 +71,7 @@ impl Plan {
     const SHORT: Self = Self {
         reloads: 20,
         rotations: 10,
-        upgrades: 1,
+        upgrades: 3,
         time: Duration::from_secs(25),
         warm_up: Duration::from_secs(4),
         upgrade_by: Kind::Upgrade,
@@ -215,8 +215,10 @@ fn end(member: Member, mut resources: Resources, report: &mut Report) {
     let gateway = &member.gateway;
     let last = gateway.serving();
     until("the last connections end", DEADLINE, || {
-        let status = gateway.command(&["status"]).run().expect_success().text();
-        status.contains("0 connections are open").then_some(())
+        let status = gateway.command(&["status", "--json"]).run();
+        let status = status.expect_success().text();
+        let reply: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        (reply["status"]["connections"] == 0).then_some(())
     });
     resources.rest_last = last.descriptors();
     let (_, earlier) = member.processes.split_last().expect("at least one");

@@ -233,7 +233,8 @@ fn site(role: Role, identity: &Leaf, crl: &Path, links: &Links, variant: u32) ->
     let site = Site::with_identity(identity)
         .crl(crl)
         .timeout("drain", "\"2h\"")
-        .timeout("handshake", "\"30s\"");
+        .timeout("handshake", "\"30s\"")
+        .timeout("connect", "\"30s\"");
     let site = links
         .all()
         .into_iter()
