@@ -3,14 +3,17 @@
 mod admin;
 mod appliance;
 mod archive;
+mod balance;
 mod check;
 mod churn;
 mod commands;
 mod cores;
+mod csr;
 mod delivered;
 mod demo;
 mod drain;
 mod endings;
+mod fetch;
 mod files;
 mod health;
 mod journal;

@@ -7,11 +7,12 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 59] = [
+const KEYS: [&str; 63] = [
     "admin",
     "ae_bind",
     "associations",
     "associations_per_peer",
+    "balance",
     "busy_poll",
     "called",
     "called_ae",
@@ -24,6 +25,7 @@ const KEYS: [&str; 59] = [
     "connections",
     "cores",
     "crl",
+    "crl_url",
     "drain",
     "fall",
     "first_byte",
@@ -61,12 +63,14 @@ const KEYS: [&str; 59] = [
     "route.timeouts",
     "rules",
     "service",
+    "slow_start",
     "stall",
     "targets",
     "timeout",
     "timeouts",
     "trust",
     "user",
+    "when_down",
 ];
 
 /// The annotated reference names every key; a test beside the schema holds it complete.

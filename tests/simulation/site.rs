@@ -10,8 +10,9 @@ use gateway::audit::{ConnectionIds, Events, Journal};
 use gateway::buffers::Pool;
 use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{
-    Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
-    Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
+    Balance, Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer,
+    PeerName, Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
+    WhenDown,
 };
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
@@ -95,6 +96,8 @@ impl Site {
             observe: plan.observe,
             dicom: is_seen.then(no_rules),
             health: None,
+            balance: Balance::default(),
+            when_down: WhenDown::default(),
             connections: None,
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));
@@ -149,6 +152,7 @@ pub(crate) fn by_address(port: u16) -> Target {
         host,
         port,
         expected: None,
+        connections: None,
     }
 }
 
@@ -159,6 +163,7 @@ pub(crate) fn by_name(name: &str, port: u16) -> Target {
         host,
         port,
         expected: None,
+        connections: None,
     }
 }
 

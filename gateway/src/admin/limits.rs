@@ -1,4 +1,4 @@
-//! Bounds of the metrics server.
+//! Bounds of the metrics server and of the admin socket.
 
 use std::time::Duration;
 

@@ -59,6 +59,7 @@ pub(super) struct Peer {
     pub(super) identity: Texts,
     pub(super) trust: Text,
     pub(super) crl: Texts,
+    pub(super) crl_url: Texts,
 }
 
 /// `[timeouts]` or `[route.timeouts]`.
@@ -94,6 +95,7 @@ pub(super) struct Route {
     pub(super) listen: Text,
     pub(super) interface: Text,
     pub(super) targets: Targets,
+    pub(super) balance: Text,
     pub(super) peers: Texts,
     pub(super) service: Text,
     pub(super) policy: Text,
@@ -113,6 +115,7 @@ pub(super) struct Route {
     pub(super) returns: Text,
     pub(super) connect: Text,
     pub(super) health: Health,
+    pub(super) when_down: Text,
     pub(super) ae: Written<Vec<Ae>>,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
@@ -134,6 +137,7 @@ pub(super) struct Target {
     pub(super) address: Located<String>,
     /// The peer that must answer there.
     pub(super) peer: Texts,
+    pub(super) connections: Written<i64>,
 }
 
 /// `health`: a keyword, or the table `[route.health]`.
@@ -153,6 +157,7 @@ pub(super) struct HealthTable {
     pub(super) timeout: Text,
     pub(super) rise: Written<i64>,
     pub(super) fall: Written<i64>,
+    pub(super) slow_start: Text,
     pub(super) calling: Text,
     pub(super) called: Text,
 }
@@ -318,6 +323,7 @@ fn read_peer(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) 
         identity: table.one_or_list("identity", reader),
         trust: table.leaf("trust", reader),
         crl: table.list("crl", reader),
+        crl_url: table.one_or_list("crl_url", reader),
     };
     table.finish(reader);
     peer
@@ -362,6 +368,7 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         listen: table.leaf("listen", reader),
         interface: table.leaf("interface", reader),
         targets: read_targets(&mut table, reader),
+        balance: table.leaf("balance", reader),
         peers: table.list("peers", reader),
         service: table.leaf("service", reader),
         policy: table.leaf("policy", reader),
@@ -381,6 +388,7 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         returns: table.leaf("return", reader),
         connect: table.leaf("connect", reader),
         health: read_health(&mut table, reader),
+        when_down: table.leaf("when_down", reader),
         ae: read_tables_of_titles(&mut table, reader),
         identity: identity.map(|table| read_identity(table, reader)),
         timeouts: read_timeouts(timeouts, &timeouts_scope, reader),
@@ -406,6 +414,7 @@ fn read_health(route: &mut Table<'_>, reader: &mut TableReader<'_>) -> Health {
         timeout: table.leaf("timeout", reader),
         rise: table.leaf("rise", reader),
         fall: table.leaf("fall", reader),
+        slow_start: table.leaf("slow_start", reader),
         calling: table.leaf("calling", reader),
         called: table.leaf("called", reader),
     };
@@ -465,8 +474,11 @@ fn read_targets(table: &mut Table<'_>, reader: &mut TableReader<'_>) -> Targets 
 fn read_target(element: TextOrTable<'_>, reader: &mut TableReader<'_>) -> Option<Target> {
     let mut table = match element {
         TextOrTable::Text(address) => {
-            let peer = Texts::Absent;
-            return Some(Target { address, peer });
+            return Some(Target {
+                address,
+                peer: Texts::Absent,
+                connections: Written::Absent,
+            });
         }
         TextOrTable::Table(table) => table,
     };
@@ -479,7 +491,11 @@ fn read_target(element: TextOrTable<'_>, reader: &mut TableReader<'_>) -> Option
         reader.problems.missing(Some(table.line), text);
     }
     let peer = table.one_or_list("peer", reader);
+    let connections = table.leaf("connections", reader);
     table.finish(reader);
-    let address = address.value()?.clone();
-    Some(Target { address, peer })
+    Some(Target {
+        address: address.value()?.clone(),
+        peer,
+        connections,
+    })
 }

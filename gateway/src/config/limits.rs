@@ -44,6 +44,21 @@ pub(crate) const HEALTH_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// When reached: the configuration is refused.
 pub(super) const HEALTH_COUNT_MAX: u32 = 100;
 
+/// Bytes of the address in `crl_url`. Addresses in certificates have less than a hundred.
+///
+/// When reached: the configuration is refused.
+pub(super) const CRL_URL_BYTES_MAX: usize = 1024;
+
+/// Shortest slow start of a target; "off" disables it. A shorter one is not noticed.
+///
+/// When reached: the configuration is refused.
+pub(super) const SLOW_START_MIN: Duration = Duration::from_secs(1);
+
+/// Longest slow start of a target. Caches of an archive are warm within minutes.
+///
+/// When reached: the configuration is refused.
+pub(super) const SLOW_START_MAX: Duration = Duration::from_secs(3600);
+
 /// Routes in one configuration. Each has a listener on one core.
 ///
 /// When reached: the configuration is refused.

@@ -9,10 +9,12 @@
 
 pub(crate) mod access;
 mod address;
+mod balance;
 mod bind;
 mod by_title;
 mod clash;
 mod connect;
+mod crl_url;
 mod dicom;
 mod draft;
 mod file;
@@ -47,6 +49,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use balance::{Balance, WhenDown};
 pub use by_title::ByTitle;
 pub use connect::Connect;
 pub use dicom::Dicom;
@@ -134,6 +137,8 @@ pub struct Config {
     /// The `[[peer]]` tables in the order of the file, whether or not a route lists them. Names are unique,
     /// and no identity is in two tables.
     pub peers: Vec<Arc<Peer>>,
+    /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
+    pub crl_fetches: Vec<CrlFetch>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
@@ -213,6 +218,10 @@ pub struct RouteConfig {
     pub connect: Connect,
     /// How the route probes its targets; `None` means no probes.
     pub health: Option<HealthCheck>,
+    /// How the route chooses among its targets, and among those of each title.
+    pub balance: Balance,
+    /// What its listener does while all targets are down; `Refuse` only with `health`.
+    pub when_down: WhenDown,
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
@@ -277,10 +286,21 @@ pub struct Target {
     /// route's peers is accepted, and on routes that do not connect with TLS. A subset of the identities of
     /// the route's peers.
     pub expected: Option<Arc<[PeerName]>>,
+    /// The maximum number of open connections to the target; 1 to `limits::ROUTE_CONNECTIONS_MAX`. The same in
+    /// each list of a route.
+    pub connections: Option<u32>,
+}
+
+impl Target {
+    /// Whether `other` has the same host and port.
+    #[must_use]
+    pub fn has_address_of(&self, other: &Self) -> bool {
+        self.port == other.port && self.host == other.host
+    }
 }
 
 /// The host part of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A literal address.
     Ip(IpAddr),
@@ -342,6 +362,22 @@ pub struct TrustFiles {
     /// Revocation lists, PEM or DER; empty if none is configured.
     pub crl: Vec<Located<PathBuf>>,
 }
+
+/// A revocation list that is fetched from an address into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlFetch {
+    /// The peer whose trust must accept the list.
+    pub peer: Arc<Peer>,
+    /// The file that a fetched list replaces: one of the peer's `crl`.
+    pub file: Located<PathBuf>,
+    /// Where the list is published.
+    pub url: Located<CrlUrl>,
+}
+
+/// The address of a published revocation list: `http://` with a host, at most `limits::CRL_URL_BYTES_MAX` ASCII
+/// characters without spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlUrl(String);
 
 /// A label by which the two ends of a route recognize that they belong together: 1 to
 /// `limits::SERVICE_LABEL_BYTES_MAX` letters, digits, `-`, `_` and `.`.

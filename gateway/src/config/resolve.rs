@@ -19,7 +19,7 @@ use super::{
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, clash, gateway, name, timeouts, value};
-use super::{connect, dicom, health, observe, returns};
+use super::{balance, connect, dicom, health, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
@@ -35,6 +35,7 @@ pub(super) fn resolve(
         .map(|written| resolver.route(written))
         .collect();
     let peers = resolver.peer_tables.all().to_vec();
+    let crl_fetches = resolver.peer_tables.fetches().to_vec();
     timeouts::check_site_idle(&file.timeouts, &drafts, problems);
     clash::check_names(&drafts, problems);
     returns::check(&drafts, problems);
@@ -50,6 +51,7 @@ pub(super) fn resolve(
         file: place.file.to_owned(),
         gateway,
         peers,
+        crl_fetches,
         routes: routes.clone(),
     });
     (config, routes)
@@ -146,6 +148,8 @@ impl<'a> ConfigResolver<'a> {
         let by_title = dicom::resolve(written, settings, self.problems);
         let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
+        let balance = balance::resolve(written, health.as_ref(), self.problems);
+        let when_down = balance::when_down(written, health.as_ref(), self.problems);
         let tls = self.tls(written, mode, &peers);
         let connections = self.connections(written);
         let written_timeouts = [&written.timeouts, self.written_timeouts];
@@ -170,10 +174,13 @@ impl<'a> ConfigResolver<'a> {
                 dicom: by_title.dicom,
                 connect,
                 health,
+                balance,
+                when_down,
                 connections,
             })
         })();
         targets.extend(by_title.targets);
+        balance::check_limits(&written.scope, &targets, self.problems);
         let listen = located(listen, &written.listen);
         Draft {
             written,

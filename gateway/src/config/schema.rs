@@ -91,6 +91,7 @@ pub(super) static PEER: Schema = Schema {
         key("identity", "\"dns:gw.region.example\""),
         key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
         key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
+        key("crl_url", "\"http://crl.region.example/region.crl\""),
     ],
 };
 
@@ -144,6 +145,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("listen", "\"10.20.0.5:11112\""),
         key("interface", "\"lan0\""),
         key("targets", "[\"gw.region.example:2762\"]"),
+        key("balance", "\"round-robin\""),
         key("peers", "[\"dns:gw.region.example\"]"),
         key("service", "\"archive\""),
         key("policy", "\"hscn\""),
@@ -163,6 +165,7 @@ pub(super) static ROUTE: Schema = Schema {
         key("return", "\"region-to-pacs\""),
         key("connect", "\"early\""),
         key("health", "{ probe = \"connect\" }"),
+        key("when_down", "\"refuse\""),
         key(
             "ae",
             "[ { called = \"ARCHIVE\", targets = [\"10.20.0.9:104\"] } ]",
@@ -179,6 +182,7 @@ pub(super) static TARGET: Schema = Schema {
     keys: &[
         key("address", "\"gw.region.example:2762\""),
         key("peer", "\"region\""),
+        key("connections", "20"),
     ],
 };
 
@@ -202,6 +206,7 @@ pub(super) static ROUTE_HEALTH: Schema = Schema {
         key("timeout", "\"5s\""),
         key("rise", "1"),
         key("fall", "3"),
+        key("slow_start", "\"30s\""),
         key("calling", "\"WARDGATE\""),
         key("called", "\"ANY-SCP\""),
     ],

@@ -1,5 +1,6 @@
 //! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
+mod balance;
 mod connect;
 mod dicom;
 mod mutations;
@@ -132,6 +133,7 @@ fn the_documented_example_is_resolved_as_documented() {
         host: Host::Name("gw.region.example".to_owned()),
         port: 2762,
         expected: Some([PeerName::Dns("gw.region.example".to_owned())].into()),
+        connections: None,
     };
     assert_eq!(out.targets, [target]);
     assert_eq!(out.timeouts, Timeouts::default());
@@ -155,6 +157,20 @@ fn the_documented_example_is_resolved_as_documented() {
     assert_eq!(tls.identity.certificate.value, folder.join("region.pem"));
     // The route's identity replaces the whole identity of the site, including its CRL.
     assert!(tls.peers[0].trust.crl.is_empty());
+}
+
+#[test]
+fn an_address_of_a_list_belongs_to_the_file_in_the_same_place() {
+    let config = good("peers.toml");
+    let [fetch] = &config.crl_fetches[..] else {
+        panic!("one address: {:?}", config.crl_fetches);
+    };
+    assert_eq!(fetch.peer.name.as_deref(), Some("a"));
+    assert_eq!(fetch.file.value, Path::new("/etc/wardgate/pki/a-ca.crl"));
+    assert_eq!(
+        fetch.url.value.as_str(),
+        "http://crl.a.example:8080/a-ca.crl"
+    );
 }
 
 #[test]

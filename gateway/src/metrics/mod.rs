@@ -2,8 +2,7 @@
 //! read it.
 //!
 //! Exception: the connections assigned to a core (`CoreCounters::given`, `CoreCounters::open`) are counted by
-//! the core that assigns them. Probed targets have their own blocks, each written by the core that probes the
-//! target and read by all.
+//! the core that assigns them. Targets have their own blocks, which all cores write and read.
 
 mod catalogue;
 mod files;
@@ -177,6 +176,8 @@ pub struct RouteCounters {
     pub undelivered_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
+    /// 1 on the core whose listener of the route is closed because all targets are down.
+    pub listener_closed: Counter,
     /// Open connections of unauthenticated clients. Used for placement; not exported as a metric.
     pub not_authenticated: Counter,
     /// Key updates of its connections, counted by their record layers.
@@ -225,6 +226,9 @@ pub struct RouteMetrics {
     pub name: String,
     /// Its counters, one block per core.
     pub cores: Vec<Arc<RouteCounters>>,
+    /// The listed identities of peers that were accepted, and when the first certificate of the path by which
+    /// each was accepted last expires, in seconds since 1970.
+    pub peers: Vec<(String, i64)>,
 }
 
 /// Key updates in each direction (RFC 8446 section 4.6.3).
@@ -245,19 +249,38 @@ impl RouteCounters {
     }
 }
 
-/// The probe results of one target.
+/// A target as shown in the metrics.
+#[derive(Debug, Clone)]
+pub struct TargetMetrics {
+    /// Its counters.
+    pub counters: Arc<TargetCounters>,
+    /// Whether the target is probed.
+    pub is_probed: bool,
+}
+
+/// The state of one target of a route, and the results of its probes.
 #[derive(Debug)]
 pub struct TargetCounters {
     /// The route, by its name.
     pub route: String,
     /// The target as configured.
     pub name: String,
-    /// 1 if the target is up, 0 if it is down. Read by every core that connects.
+    /// 1 if the target is up, 0 if its probes found it down. Read by every core that connects.
     pub up: Counter,
     /// Successful probes.
     pub good: Counter,
     /// Failed probes.
     pub bad: Counter,
+    /// Open connections to the target of all cores, including those that are being set up.
+    pub open: Counter,
+    /// 1 from a failed connection to the next one that succeeds.
+    pub is_backed_off: Counter,
+    /// Connections that failed: refused, not answered, unreachable, or without a successful handshake.
+    pub failed: Counter,
+    /// Connections for which the target was passed over because it had its maximum of connections.
+    pub limited: Counter,
+    /// 1 while the target gets no new connections because an operator has set maintenance.
+    pub in_maintenance: Counter,
 }
 
 impl TargetCounters {
@@ -272,6 +295,11 @@ impl TargetCounters {
             up,
             good: Counter::default(),
             bad: Counter::default(),
+            open: Counter::default(),
+            is_backed_off: Counter::default(),
+            failed: Counter::default(),
+            limited: Counter::default(),
+            in_maintenance: Counter::default(),
         }
     }
 }

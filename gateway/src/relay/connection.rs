@@ -25,7 +25,7 @@ use super::shake::Limit;
 use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
-use crate::config::{Connect, Target};
+use crate::config::Connect;
 use crate::handshake::{Secured, Unpaced};
 use crate::metrics::ClientStage;
 use crate::observe::{Direction, Observer};
@@ -33,7 +33,7 @@ use crate::relay::limits::FIRST_MOVE_LOOK;
 use crate::route::{AnsweredPlace, OfRoute, Transport};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
-use crate::upstream::Attempts;
+use crate::upstream::{Attempts, TargetSlot};
 use crate::uring::{Network, Socket, sleep, until};
 
 /// An accepted connection.
@@ -112,7 +112,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             Ok(admitted) => admitted,
             Err(refused) => return Err(Box::pin(self.refuse(&plain, &first, refused)).await),
         };
-        let mut attempts = self.attempts(admitted.targets);
+        let mut attempts = self.attempts(admitted.table);
         let mut refusal = None;
         while let Some(reached) = Box::pin(attempts.next(&self.core.network, &self.core.dns)).await
         {
@@ -120,8 +120,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
+            let in_time = limit.time;
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, verification)) => {
+                    attempts.accept(&self.core.dns);
                     self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
@@ -142,7 +144,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     return Ok(close);
                 }
                 Err(close) => {
-                    attempts.reject(format!("target {}: {}", reached.address, close.reason));
+                    let why = format!("target {}: {}", reached.address, close.reason);
+                    attempts.reject(&self.core.dns, why, in_time);
                     let class = match close.reason {
                         CloseReason::Handshake(class, _) => class,
                         _ => RefusalClass::default(),
@@ -151,19 +154,16 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 }
             }
         }
-        // The application sees the same as without the gateway: a refused connection.
-        Box::pin(self.reply_unreachable(&plain, &first)).await;
-        let sentence = attempts.sentence();
-        Ok(match refusal {
+        let close = match refusal {
             Some((by, class)) => Close {
                 by,
-                reason: CloseReason::Handshake(class, sentence),
+                reason: CloseReason::Handshake(class, attempts.sentence()),
             },
-            None => Close {
-                by: unreachable_by(&attempts),
-                reason: CloseReason::Unreachable(sentence),
-            },
-        })
+            None => without_target(&attempts),
+        };
+        // The application sees the same as without the gateway: a refused connection.
+        Box::pin(self.reply_unreachable(&plain, &first, &close)).await;
+        Ok(close)
     }
 
     async fn terminate(&mut self, tls: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
@@ -192,11 +192,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 return Err(close_of(refused));
             }
         };
-        let attempts = self.attempts(admitted.targets);
-        let plain = match Box::pin(self.reach(attempts)).await {
-            Ok(plain) => plain,
+        let attempts = self.attempts(admitted.table);
+        let (plain, _slot) = match Box::pin(self.reach(attempts)).await {
+            Ok(reached) => reached,
             Err(close) => {
-                let reply = self.unreachable_reply();
+                let reply = self.unreachable_reply(&close);
                 self.note_answered(&first, reply);
                 Box::pin(self.reply_sealed(&tls, &engine, reply)).await;
                 return Err(close);
@@ -216,7 +216,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn pass(&mut self, source: V::Socket) -> Result<Close, Close> {
         let place = self.place(ClientStage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
-        let target = Box::pin(self.reach_for(&source, &place)).await?;
+        let (target, _slot) = Box::pin(self.reach_for(&source, &place)).await?;
         let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
@@ -268,9 +268,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &mut self,
         source: &V::Socket,
         place: &LimiterPlace<'_>,
-    ) -> Result<V::Socket, Close> {
+    ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
         let (stopping, stopped) = watch::channel(false);
-        let attempts = self.attempts(&self.route.config.targets);
+        let attempts = self.attempts(None);
         let attempts = attempts.ended_by(stopped);
         let end = || {
             source.abort();
@@ -429,6 +429,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
+        self.route.note_certificates(&peer);
         let accepted = audit::AcceptedPeer {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
@@ -479,25 +480,23 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    fn attempts<'t>(&self, targets: &'t [Target]) -> Attempts<'t>
-    where
-        'c: 't,
-    {
+    // Attempts at the targets of a table of titles, or of the route itself.
+    fn attempts(&self, table: Option<usize>) -> Attempts<'c> {
         let route = self.route;
-        Attempts::new(&route.config, targets, &route.targets)
+        Attempts::new(&route.config, route.targets.list(table))
     }
 
-    // Connects to the first target that answers.
-    async fn reach(&mut self, mut attempts: Attempts<'_>) -> Result<V::Socket, Close> {
+    // Connects to the first target that answers. The slot counts the connection.
+    async fn reach(
+        &mut self,
+        mut attempts: Attempts<'_>,
+    ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
         if let Some(reached) = attempts.next(&self.core.network, &self.core.dns).await {
+            attempts.accept(&self.core.dns);
             self.stats.target = Some(reached.address);
-            return Ok(reached.socket);
+            return Ok((reached.socket, reached.slot));
         }
-        let reason = CloseReason::Unreachable(attempts.sentence());
-        Err(Close {
-            by: unreachable_by(&attempts),
-            reason,
-        })
+        Err(without_target(&attempts))
     }
 
     fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
@@ -506,11 +505,23 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 }
 
-// If the machine has no free source ports, the target is not to blame.
-fn unreachable_by(attempts: &Attempts<'_>) -> ClosedBy {
-    match attempts.lacks_ports() {
-        true => ClosedBy::Gateway,
-        false => ClosedBy::Target,
+// Why no target was usable. If the machine has no free source ports, or all targets are in maintenance, the
+// targets are not to blame.
+fn without_target(attempts: &Attempts<'_>) -> Close {
+    let sentence = attempts.sentence();
+    // LIMIT: `connections` of a target, counted in wardgate_connections_limited_total.
+    if attempts.is_full() {
+        return Close {
+            by: ClosedBy::Gateway,
+            reason: CloseReason::Limit(sentence.into()),
+        };
+    }
+    Close {
+        by: match attempts.lacks_ports() || attempts.is_untried() {
+            true => ClosedBy::Gateway,
+            false => ClosedBy::Target,
+        },
+        reason: CloseReason::Unreachable(sentence),
     }
 }
 

@@ -143,7 +143,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
         let route = self.route;
         let (Some(admission), Some(request)) = (&route.admission, first.request.take()) else {
-            return Ok(Admitted::anyone(&route.config.targets));
+            return Ok(Admitted::anyone());
         };
         let peer = match route.transport {
             Transport::Terminate(_) => self.stats.peer.as_ref(),
@@ -195,8 +195,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// Notifies an application that the target cannot be reached.
-    pub(super) async fn reply_unreachable(&mut self, plain: &V::Socket, first: &First) {
-        let reply = self.unreachable_reply();
+    pub(super) async fn reply_unreachable(
+        &mut self,
+        plain: &V::Socket,
+        first: &First,
+        close: &Close,
+    ) {
+        let reply = self.unreachable_reply(close);
         self.note_answered(first, reply);
         self.reply(plain, reply).await;
     }
@@ -266,10 +271,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    /// The reply to an application whose association has no target at the moment.
-    pub(super) fn unreachable_reply(&self) -> Option<ClosingPdu> {
+    /// The reply to an application whose association has no target at the moment, for the reason in `close`.
+    pub(super) fn unreachable_reply(&self, close: &Close) -> Option<ClosingPdu> {
         let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
-        speaks_dicom.then(ClosingPdu::temporary_congestion)
+        speaks_dicom.then(|| match close.reason {
+            CloseReason::Limit(_) => ClosingPdu::local_limit_exceeded(),
+            _ => ClosingPdu::temporary_congestion(),
+        })
     }
 }
 

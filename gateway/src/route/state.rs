@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::id::RouteId;
 use crate::config::{Observe, PeerName, Protocol, RouteConfig};
@@ -34,6 +34,8 @@ pub struct RouteState {
     pub(super) associations: Arc<AtomicU32>,
     associations_by_identity: Mutex<HashMap<String, Arc<AtomicU32>>>,
     phase: watch::Sender<RoutePhase>,
+    // Wakes the listener, which may have to close or open.
+    targets_changed: Notify,
 }
 
 impl RouteState {
@@ -46,6 +48,7 @@ impl RouteState {
             associations: Arc::default(),
             associations_by_identity: Mutex::default(),
             phase: watch::Sender::new(RoutePhase::Open),
+            targets_changed: Notify::new(),
         })
     }
 
@@ -73,10 +76,33 @@ impl RouteState {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Counts an open connection, as `OfRoute` does.
+    #[cfg(test)]
+    pub(crate) fn count_one_more(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection has ended.
+    #[cfg(test)]
+    pub(crate) fn count_one_less(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The signal that ends its connections.
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<RoutePhase> {
         self.phase.subscribe()
+    }
+
+    /// Wakes the route's listener: a target went up or down, maintenance began or ended, or the configuration
+    /// changed.
+    pub fn note_targets_changed(&self) {
+        self.targets_changed.notify_one();
+    }
+
+    /// Waits for the next change. Only the listener may wait, because one waiter is woken.
+    pub async fn targets_changed(&self) {
+        self.targets_changed.notified().await;
     }
 
     /// Makes observers count what `config` requests. Existing counts stay.

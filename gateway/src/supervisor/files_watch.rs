@@ -23,7 +23,7 @@ pub(super) struct FilesWatch {
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
     files: Arc<[PathBuf]>,
-    seen: Signature,
+    seen: FilesState,
     event: Arc<Notify>,
     // The first event and the last one that were not reported yet.
     pending: Option<(Instant, Instant)>,
@@ -31,7 +31,7 @@ pub(super) struct FilesWatch {
 }
 
 /// What tells one state of the files from another without reading them.
-pub(super) type Signature = Vec<Option<(u64, u64, u64, i64, i64)>>;
+pub(super) type FilesState = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 impl FilesWatch {
     /// Watches nothing yet. Also returns why folders cannot be watched, if they cannot.
@@ -52,7 +52,7 @@ impl FilesWatch {
             watcher,
             folders: BTreeSet::new(),
             files: Arc::from([]),
-            seen: Signature::new(),
+            seen: FilesState::new(),
             event,
             pending: None,
             next_look: Instant::now() + FILES_LOOK_EVERY,
@@ -62,7 +62,7 @@ impl FilesWatch {
 
     /// Watches the files of `routes`, whose state before they were read was `seen`. Returns the folders that
     /// cannot be watched, with the reason.
-    pub(super) fn watch(&mut self, routes: &[Arc<RouteConfig>], seen: Signature) -> Vec<String> {
+    pub(super) fn watch(&mut self, routes: &[Arc<RouteConfig>], seen: FilesState) -> Vec<String> {
         self.files = files_of(routes);
         self.seen = seen;
         let wanted: BTreeSet<_> = self
@@ -93,7 +93,7 @@ impl FilesWatch {
     }
 
     /// Takes a new state of the files. Returns whether it is another one.
-    pub(super) fn take(&mut self, signature: Signature) -> bool {
+    pub(super) fn take(&mut self, signature: FilesState) -> bool {
         let is_other = signature != self.seen;
         self.seen = signature;
         is_other
@@ -123,7 +123,7 @@ impl FilesWatch {
 }
 
 /// The state of `files` now.
-pub(super) fn signature(files: &[PathBuf]) -> Signature {
+pub(super) fn signature(files: &[PathBuf]) -> FilesState {
     let each = files.iter().map(|file| {
         let found = fs::metadata(file).ok()?;
         let changed = (found.ctime(), found.ctime_nsec());

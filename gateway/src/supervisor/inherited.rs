@@ -14,7 +14,7 @@ use socket2::SockRef;
 
 use crate::admin::ADMIN_DESCRIPTORS_IN_MESSAGE;
 use crate::config::InterfaceName;
-use crate::control::{Command, Reply, Request};
+use crate::control::{Command, CommandReply, Request};
 use crate::supervisor::limits::{HAND_OVER_WITHIN, REPLY_LINE_BYTES_MAX};
 use crate::sys;
 
@@ -130,7 +130,7 @@ impl Predecessor {
         self.request(Command::TakenOver).map(drop)
     }
 
-    fn request(&mut self, command: Command) -> Result<Reply, String> {
+    fn request(&mut self, command: Command) -> Result<CommandReply, String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!("the running gateway did not answer the request to hand over: {error}")
         };
@@ -138,7 +138,7 @@ impl Predecessor {
         line.push('\n');
         self.0.write_all(line.as_bytes()).map_err(|e| failed(&e))?;
         let text = self.line().map_err(|e| failed(&e))?;
-        let reply: Reply = serde_json::from_slice(&text).map_err(|e| failed(&e))?;
+        let reply: CommandReply = serde_json::from_slice(&text).map_err(|e| failed(&e))?;
         match reply.ok {
             true => Ok(reply),
             false => Err(failed(&reply.lines.join("; "))),

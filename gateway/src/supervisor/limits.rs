@@ -7,11 +7,6 @@ use std::time::Duration;
 /// When reached: reset; `wardgate_connections_limited_total`.
 pub(super) const MAILBOX_MAX: usize = 1024;
 
-/// Connections that the kernel queues for a busy listener (bounded by net.core.somaxconn).
-///
-/// When reached: the kernel drops the SYN, and the client tries again.
-pub(super) const LISTEN_BACKLOG: i32 = 4096;
-
 /// File descriptors that are not for connections: rings, listeners, log, metrics, open files.
 ///
 /// When reached: further connections are reset; `wardgate_connections_limited_total`.

@@ -20,7 +20,10 @@ mod prepare;
 mod reload;
 mod running;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod trial;
+mod upgrade;
 mod watchdog;
 mod workers;
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
-use super::files_watch::{Signature, files_of, signature};
+use super::files_watch::{FilesState, files_of, signature};
 use super::materials::Materials;
 use crate::config::{self, Config, Found, Mode, Peer, Problem, RouteConfig, RouteTls};
 use crate::metrics;
@@ -44,11 +44,11 @@ pub struct Prepared {
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
     /// The state of the files before they were read.
-    pub(super) seen: Signature,
+    pub(super) seen: FilesState,
 }
 
 /// A configuration and everything that its files hold. Nothing of a running gateway has changed yet.
-pub(super) struct Loaded {
+pub(super) struct LoadedConfig {
     /// The configuration, with all its routes.
     pub(super) config: Config,
     /// Its routes, in the same order; `None` for those that cannot be opened.
@@ -68,7 +68,7 @@ pub(super) struct Loaded {
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
     /// The state of the files before they were read.
-    pub(super) seen: Signature,
+    pub(super) seen: FilesState,
 }
 
 /// Reads a configuration and the files that it names, as of `now`, for a start.
@@ -104,7 +104,7 @@ pub(super) fn load(
     file: &FilePath,
     now: SystemTime,
     kept: Option<Arc<Materials>>,
-) -> Result<Loaded, Vec<String>> {
+) -> Result<LoadedConfig, Vec<String>> {
     load_found(config::load(file), file, now, kept)
 }
 
@@ -116,7 +116,7 @@ pub(super) fn load_files(
     config: &Config,
     now: SystemTime,
     kept: Arc<Materials>,
-) -> Result<Loaded, Vec<String>> {
+) -> Result<LoadedConfig, Vec<String>> {
     let (config, file) = (config.clone(), config.file.clone());
     let routes = config.routes.clone();
     let config = Ok(config);
@@ -128,7 +128,7 @@ fn load_found(
     file: &FilePath,
     now: SystemTime,
     kept: Option<Arc<Materials>>,
-) -> Result<Loaded, Vec<String>> {
+) -> Result<LoadedConfig, Vec<String>> {
     let seen = signature(&files_of(&found.routes));
     let mut loader = RouteLoader::new(now, kept.unwrap_or_default());
     loader.load(&found.routes);
@@ -150,7 +150,7 @@ fn load_found(
             [of_files, refusals.unwrap_or_default()].concat(),
         ));
     };
-    Ok(Loaded {
+    Ok(LoadedConfig {
         seen,
         ..loader.loaded(config, drafts, of_files)
     })
@@ -392,7 +392,7 @@ impl RouteLoader {
         config: Config,
         drafts: Vec<Option<RouteDraft>>,
         mut problems: Vec<Problem>,
-    ) -> Loaded {
+    ) -> LoadedConfig {
         let names = config.routes.iter().map(|route| route.name.clone());
         let files = metrics::Files {
             routes: names.zip(drafts.iter().map(Option::is_none)).collect(),
@@ -401,7 +401,7 @@ impl RouteLoader {
         };
         problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
         problems.dedup();
-        Loaded {
+        LoadedConfig {
             config,
             drafts,
             problems,
@@ -412,7 +412,7 @@ impl RouteLoader {
             expiries: self.expiries,
             files,
             materials: Arc::new(self.used),
-            seen: Signature::new(),
+            seen: FilesState::new(),
         }
     }
 }

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::drains::DrainCause;
-use super::files_watch::Signature;
-use super::prepare::{self, Loaded};
+use super::files_watch::FilesState;
+use super::prepare::{self, LoadedConfig};
 use super::running::Running;
 use super::{bind, notice, notify};
 use crate::audit::Level;
-use crate::config::{Config, Problem, RouteConfig};
-use crate::control::{Reply, report_changes, restart_only};
+use crate::config::{Config, Problem};
+use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, diff};
 use crate::supervisor::limits::FILES_LOOK_EVERY;
 
 impl Running {
     /// Reads the configuration and its files again, and uses them from now on, unless anything is wrong.
-    pub(super) async fn reload(&mut self) -> Reply {
+    pub(super) async fn reload(&mut self) -> CommandReply {
         notify::reloading();
         let reply = match self.load_and_use().await {
             Ok(reply) => {
@@ -31,14 +31,14 @@ impl Running {
             Err(problems) => {
                 self.view.reloads.failed();
                 let nothing = "nothing was changed".to_owned();
-                Reply::refused(problems.into_iter().chain([nothing]))
+                CommandReply::refused(problems.into_iter().chain([nothing]))
             }
         };
         notify::ready(&self.summary());
         reply
     }
 
-    async fn load_and_use(&mut self) -> Result<Reply, Vec<String>> {
+    async fn load_and_use(&mut self) -> Result<CommandReply, Vec<String>> {
         let (file, kept) = (self.file.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load(&file, SystemTime::now(), Some(kept));
         let mut loaded = read(load).await?;
@@ -74,9 +74,9 @@ impl Running {
             ));
         }
         lines.extend(self.problems.iter().cloned());
-        Ok(Reply {
+        Ok(CommandReply {
             changes,
-            ..Reply::done(lines)
+            ..CommandReply::done(lines)
         })
     }
 
@@ -140,7 +140,7 @@ impl Running {
     }
 
     /// Watches the files of the configuration, whose state before they were read was `seen`.
-    pub(super) fn watch_files(&mut self, seen: Signature) {
+    pub(super) fn watch_files(&mut self, seen: FilesState) {
         for problem in self.watch.watch(&self.config.routes, seen) {
             let text = format!(
                 "changes of files in this folder are noticed within {} s only: {problem}",
@@ -151,7 +151,7 @@ impl Running {
     }
 
     // Publishes a new table. Every listener is opened before anything changes.
-    async fn put_to_use(&mut self, loaded: Loaded) -> Result<Vec<Change>, Vec<String>> {
+    async fn put_to_use(&mut self, loaded: LoadedConfig) -> Result<Vec<Change>, Vec<String>> {
         let opened = self.open_listeners(&loaded.config, &loaded.drafts)?;
         let current = Arc::clone(self.workers.table());
         let drafts = loaded.drafts.into_iter().flatten();
@@ -189,18 +189,14 @@ impl Running {
         let (mut opened, mut problems) = (HashMap::new(), Vec::new());
         for draft in drafts.iter().flatten() {
             let wanted = &draft.config;
-            let mut current = self.workers.table().routes.iter();
-            let known = current.find(|route| route.config.name == wanted.name);
-            if known.is_some_and(|route| {
-                self.drains.is_by_command(route.id()) || is_same_listener(&route.config, wanted)
-            }) {
-                continue;
-            }
-            // Two routes of one configuration never have the same listener, so the route that has it now
-            // gives it up.
-            let listener = match self.listener_of_another(wanted) {
-                Some(listener) => Ok(listener),
-                None => bind::route(config, wanted),
+            let is_drained = |route| self.drains.is_by_command(route);
+            let listener = match plan_listener(self.workers.table(), wanted, is_drained) {
+                ListenerPlan::Keep | ListenerPlan::Closed => continue,
+                ListenerPlan::TakeFrom(route) => match self.workers.listener(route) {
+                    Some(listener) => Ok(listener),
+                    None => bind::route(config, wanted),
+                },
+                ListenerPlan::Open => bind::route(config, wanted),
             };
             match listener {
                 Ok(listener) => {
@@ -213,12 +209,6 @@ impl Running {
             true => Ok(opened),
             false => Err(problems),
         }
-    }
-
-    fn listener_of_another(&self, wanted: &RouteConfig) -> Option<Arc<TcpListener>> {
-        let mut current = self.workers.table().routes.iter();
-        let route = current.find(|route| is_same_listener(&route.config, wanted))?;
-        self.workers.listener(route.id())
     }
 
     /// Accepts again for a route whose listener was closed.
@@ -247,18 +237,14 @@ impl Running {
 
 // Reading files may take long, for example on a network file system. The main thread goes on meanwhile.
 async fn read(
-    load: impl FnOnce() -> Result<Loaded, Vec<String>> + Send + 'static,
-) -> Result<Loaded, Vec<String>> {
+    load: impl FnOnce() -> Result<LoadedConfig, Vec<String>> + Send + 'static,
+) -> Result<LoadedConfig, Vec<String>> {
     let loaded = tokio::task::spawn_blocking(load).await;
     loaded.unwrap_or_else(|_| {
         Err(vec![
             "a bug: reading the configuration failed; the log has more".to_owned(),
         ])
     })
-}
-
-fn is_same_listener(one: &RouteConfig, other: &RouteConfig) -> bool {
-    one.listen == other.listen && one.interface == other.interface
 }
 
 fn name_of(change: &Change) -> String {

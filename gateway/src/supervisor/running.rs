@@ -19,7 +19,7 @@ use super::{LOG_END, RunError, bind, longest, notice, notify};
 use crate::admin::{AdminRequest, View};
 use crate::audit::{ConnectionId, Journal, Level};
 use crate::config::Config;
-use crate::control::{Command, DrainStep, Reply, RouteStatus, Status};
+use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus};
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, STOP_EXTENDED, STOP_LOOK, WORKERS_END,
@@ -174,14 +174,14 @@ impl Running {
         let _ = answer.send(outcome);
     }
 
-    async fn carry_out(&mut self, command: &Command) -> Reply {
+    async fn carry_out(&mut self, command: &Command) -> CommandReply {
         if self.stop.is_some() && !matches!(command, Command::Status | Command::End { .. }) {
-            return Reply::refused(["the gateway is stopping".to_owned()]);
+            return CommandReply::refused(["the gateway is stopping".to_owned()]);
         }
         match command {
             Command::Stop => {
                 self.stop().await;
-                Reply::done(["the gateway drains its routes and ends".to_owned()])
+                CommandReply::done(["the gateway drains its routes and ends".to_owned()])
             }
             Command::Reload => self.reload().await,
             Command::Status => self.status(),
@@ -190,13 +190,13 @@ impl Running {
             Command::End { connection } => self.end_connection(connection).await,
             // Answered before; here only while the process stops.
             Command::Upgrade | Command::HandOver | Command::TakenOver => {
-                Reply::refused(["the gateway is stopping".to_owned()])
+                CommandReply::refused(["the gateway is stopping".to_owned()])
             }
         }
     }
 
     /// Logs the outcome of a command: its first line as the operator reads it, and all others.
-    pub(super) fn log_reply(&self, what: &str, reply: &Reply) {
+    pub(super) fn log_reply(&self, what: &str, reply: &CommandReply) {
         let level = match reply.ok {
             true => Level::Info,
             false => Level::Error,
@@ -207,7 +207,7 @@ impl Running {
     }
 
     /// The routes that a command names: one, or all.
-    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, Reply> {
+    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, CommandReply> {
         let routes = &self.workers.table().routes;
         let Some(name) = name else {
             return Ok(routes.clone());
@@ -218,14 +218,14 @@ impl Running {
                 .iter()
                 .map(|route| route.config.name.as_str())
                 .collect();
-            Reply::refused([format!(
+            CommandReply::refused([format!(
                 "there is no open route \"{name}\"; the open routes are {}",
                 names.join(", ")
             )])
         })
     }
 
-    async fn drain(&mut self, name: Option<&str>) -> Reply {
+    async fn drain(&mut self, name: Option<&str>) -> CommandReply {
         let routes = match self.named(name) {
             Ok(routes) => routes,
             Err(refusal) => return refusal,
@@ -248,10 +248,10 @@ impl Running {
                 route.config.timeouts.drain.as_secs()
             ));
         }
-        Reply::done(lines)
+        CommandReply::done(lines)
     }
 
-    async fn undo_drain(&mut self, name: Option<&str>) -> Reply {
+    async fn undo_drain(&mut self, name: Option<&str>) -> CommandReply {
         let routes = match self.named(name) {
             Ok(routes) => routes,
             Err(refusal) => return refusal,
@@ -271,7 +271,7 @@ impl Running {
             }
         }
         if !failed.is_empty() {
-            return Reply::refused(lines.into_iter().chain(failed));
+            return CommandReply::refused(lines.into_iter().chain(failed));
         }
         if lines.is_empty() {
             lines.push(match name {
@@ -279,19 +279,19 @@ impl Running {
                 None => "no route drains".to_owned(),
             });
         }
-        Reply::done(lines)
+        CommandReply::done(lines)
     }
 
-    async fn end_connection(&self, text: &str) -> Reply {
+    async fn end_connection(&self, text: &str) -> CommandReply {
         let Ok(id) = text.parse::<ConnectionId>() else {
-            return Reply::refused([format!(
+            return CommandReply::refused([format!(
                 "{text:?} is not the number of a connection; the log and `wardgate status` show them, for \
                  example 19a00000000-1-2"
             )]);
         };
         match self.workers.end(id).await {
-            true => Reply::done([format!("connection {id} is reset")]),
-            false => Reply::refused([format!("no connection {id} is open")]),
+            true => CommandReply::done([format!("connection {id} is reset")]),
+            false => CommandReply::refused([format!("no connection {id} is open")]),
         }
     }
 
@@ -403,7 +403,7 @@ impl Running {
         join.await.map_err(RunError::Broken)
     }
 
-    fn status(&self) -> Reply {
+    fn status(&self) -> CommandReply {
         let table = self.workers.table();
         let routes = self.config.routes.iter().map(|config| {
             let open = table
@@ -423,7 +423,7 @@ impl Running {
             }
         });
         let removed = self.drains.removed().map(|route| self.route_status(route));
-        let status = Status {
+        let status = GatewayStatus {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             generation: table.generation,
@@ -433,9 +433,9 @@ impl Running {
             problems: self.problems.clone(),
             restart: self.restart.clone(),
         };
-        Reply {
+        CommandReply {
             status: Some(status),
-            ..Reply::done([])
+            ..CommandReply::done([])
         }
     }
 

@@ -13,10 +13,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{CloseReason, ConnectionSummary, Event};
+use crate::audit::{CloseReason, ConnectionSummary, Event, Level};
+use crate::config::WhenDown;
 use crate::route::Route;
 use crate::uring;
-use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
+use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTEN_AGAIN_PAUSE, LISTEN_BACKLOG};
 
 /// A route's open listener.
 pub(super) struct Listening {
@@ -51,6 +52,7 @@ impl Listening {
 
     /// Makes `route` serve connections accepted from now on.
     pub(super) fn accept_for(&self, route: Arc<Route>) {
+        route.state.note_targets_changed();
         *self.accepting.route.borrow_mut() = route;
     }
 
@@ -65,10 +67,17 @@ impl Listening {
 }
 
 async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
+    let mut can_close = true;
     while !accepting.is_stopping.get() {
+        let route = Arc::clone(&accepting.route.borrow());
+        if can_close && route.refuses_connections() {
+            can_close = refuse_while_down(&shared, &accepting).await;
+            continue;
+        }
         let ready = tokio::select! {
             biased;
             () = accepting.stopping.notified() => return,
+            () = route.state.targets_changed() => continue,
             ready = uring::wait_acceptable(&accepting.listener) => ready,
         };
         if ready
@@ -78,6 +87,82 @@ async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
             // Out of file descriptors or memory. Connections in the backlog survive the pause.
             shared.core.counters.accept_paused.add(1);
             uring::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+// Closes the listener while the route refuses connections (`when_down = "refuse"`). The socket stays bound, so no
+// other program can take the port, and no privilege is needed to listen again. Waiting connections are reset.
+// Returns whether the listener could be closed.
+async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
+    let route = || Arc::clone(&accepting.route.borrow());
+    let counters = Arc::clone(route().counters(shared.core.place));
+    if let Err(error) = rustix::net::connect_unspec(&*accepting.listener) {
+        report(shared, &route(), Level::Error, |listen| {
+            format!(
+                "all targets are down, but {listen} cannot refuse connections (when_down): {error}; it accepts \
+                 them as without when_down"
+            )
+        });
+        return false;
+    }
+    counters.listener_closed.set(1);
+    report(shared, &route(), Level::Warn, |listen| {
+        format!(
+            "all targets are down or in maintenance: {listen} refuses connections until one is up (when_down)"
+        )
+    });
+    let mut has_failed = false;
+    while !accepting.is_stopping.get() {
+        if route().refuses_connections() {
+            accepting.pause(&route(), None).await;
+            continue;
+        }
+        match rustix::net::listen(&*accepting.listener, LISTEN_BACKLOG) {
+            Ok(()) => {
+                let why = match route().config.when_down {
+                    WhenDown::Refuse => "a target is up",
+                    WhenDown::Accept => "when_down has changed",
+                };
+                report(shared, &route(), Level::Info, |listen| {
+                    format!("{why}: {listen} accepts connections again")
+                });
+                break;
+            }
+            Err(error) if !has_failed => report(shared, &route(), Level::Error, |listen| {
+                format!(
+                    "{listen} cannot accept connections again: {error}; if another program listens there, stop \
+                     it: the gateway tries again each second"
+                )
+            }),
+            Err(_) => {}
+        }
+        has_failed = true;
+        accepting.pause(&route(), Some(LISTEN_AGAIN_PAUSE)).await;
+    }
+    counters.listener_closed.set(0);
+    true
+}
+
+fn report(shared: &Shared, route: &Route, level: Level, text: impl Fn(SocketAddr) -> String) {
+    let (name, text) = (&route.config.name, text(route.config.listen));
+    let text = format!("route \"{name}\": {text}");
+    shared.core.journal.report(Event::Notice { level, text });
+}
+
+impl Accepting {
+    // Waits until the listener is stopped or the targets of `route` change, and for no longer than `limit`.
+    async fn pause(&self, route: &Route, limit: Option<Duration>) {
+        let time = async {
+            match limit {
+                Some(limit) => uring::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stopping.notified() => {}
+            () = route.state.targets_changed() => {}
+            () = time => {}
         }
     }
 }
@@ -93,6 +178,11 @@ fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
                 io::ErrorKind::WouldBlock => return Ok(()),
                 // This connection failed before accept; the next one may be fine.
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                // Another process that holds the socket has closed it for all, with `when_down`.
+                io::ErrorKind::InvalidInput => {
+                    rustix::net::listen(&*accepting.listener, LISTEN_BACKLOG)?;
+                    return Ok(());
+                }
                 _ => return Err(error),
             },
         }

@@ -42,7 +42,7 @@ use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
 use crate::worker::limits::PROBES_MAX;
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
-use registry::Registry;
+pub(crate) use registry::Registry;
 use routes::Routes;
 
 /// What a worker answers, to show that it is not stuck.
@@ -264,8 +264,12 @@ fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
     DnsCache::new(failures).reporting(move |route, report| {
         let level = match report {
-            AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
-            AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
+            AddressReport::Silent { .. }
+            | AddressReport::Fails { .. }
+            | AddressReport::Unresolved { .. } => Level::Warn,
+            AddressReport::Answers { .. }
+            | AddressReport::Works { .. }
+            | AddressReport::Resolved { .. } => Level::Info,
         };
         let text = format!("route \"{}\": {report}", route.name);
         journal.report(Event::Notice { level, text });
