@@ -58,6 +58,25 @@ impl Tally {
             }
         }
     }
+
+    /// Every message (its name, length and digest) was received exactly once, and no other.
+    fn compare(&mut self, sent: &[&str], received: Vec<String>) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for line in received {
+            *counts.entry(line).or_default() += 1;
+        }
+        for line in sent {
+            let transfer = match counts.remove(*line) {
+                Some(1) => Ok(length(line)),
+                Some(times) => Err(format!("received {times} times: {line}")),
+                None => Err(format!("not received as it was sent: {line}")),
+            };
+            self.add(Instant::now(), transfer);
+        }
+        for line in counts.into_keys() {
+            self.add(Instant::now(), Err(format!("never sent: {line}")));
+        }
+    }
 }
 
 /// All clients.
@@ -215,26 +234,10 @@ impl Messages {
                     .then_some(())
             });
         }
-        let mut received: BTreeMap<String, usize> = BTreeMap::new();
-        for line in receiver.messages() {
-            if line.starts_with(self.prefix) {
-                *received.entry(line).or_default() += 1;
-            }
-        }
+        let mut received = receiver.messages();
+        received.retain(|line| line.starts_with(self.prefix));
         let sent: Vec<_> = of("sent").collect();
-        for line in &sent {
-            tally.add(
-                Instant::now(),
-                match received.remove(*line) {
-                    Some(1) => Ok(length(line)),
-                    Some(times) => Err(format!("received {times} times: {line}")),
-                    None => Err(format!("not received as it was sent: {line}")),
-                },
-            );
-        }
-        for line in received.into_keys() {
-            tally.add(Instant::now(), Err(format!("never sent: {line}")));
-        }
+        tally.compare(&sent, received);
         if !output.lines().any(|line| line == "complete") {
             let tail: Vec<_> = output.lines().rev().take(5).collect();
             tally.add(self.start, Err(format!("the sender ended: {tail:?}")));
@@ -251,4 +254,15 @@ impl Messages {
 fn length(line: &str) -> usize {
     let length = line.split(' ').nth(1).and_then(|word| word.parse().ok());
     length.unwrap_or_default()
+}
+
+#[test]
+fn lost_doubled_and_changed_messages_are_failures() {
+    let mut tally = Tally::new("messages");
+    let sent = ["M0 10 aa", "M1 10 bb", "M2 10 cc", "M3 10 dd"];
+    let received = ["M0 10 aa", "M1 10 bb", "M1 10 bb", "M3 10 d0"];
+    tally.compare(&sent, received.map(str::to_owned).into());
+    assert_eq!((tally.transfers, tally.bytes), (1, 10));
+    // M1 came twice, M2 did not come, and of M3 neither version is right.
+    assert_eq!(tally.failed, 4, "{:?}", tally.failures);
 }

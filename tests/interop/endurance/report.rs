@@ -175,3 +175,31 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[test]
+fn a_process_that_needs_more_than_before_is_a_failure() {
+    let good = Resources {
+        rest_first: 30,
+        rest_last: 31,
+        warm_first: 16 << 20,
+        warm_last: 17 << 20,
+        end: 18 << 20,
+    };
+    assert!(good.failures().is_empty());
+    let descriptors = Resources {
+        rest_last: 40,
+        ..good
+    };
+    let by_upgrades = Resources {
+        warm_last: 30 << 20,
+        end: 30 << 20,
+        ..good
+    };
+    let by_reloads = Resources {
+        end: 30 << 20,
+        ..good
+    };
+    for bad in [descriptors, by_upgrades, by_reloads] {
+        assert_eq!(bad.failures().len(), 1, "{bad:?}");
+    }
+}
