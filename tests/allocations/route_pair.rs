@@ -35,7 +35,7 @@ impl RoutePair {
             .set("identity", identity);
         let file = pki.path("wardgate.toml");
         site.write(&file);
-        thread::spawn(move || supervisor::run(&file));
+        thread::spawn(move || supervisor::run(&file, None));
         Self {
             entry,
             exit,

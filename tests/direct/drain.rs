@@ -159,6 +159,39 @@ fn sigterm_waits_for_the_acknowledgement_of_an_mllp_message() {
     assert!(output.contains(AT_REST), "{output}");
 }
 
+/// After an upgrade, the earlier process has such connections: their clients connected a moment before.
+#[test]
+fn a_client_that_connected_just_before_the_drain_is_still_served() {
+    let pair = Pair::start("mllp");
+    let mut client = connect(pair.entry);
+    wait_for_open(&pair.a, 1.0);
+    pair.a.process().signal(Signal::TERM);
+    wait_for_draining(&pair.a);
+    client.write_all(MESSAGE).expect("it is connected");
+    let mut server = accept(&pair.exit);
+    let mut heard = vec![0; MESSAGE.len()];
+    server.read_exact(&mut heard).expect("all arrives");
+    pass(&mut server, &mut client, ANSWER);
+    assert_eq!(ending(&mut client), (0, Ending::Orderly));
+}
+
+#[test]
+fn a_tls_peer_whose_handshake_ended_just_before_the_drain_is_still_served() {
+    let terminate = Terminate::with(|site| site.protocol("mllp"));
+    let mut peer = terminate.greeted(TLS13);
+    terminate
+        .gateway
+        .wait_for_line("the peer is accepted", DEADLINE, |line| {
+            line.message() == "accepted"
+        });
+    terminate.gateway.process().signal(Signal::TERM);
+    wait_for_draining(&terminate.gateway);
+    peer.write_all(MESSAGE).expect("it is connected");
+    let mut server = accept(&terminate.exit);
+    let mut heard = vec![0; MESSAGE.len()];
+    server.read_exact(&mut heard).expect("all arrives");
+}
+
 /// A handshake ends at its own deadline, which is seconds; the process waits no longer than that.
 #[test]
 fn second_sigterm_waits_for_a_handshake_until_its_deadline() {

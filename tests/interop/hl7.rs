@@ -409,7 +409,7 @@ impl Peer {
     }
 
     /// Their names.
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let name = |line: &String| line.split(' ').next().map(str::to_owned);
         self.messages().iter().filter_map(name).collect()
     }
@@ -427,7 +427,8 @@ impl Peer {
     }
 }
 
-fn script(name: &str) -> Program {
+/// A script of the folder `hl7`.
+pub(crate) fn script(name: &str) -> Program {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/hl7");
     Program::new(python()).arg(folder.join(name))
 }

@@ -9,6 +9,7 @@ mod counted;
 mod counts;
 mod dcmtk;
 mod dicom_bytes;
+mod endurance;
 mod health;
 mod hl7;
 mod lost;

@@ -25,6 +25,17 @@ impl Process {
         name.is_ok_and(|name| name.trim() == "wardgate")
     }
 
+    /// Whether it has ended; a process that its parent has not waited for has ended too.
+    pub fn has_ended(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id));
+        // proc(5): the state follows the name in parentheses.
+        stat.map_or(true, |stat| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+        })
+    }
+
     /// Its process id.
     pub fn id(self) -> u32 {
         self.id
@@ -168,6 +179,7 @@ mod tests {
         let process = Process::new(std::process::id());
         assert!(process.resident_bytes() > 100_000);
         assert!(process.resident_bytes_max() >= process.resident_bytes() / 2);
+        assert!(!process.has_ended());
         assert!(process.threads() >= 1);
         assert!(process.descriptors() >= 3);
         let threads = process.threads_named("");

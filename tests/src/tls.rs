@@ -94,6 +94,13 @@ impl TlsPeer {
         }
     }
 
+    /// Whether the peer presented the first certificate of this PEM file. Only after the handshake.
+    pub fn has_presented(&self, certificate: &std::path::Path) -> bool {
+        let presented = self.tls.peer_certificates();
+        let presented = presented.and_then(|chain| chain.first());
+        presented == certificates(certificate).first()
+    }
+
     /// Seals payload into records that are not sent.
     pub fn seal(&mut self, payload: &[u8]) -> Vec<u8> {
         let taken = self.tls.writer().write(payload);

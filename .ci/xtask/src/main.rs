@@ -50,12 +50,21 @@ enum Task {
     Package(package::Package),
     /// Writes the generated pages of docs, and builds the book where mdBook is installed
     Docs,
-    /// Sends hundreds of gigabytes through one connection of a release build and compares every byte; takes
-    /// minutes
+    /// Sends hundreds of gigabytes through one connection of a release build and compares every byte, or with
+    /// `--reload` changes two gateways under load and fails if a transfer does; takes minutes
     Endurance {
         /// Gigabytes (10^9 bytes) to send; 275 and more exceed the default limit of records per key
         #[arg(long, value_name = "N", default_value_t = 300)]
         gigabytes: u32,
+        /// Instead: 100 reloads, 50 rotations and 5 upgrades of each of two gateways under load, in this time
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            num_args = 0..=1,
+            default_missing_value = "300",
+            conflicts_with = "gigabytes"
+        )]
+        reload: Option<u32>,
     },
 }
 
@@ -79,8 +88,11 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
             steps.run("gate", || gate::run(workspace, *renew));
             return Ok(report::print(&[], &steps));
         }
-        Task::Endurance { gigabytes } => {
-            steps.run("endurance", || endurance(workspace, *gigabytes));
+        Task::Endurance { gigabytes, reload } => {
+            steps.run("endurance", || match reload {
+                Some(seconds) => endure_changes(workspace, *seconds),
+                None => endurance(workspace, *gigabytes),
+            });
             return Ok(report::print(&[], &steps));
         }
         Task::Docs => {
@@ -189,6 +201,20 @@ fn endurance(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {
     program.args(["--bin", "endurance", "--"]);
     program.arg(gigabytes.to_string());
     steps::must(program.env("WARDGATE_PROGRAM", workspace.product("release/wardgate")))
+}
+
+/// The test of the tier `interop` that changes two gateways under load, with larger numbers. The program is
+/// built as for all tests, with debug assertions.
+fn endure_changes(workspace: &Workspace, seconds: u32) -> anyhow::Result<()> {
+    let build = ["build", "--locked", "-p", "wardgate"];
+    steps::must(&mut workspace.cargo(&build))?;
+    let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
+    test.args(["--test", "interop", "--", "--nocapture", "--exact"]);
+    test.arg("endurance::reloads_rotations_upgrades_and_a_drain_under_load_fail_no_transfer");
+    test.env("WARDGATE_ENDURANCE", format!("100,50,5,{seconds}"));
+    // A run without the foreign programs would show nothing.
+    test.env("WARDGATE_REQUIRE", "interop");
+    steps::must(&mut test)
 }
 
 fn documentation(workspace: &Workspace) -> anyhow::Result<()> {

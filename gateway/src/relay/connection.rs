@@ -30,7 +30,7 @@ use crate::config::{Connect, Mode};
 use crate::handshake::{Secured, Unpaced};
 use crate::metrics::{ClientStage, ConnectionLimit};
 use crate::observe::{Direction, Observer};
-use crate::relay::limits::{DRAIN_GRACE, FIRST_MOVE_LOOK};
+use crate::relay::limits::{FIRST_BYTES_GRACE, FIRST_MOVE_LOOK};
 use crate::route::{AnsweredPlace, OfRoute, RouteBandwidth, Transport};
 use crate::tls::session::Session;
 use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
@@ -421,7 +421,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 loop {
                     handle.draining().await;
                     // A client that has just connected has a moment for its first message.
-                    sleep_until(self.started + DRAIN_GRACE).await;
+                    sleep_until(self.started + FIRST_BYTES_GRACE).await;
                     tokio::select! {
                         biased;
                         () = handle.resumed() => {}

@@ -47,6 +47,13 @@ pub(super) const EXCHANGES_MIN: u32 = 8;
 /// When reached: the connection is reset; `wardgate_deadlines_passed_total`.
 pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(15 * 60);
 
+/// How long a connection that is new when its route begins to drain may take to send its first bytes: they may
+/// be on their way, and on the TLS side they follow the handshake a round trip later. An idle connection that is
+/// older ends at once.
+///
+/// When reached: the connection is closed cleanly.
+pub(super) const FIRST_BYTES_GRACE: Duration = Duration::from_secs(2);
+
 /// How long the gateway waits for an application to close after an association rejection or abort: the ARTIM
 /// timer (PS3.8 section 9.1.5). No standard defines its value.
 ///
@@ -148,9 +155,3 @@ pub(super) const TURN_LOOK: Duration = Duration::from_millis(250);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RECORDS_LARGE <= PARTS_MAX);
-
-/// How long after its beginning a connection without a message stays when its route drains. A client that has
-/// just connected sends its first message within this time, and would otherwise be turned away.
-///
-/// When reached: the connection is closed.
-pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use crate::buffers::BufferSizer;
 use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
 use crate::observe::Direction;
-use crate::relay::limits::{ARTIM, DRAIN_GRACE};
+use crate::relay::limits::{ARTIM, FIRST_BYTES_GRACE};
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
 use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, sleep_until, until};
@@ -242,11 +242,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     ) -> Result<W::Output, Close> {
         let limit = self.route.config.timeouts.first_byte;
         // A client that waits with an idle connection for its first message loses nothing.
-        let is_closed = Cell::new(false);
+        let (is_closed, begun) = (Cell::new(false), Instant::now());
         let at_rest = async {
             self.handle.draining().await;
-            // A client that has just connected has a moment for its first message.
-            sleep_until(self.started + DRAIN_GRACE).await;
+            // LIMIT: FIRST_BYTES_GRACE. A request that is on its way would be lost with the connection.
+            sleep_until(begun + FIRST_BYTES_GRACE).await;
+            // The drain may have been undone meanwhile.
+            self.handle.draining().await;
             if has_begun.get() || close().is_err() {
                 return std::future::pending().await;
             }

@@ -33,6 +33,17 @@ pub(super) struct FilesWatch {
 /// What distinguishes one state of the files from another, without reading them.
 pub(super) type FilesState = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
+/// Why the files of the configuration are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// Some have changed, and others may follow: nothing changes unless all are good.
+    NewFiles,
+    /// The time for others to follow is over.
+    CompleteFiles,
+    /// Something has expired.
+    Expiry,
+}
+
 impl FilesWatch {
     /// Watches nothing yet. Also returns why folders cannot be watched, if they cannot.
     pub(super) fn new() -> (Self, Option<String>) {

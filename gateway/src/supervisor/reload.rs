@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use tokio::time::timeout;
 
 use super::drains::DrainCause;
-use super::files_watch::FilesState;
+use super::files_watch::{FilesState, Rotation};
 use super::prepare::{self, LoadedConfig};
 use super::running::Running;
 use super::{bind, notice, notify};
@@ -97,9 +97,9 @@ impl Running {
     }
 
     /// Reads the files of the configuration again and uses what is good. Where a file is bad, its earlier
-    /// contents stay in use. `is_final` is false if the files may still be incomplete: then nothing changes
-    /// unless all are good. Returns whether everything was good.
-    pub(super) async fn rotate(&mut self, is_final: bool) -> bool {
+    /// contents stay in use. Returns whether everything was good.
+    pub(super) async fn rotate(&mut self, why: Rotation) -> bool {
+        let is_final = why != Rotation::NewFiles;
         let (config, kept) = (self.config.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load_files(&config, SystemTime::now(), kept);
         let mut loaded = match self.read_files(load).await.and_then(|loaded| loaded) {
@@ -114,7 +114,7 @@ impl Running {
         if !is_good && !is_final {
             return false;
         }
-        if !is_good {
+        if !is_good && why != Rotation::Expiry {
             self.view.reloads.rotation_failed();
         }
         let (opened, failed) = self.open_listeners(&loaded.config, &loaded.drafts);
@@ -134,8 +134,11 @@ impl Running {
                 return false;
             }
         }
-        for problem in news {
-            notice(&self.journal, Level::Error, problem);
+        // The log has named what expired.
+        if why != Rotation::Expiry {
+            for problem in news {
+                notice(&self.journal, Level::Error, problem);
+            }
         }
         self.is_stale = false;
         if of_before != self.files_in_use() && self.stop.is_none() {

@@ -11,7 +11,7 @@ use tokio::time::{Instant as Tick, sleep, sleep_until};
 
 use super::drains::{DrainCause, Drains};
 use super::expiries::Expiries;
-use super::files_watch::{FilesWatch, files_state};
+use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
 use super::signals::Signals;
@@ -86,7 +86,7 @@ impl Running {
             let now = SystemTime::now();
             if self.report_expiries(now) {
                 // The files are problems now, for which earlier contents stay in use.
-                self.rotate(true).await;
+                self.rotate(Rotation::Expiry).await;
             }
             let (complete, look) = (self.complete_at, self.look_at);
             tokio::select! {
@@ -101,7 +101,7 @@ impl Running {
                 () = self.watch.changed() => self.on_files().await,
                 () = until(complete) => {
                     self.complete_at = None;
-                    self.rotate(true).await;
+                    self.rotate(Rotation::CompleteFiles).await;
                 }
                 lost = self.workers.lost() => return Err(RunError::Broken(lost)),
             }
@@ -130,7 +130,7 @@ impl Running {
         if !has_changed && !is_due {
             return;
         }
-        let is_good = self.rotate(false).await;
+        let is_good = self.rotate(Rotation::NewFiles).await;
         if has_changed {
             self.watch_files(state);
             if !is_good {

@@ -44,6 +44,10 @@ class Sender:
         self.writer.writeblock(block)
         await self.writer.drain()
 
+    async def repeat(self, name, octets):
+        self.writer.writeblock(text(name, int(octets)))
+        await self.writer.drain()
+
     async def take(self):
         answer = (await self.reader.readmessage()).segment("MSA")
         say("acknowledged", answer[2], answer[1])
@@ -77,4 +81,5 @@ async def main():
             say("failed", number, type(error).__name__)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
