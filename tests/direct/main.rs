@@ -11,6 +11,7 @@ mod delivered;
 mod demo;
 mod drain;
 mod endings;
+mod fd_store;
 mod files;
 mod health;
 mod journal;

@@ -36,6 +36,8 @@ pub(super) struct Handover {
     pub(super) asked_by: Option<u64>,
     /// The new program, while it starts.
     pub(super) upgrade: Option<Upgrade>,
+    /// The new program, once it serves.
+    pub(super) successor: Option<Child>,
 }
 
 /// Copies of the metrics listener and of the admin socket, to be handed over.
@@ -177,7 +179,28 @@ impl Running {
         )]);
         if let Some(upgrade) = self.handover.upgrade.take() {
             let _ = upgrade.answer.send(reply.clone().into());
+            self.handover.successor = Some(upgrade.child);
         }
         reply
+    }
+
+    /// Ends this process soon if the one that took over has failed: until then that one is a child of this
+    /// process, and the service manager learns of its end, and starts the service again, only after this one.
+    pub(super) fn look_at_successor(&mut self) {
+        let Some(child) = &mut self.handover.successor else {
+            return;
+        };
+        let Ok(Some(status)) = child.try_wait() else {
+            return;
+        };
+        self.handover.successor = None;
+        if !status.success() {
+            let text = format!(
+                "the process that took over has failed ({status}); this process resets its connections and ends, so \
+                 that the service manager starts the gateway again"
+            );
+            notice(&self.journal, Level::Error, text);
+            self.drains.hurry(Instant::now());
+        }
     }
 }

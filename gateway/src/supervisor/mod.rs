@@ -9,6 +9,7 @@ mod clock;
 mod drains;
 mod environment;
 mod expiries;
+mod fd_store;
 mod files_watch;
 mod handover;
 mod inherited;
@@ -49,6 +50,7 @@ use crate::supervisor::limits::COMMANDS_MAX;
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use drains::Drains;
+use fd_store::FdStore;
 use files_watch::FilesWatch;
 use handover::Handover;
 use inherited::{Inherited, Predecessor};
@@ -84,6 +86,9 @@ pub fn run(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError
     let outcome = start(file, take_over);
     if let Err(error) = &outcome {
         notify::status(error.first());
+        if matches!(error, RunError::Refused(_)) {
+            fd_store::forget_passed();
+        }
     }
     outcome
 }
@@ -164,7 +169,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         }
         let seen = prepared.seen;
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
-        for address in inherited.left() {
+        fd_store::forget_unused(inherited.left());
+        for address in inherited.left().flat_map(TcpListener::local_addr) {
             let text = format!(
                 "the listener on {address} of the earlier process belongs to no route and is closed"
             );
@@ -187,12 +193,14 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             restart: Vec::new(),
             drains: Drains::default(),
             watch,
+            fd_store: FdStore::default(),
             complete_at: None,
             handover: Handover {
                 program,
                 sockets,
                 asked_by: None,
                 upgrade: None,
+                successor: None,
             },
             stop: None,
         };
@@ -248,7 +256,7 @@ fn supervise(
             let handed_over = Arc::clone(&view.handed_over);
             tokio::task::spawn_local(admin::serve_requests(listener, commands, handed_over));
         }
-        let running = running(view);
+        let mut running = running(view);
         let (table, gateway) = (running.workers.table(), &running.config.gateway);
         journal.report(Event::Ready(Box::new(Ready {
             listeners: table
@@ -266,6 +274,7 @@ fn supervise(
             version: env!("CARGO_PKG_VERSION"),
         })));
         notify::ready(&running.summary());
+        running.store_listeners();
         if let Some(limit) = notify::watchdog() {
             let workers = running.workers.pings();
             tokio::task::spawn_local(watchdog::watch(workers, limit, journal));

@@ -8,6 +8,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use tokio::time::sleep;
+
 use super::drains::DrainCause;
 use super::files_watch::Signature;
 use super::prepare::{self, Loaded};
@@ -17,7 +19,7 @@ use crate::audit::Level;
 use crate::config::{Config, Problem, RouteConfig};
 use crate::control::{Reply, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, diff};
-use crate::supervisor::limits::FILES_LOOK_EVERY;
+use crate::supervisor::limits::{FILES_LOOK_EVERY, LISTENER_CLOSES, STOP_LOOK};
 
 impl Running {
     /// Reads the configuration and its files again, and uses them from now on, unless anything is wrong.
@@ -164,6 +166,7 @@ impl Running {
         let listeners = listeners.collect();
         let published = self.workers.publish(Arc::clone(&table), listeners).await;
         published.map_err(|problem| vec![problem])?;
+        self.store_listeners();
         let now = Instant::now();
         for change in &changes {
             if let Change::Removed(route) = change {
@@ -225,9 +228,21 @@ impl Running {
     pub(super) async fn listen_again(&mut self, route: &Arc<Route>) -> Result<(), String> {
         let listener = match self.workers.listener(route.id()) {
             Some(listener) => listener,
-            None => bind::route(&self.config, &route.config)?,
+            None => self.open_when_free(&route.config).await?,
         };
         self.workers.listen(route.id(), listener).await
+    }
+
+    // A worker and the service manager may not have closed the route's earlier listener yet.
+    async fn open_when_free(&self, route: &RouteConfig) -> Result<Arc<TcpListener>, String> {
+        let until = Instant::now() + LISTENER_CLOSES;
+        loop {
+            let opened = bind::route(&self.config, route);
+            if opened.is_ok() || Instant::now() >= until {
+                return opened;
+            }
+            sleep(STOP_LOOK).await;
+        }
     }
 
     /// For `systemctl status`.

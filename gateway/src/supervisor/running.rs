@@ -10,10 +10,11 @@ use tokio::time::{Instant as Tick, sleep, sleep_until};
 
 use super::drains::{DrainCause, Drains};
 use super::expiries::Expiries;
+use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, signature};
 use super::handover::Handover;
 use super::materials::Materials;
-use super::signals::Signals;
+use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
 use super::{LOG_END, RunError, bind, longest, notice, notify};
 use crate::admin::{AdminRequest, View};
@@ -45,6 +46,8 @@ pub(super) struct Running {
     pub(super) drains: Drains,
     pub(super) watch: FilesWatch,
     pub(super) handover: Handover,
+    /// What the service manager keeps for the next process.
+    pub(super) fd_store: FdStore,
     /// When files that were bad a moment ago are read again.
     pub(super) complete_at: Option<Tick>,
     pub(super) stop: Option<Stop>,
@@ -84,9 +87,10 @@ impl Running {
                 () = sleep(self.expiries.rest(now)) => {}
                 () = sleep(self.look_after()), if self.has_to_look() => {
                     self.look_at_upgrade();
+                    self.look_at_successor();
                     self.look_at_drains()?;
                 }
-                command = signals.next() => self.on_signal(&command).await,
+                request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed(), if self.stop.is_none() => self.on_files().await,
                 () = until(complete), if self.stop.is_none() => {
@@ -133,14 +137,14 @@ impl Running {
         }
     }
 
-    async fn on_signal(&mut self, command: &Command) {
-        match command {
-            Command::Reload => {
+    async fn on_signal(&mut self, request: SignalRequest) {
+        match request {
+            SignalRequest::Reload => {
                 let reply = self.reload().await;
                 self.log_reply("SIGHUP: reload", &reply);
             }
-            _ => {
-                self.stop().await;
+            SignalRequest::Stop | SignalRequest::Restart => {
+                self.stop(request == SignalRequest::Restart).await;
                 let Some(stop) = &mut self.stop else { return };
                 stop.signals = stop.signals.saturating_add(1);
                 // A second signal ends the drain at once.
@@ -180,7 +184,7 @@ impl Running {
         }
         match command {
             Command::Stop => {
-                self.stop().await;
+                self.stop(false).await;
                 Reply::done(["the gateway drains its routes and ends".to_owned()])
             }
             Command::Reload => self.reload().await,
@@ -242,6 +246,7 @@ impl Running {
             }
             self.workers.stop_listening(route.id()).await;
             self.drains.begin(&route, DrainCause::Command, now);
+            self.store_listeners();
             lines.push(format!(
                 "route \"{name}\" accepts no more; {open} connections are open and have {} s to end; \
                  `wardgate drain --undo {name}` accepts again",
@@ -264,6 +269,7 @@ impl Running {
             match self.listen_again(&route).await {
                 Ok(()) => {
                     self.drains.undo(route.id());
+                    self.store_listeners();
                     let (name, listen) = (&route.config.name, route.config.listen);
                     lines.push(format!("route \"{name}\" accepts on {listen} again"));
                 }
@@ -295,8 +301,12 @@ impl Running {
         }
     }
 
-    /// Stops accepting on all routes; the process ends after their connections.
-    pub(super) async fn stop(&mut self) {
+    /// Stops accepting on all routes; the process ends after their connections. If the service restarts, clients
+    /// wait for the next process; otherwise they are refused.
+    pub(super) async fn stop(&mut self, is_restart: bool) {
+        if !is_restart {
+            self.forget_listeners();
+        }
         self.begin_stop(true).await;
     }
 
