@@ -202,6 +202,15 @@ impl Observer {
         }
     }
 
+    /// Whether the connection carries an open association in which nothing is outstanding.
+    #[must_use]
+    pub fn is_idle_association(&self) -> bool {
+        match self {
+            Self::Association(association) => association.is_idle(),
+            Self::Conversation(_) | Self::Blind => false,
+        }
+    }
+
     /// Whether the connection carried an association that has been released, aborted or rejected.
     #[must_use]
     pub fn is_association_over(&self) -> bool {

@@ -11,7 +11,7 @@ use wardgate_tests::{DEADLINE, Gateway, Pki, Site};
 use crate::pair::{B, Originate, Terminate, local, originate};
 
 const REJECTED: [u8; 10] = [3, 0, 0, 0, 0, 4, 0, 2, 3, 1];
-const ABORTED: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
+pub(crate) const ABORTED: [u8; 10] = [7, 0, 0, 0, 0, 4, 0, 0, 2, 0];
 
 fn item(kind: u8, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).expect("it is short");
@@ -19,7 +19,7 @@ fn item(kind: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// An A-ASSOCIATE-RQ or -AC (PS3.8 sections 9.3.2 and 9.3.3) of this length at least.
-fn associate(kind: u8, least: usize) -> Vec<u8> {
+pub(crate) fn associate(kind: u8, least: usize) -> Vec<u8> {
     let syntax = item(0x40, b"1.2.840.10008.1.2");
     let context = match kind {
         1 => [
@@ -56,7 +56,7 @@ fn close(archive: TcpStream, by_reset: bool) {
     }
 }
 
-fn rest(stream: &mut impl Read) -> Vec<u8> {
+pub(crate) fn rest(stream: &mut impl Read) -> Vec<u8> {
     let mut heard = Vec::new();
     // The bytes after the PDU.
     let _ = stream.read_to_end(&mut heard);

@@ -84,6 +84,8 @@ impl Two {
         assert_eq!(line.text("peer"), format!("dns:{A}"));
         let row = "wardgate_connections_accepted_total{route=\"for-a\"} 1\n";
         assert!(gateway.metrics().contains(row), "{}", gateway.metrics());
+        let seen = "wardgate_peer_certificate_expiry_timestamp_seconds{route=\"for-a\",peer=\"dns:gw.a.example\"}";
+        assert!(gateway.metric(seen) > 1.6e9, "{}", gateway.metrics());
     }
 }
 

@@ -20,7 +20,12 @@ fn health(probe: &str) -> String {
 }
 
 /// The value of a metric of this target.
-fn of_target(gateway: &Gateway, name: &str, target: SocketAddr, label: &str) -> Option<u64> {
+pub(crate) fn of_target(
+    gateway: &Gateway,
+    name: &str,
+    target: SocketAddr,
+    label: &str,
+) -> Option<u64> {
     let text = gateway.metrics();
     let is_it = |line: &&str| {
         line.starts_with(&format!("{name}{{"))

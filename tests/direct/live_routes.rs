@@ -1,7 +1,7 @@
 //! A second table of routes reaches running workers: each connection stays on the route that it began with.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +13,7 @@ use gateway::route::{Change, Route, RouteDraft, RouteId, RoutePhase, RouteTable,
 use gateway::supervisor::Workers;
 use gateway::tls::Cipher;
 use gateway::uring;
+use wardgate_tests::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -246,4 +247,86 @@ fn in_words(change: &Change) -> String {
         Change::Removed(route) => ("removed", route),
     };
     format!("{word} {}", route.config.name)
+}
+
+#[test]
+fn a_target_in_maintenance_gets_no_new_connections_and_keeps_its_open_ones() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(set_maintenance_while_connections_are_open());
+}
+
+/// A route from the listener to these targets, and its workers.
+fn serve(listen: SocketAddr, opened: Arc<TcpListener>, targets: &str) -> (Arc<Route>, Workers) {
+    let text = format!(
+        "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"{listen}\"\n\
+         targets = [{targets}]\n"
+    );
+    let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
+    let cores = config.gateway.cores.len();
+    let table = RouteTable::first(cores, drafts(&config.routes), &config.routes);
+    let table = Arc::new(table);
+    let live = Arc::clone(&table.routes[0]);
+    let (journal, _events) = Journal::unwritten();
+    let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
+    let listeners = vec![(live.id(), opened)];
+    let workers = Workers::start(&config.gateway, table, listeners, ring, &journal, 1000);
+    (live, workers.expect("they start"))
+}
+
+async fn end(live: &Route, workers: Workers) {
+    workers.stop_accepting().await;
+    live.state.enter(RoutePhase::Stopped);
+    workers.emptied().await;
+    workers.join(PATIENCE).await.expect("no worker panicked");
+}
+
+/// A process that hands its listeners over may close one a moment later, because its targets are down.
+#[test]
+fn a_listener_that_another_process_has_closed_for_all_listens_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        // The kernel keeps only a port that was asked for.
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let opened = TcpListener::bind(listen).expect("the port is free");
+        opened.set_nonblocking(true).expect("a socket");
+        let other = opened.try_clone().expect("a descriptor");
+        let (live, workers) = serve(listen, Arc::new(opened), &format!("\"{}\"", target(b'1')));
+        assert_eq!(Client::connect(listen).ask(), '1');
+        rustix::net::connect_unspec(&other).expect("it is a socket");
+        let begun = Instant::now();
+        while TcpStream::connect(listen).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "it stays closed");
+        }
+        assert_eq!(Client::connect(listen).ask(), '1');
+        end(&live, workers).await;
+    });
+}
+
+async fn set_maintenance_while_connections_are_open() {
+    let (one, two) = (target(b'1'), target(b'2'));
+    let (listen, opened) = listener();
+    let (live, workers) = serve(listen, opened, &format!("\"{one}\", \"{two}\""));
+    let set = |target: SocketAddr, on| {
+        let set = live.set_maintenance(&target.to_string(), on);
+        set.expect("it is a target of the route");
+    };
+    let mut open = Client::connect(listen);
+    assert_eq!(open.ask(), '1');
+    set(one, true);
+    let mut other = Client::connect(listen);
+    assert_eq!(other.ask(), '2');
+    assert_eq!(open.ask(), '1', "it goes on");
+    set(two, true);
+    assert!(Client::connect(listen).is_ended(), "none is left");
+    assert_eq!((open.ask(), other.ask()), ('1', '2'));
+    set(one, false);
+    assert_eq!(Client::connect(listen).ask(), '1');
+    drop((open, other));
+    end(&live, workers).await;
 }

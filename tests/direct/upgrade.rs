@@ -104,7 +104,7 @@ fn an_earlier_process_ends_at_once_when_the_new_one_has_failed() {
     let (status, output) = through.gateway.wait(DEADLINE);
     assert_eq!(status.code(), Some(0), "{output}");
     assert!(
-        output.contains("the process that took over has failed (signal: 9 (SIGKILL))"),
+        output.contains("has ended (signal: 9 (SIGKILL))"),
         "{output}"
     );
     assert_eq!(ending(&mut client).1, Ending::Reset);

@@ -23,17 +23,17 @@ use crate::elsewhere::{
 use crate::plain::{Witness, listener, loopback};
 use crate::tls::{Peer, VERSIONS};
 
-const PEER: &str = "gw.a.example";
+pub(crate) const PEER: &str = "gw.a.example";
 
 /// The addresses of attackers and good clients.
-const HOLDER: Address = [127, 0, 0, 2];
+pub(crate) const HOLDER: Address = [127, 0, 0, 2];
 const FLOODER: Address = [127, 0, 0, 3];
 const SILENT: Address = [127, 0, 0, 4];
-const GOOD: Address = [127, 0, 0, 5];
+pub(crate) const GOOD: Address = [127, 0, 0, 5];
 const BULK: Address = [127, 0, 0, 6];
 
 /// Half-open handshakes that one address tries to hold.
-const HELD: usize = 5000;
+pub(crate) const HELD: usize = 5000;
 /// ClientHellos that one address replays at a time, as fast as it can.
 const REPLAYED: usize = 64;
 /// Silent connections that one address tries to hold on a passthrough route.
@@ -52,7 +52,7 @@ const BULK_PER_SECOND: f64 = 25e6;
 const ROUNDS: usize = 5;
 const PHASE: Duration = Duration::from_millis(1200);
 /// The delay that an attack may add for a good client.
-const ADDED_MAX: Duration = Duration::from_millis(100);
+pub(crate) const ADDED_MAX: Duration = Duration::from_millis(100);
 
 /// Goal: good clients from other addresses, a conversation and bulk continue as before while one address
 /// holds half-open handshakes (half of them after a ClientHello, half silent), another address replays
@@ -327,7 +327,7 @@ fn note(outcome: io::Result<Duration>, times: &mut Vec<Duration>, failed: &mut V
     }
 }
 
-fn median(times: &[Duration]) -> Duration {
+pub(crate) fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or(Duration::MAX)
@@ -353,19 +353,19 @@ impl fmt::Display for Phases {
 }
 
 #[derive(Default)]
-struct Attack {
+pub(crate) struct Attack {
     course: Arc<Course>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Attack {
-    fn join_in(&mut self, port: u16, attack: fn(&Course, u16)) {
+    pub(crate) fn join_in(&mut self, port: u16, attack: fn(&Course, u16)) {
         let course = Arc::clone(&self.course);
         self.threads
             .push(std::thread::spawn(move || attack(&course, port)));
     }
 
-    fn wait_until_begun(&self) {
+    pub(crate) fn wait_until_begun(&self) {
         until("the attackers hold what they can", 2 * DEADLINE, || {
             let begun = self.course.begun.load(Ordering::Relaxed);
             (begun == self.threads.len()).then_some(())
@@ -373,7 +373,7 @@ impl Attack {
         std::thread::sleep(Duration::from_millis(200));
     }
 
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         self.course.is_over.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().expect("no attacker panics");
@@ -382,7 +382,7 @@ impl Attack {
 }
 
 #[derive(Default)]
-struct Course {
+pub(crate) struct Course {
     /// Attackers that have opened all their connections.
     begun: AtomicUsize,
     is_over: AtomicBool,
@@ -400,7 +400,7 @@ impl Course {
 
 /// Holds connections, and replaces those that the gateway ends. Every second connection sends `first` and
 /// then nothing more; the others are silent.
-fn hold_open(course: &Course, from: Address, port: u16, count: usize, first: &[u8]) {
+pub(crate) fn hold_open(course: &Course, from: Address, port: u16, count: usize, first: &[u8]) {
     let open = || {
         let socket = socket_from(from);
         socket
@@ -578,7 +578,7 @@ fn hold(gateway: &Gateway, port: u16, count: usize, bytes: &[u8]) -> Vec<TcpStre
     held
 }
 
-fn wait_for_open(gateway: &Gateway, count: usize) {
+pub(crate) fn wait_for_open(gateway: &Gateway, count: usize) {
     until("connections as many as there should be", DEADLINE, || {
         let open = gateway.metric("wardgate_connections_open") as usize;
         (open == count).then_some(())
@@ -586,7 +586,7 @@ fn wait_for_open(gateway: &Gateway, count: usize) {
 }
 
 /// A ClientHello that anyone could have recorded; short, because it has no hybrid key exchange.
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let peer = Peer::nobody().classical().speaking(VERSIONS[0]);
     let name = "gw.b.example".try_into().expect("it is a name");
     let config = peer.client().into();

@@ -7,11 +7,14 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 59] = [
+const KEYS: [&str; 70] = [
     "admin",
     "ae_bind",
+    "association_idle",
     "associations",
     "associations_per_peer",
+    "balance",
+    "bandwidth",
     "busy_poll",
     "called",
     "called_ae",
@@ -22,13 +25,19 @@ const KEYS: [&str; 59] = [
     "commands",
     "connect",
     "connections",
+    "connections_per_peer",
+    "connections_per_source",
     "cores",
     "crl",
+    "crl_url",
     "drain",
+    "dscp",
     "fall",
     "first_byte",
+    "from",
     "gateway",
     "handshake",
+    "handshakes_per_second",
     "health",
     "hybrid",
     "identity",
@@ -61,12 +70,14 @@ const KEYS: [&str; 59] = [
     "route.timeouts",
     "rules",
     "service",
+    "slow_start",
     "stall",
     "targets",
     "timeout",
     "timeouts",
     "trust",
     "user",
+    "when_down",
 ];
 
 /// The annotated reference names every key; a test beside the schema holds it complete.

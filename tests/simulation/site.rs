@@ -10,8 +10,9 @@ use gateway::audit::{ConnectionIds, Events, Journal};
 use gateway::buffers::Pool;
 use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{
-    Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer, PeerName,
-    Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
+    Balance, Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer,
+    PeerName, Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
+    WhenDown,
 };
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
@@ -95,7 +96,14 @@ impl Site {
             observe: plan.observe,
             dicom: is_seen.then(no_rules),
             health: None,
+            balance: Balance::default(),
+            when_down: WhenDown::default(),
+            from: None,
             connections: None,
+            connections_per_source: None,
+            connections_per_peer: None,
+            bandwidth: None,
+            dscp: None,
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));
         let (journal, events) = Journal::unwritten();
@@ -108,6 +116,7 @@ impl Site {
         Rc::new(Self {
             route: Arc::clone(&table.routes[0]),
             core: Core {
+                table: RefCell::default(),
                 network,
                 cipher: Cipher::fastest(),
                 pool: Pool::new(plan.buffers),
@@ -149,6 +158,7 @@ pub(crate) fn by_address(port: u16) -> Target {
         host,
         port,
         expected: None,
+        connections: None,
     }
 }
 
@@ -159,6 +169,7 @@ pub(crate) fn by_name(name: &str, port: u16) -> Target {
         host,
         port,
         expected: None,
+        connections: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::source::{Finding, Source, is_word};
 
 /// The rows of docs/src/design/overview.md, lowest first. A module uses only rows below its own.
-const ROWS: [&[&str]; 14] = [
+const ROWS: [&[&str]; 15] = [
     &["sys", "stream_kind", "strictness"],
     &["measure"],
     &["dicom", "hl7"],
@@ -15,7 +15,8 @@ const ROWS: [&[&str]; 14] = [
     &["route"],
     &["relay"],
     &["worker"],
-    &["control", "admin", "hardening", "upgrade"],
+    &["control"],
+    &["admin", "hardening"],
     &["supervisor"],
     &["cli", "main"],
 ];

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -40,17 +40,18 @@ pub(crate) struct View {
     pub journal: Journal,
     /// Whether the gateway accepts connections: false once a drain has begun.
     pub ready: Cell<bool>,
-    /// Notified when another process has taken the listeners over, these among them.
-    pub handed_over: Arc<Notify>,
+    /// True when another process has taken the listeners over, these among them.
+    pub handed_over: watch::Sender<bool>,
 }
 
 /// Answers requests until another process has taken the listener over.
 pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
     let mut requests = Requests::default();
+    let mut handed_over = view.handed_over.subscribe();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = view.handed_over.notified() => return,
+            _ = handed_over.wait_for(|is_over| *is_over) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -1,4 +1,4 @@
-//! Bounds of the metrics server.
+//! Bounds of the metrics server and of the admin socket.
 
 use std::time::Duration;
 
@@ -54,3 +54,8 @@ pub(super) const ADMIN_REPLY_DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// When reached: the next ones follow in another message.
 pub(crate) const ADMIN_DESCRIPTORS_IN_MESSAGE: usize = 128;
+
+/// How long a process that has the listeners may take until it serves.
+///
+/// When reached: its connection is closed, and this process goes on.
+pub(super) const ADMIN_HAND_OVER_DEADLINE: Duration = Duration::from_secs(120);

@@ -1,6 +1,7 @@
 //! The admin socket: one request and one reply for each connection, on the supervisor's thread.
 //!
-//! The kernel lets in root, the service's user and the members of its group (mode 0660). A bounded number of
+//! The kernel lets in root, the service's user and the members of its group (mode 0660), and each client is
+//! checked again, because a folder's mode may have been changed. A bounded number of
 //! requests is answered at one time, each with a limit for its arrival and for reading its reply, so that a
 //! client that hangs keeps out no other for long. Further clients wait in the kernel's queue.
 
@@ -18,14 +19,15 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::admin::limits::{
-    ADMIN_DESCRIPTORS_IN_MESSAGE, ADMIN_REPLY_DEADLINE, ADMIN_REQUEST_BYTES_MAX,
-    ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
+    ADMIN_DESCRIPTORS_IN_MESSAGE, ADMIN_HAND_OVER_DEADLINE, ADMIN_REPLY_DEADLINE,
+    ADMIN_REQUEST_BYTES_MAX, ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
 };
-use crate::control::{Command, Reply, Request};
+use crate::control::{Command, CommandReply, Request};
+use crate::sys;
 use crate::worker::limits::ACCEPT_PAUSE;
 
 /// A request of a client, with the way back to it.
@@ -42,13 +44,13 @@ pub(crate) struct AdminRequest {
 #[derive(Default)]
 pub(crate) struct Answer {
     /// The reply.
-    pub reply: Reply,
+    pub reply: CommandReply,
     /// Listeners for another process, as many as `reply` names.
     pub descriptors: Vec<OwnedFd>,
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
+impl From<CommandReply> for Answer {
+    fn from(reply: CommandReply) -> Self {
         Self {
             reply,
             ..Self::default()
@@ -142,12 +144,12 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-/// Answers requests until `handed_over` is notified: another process answers on the same socket then. The
+/// Answers requests until `handed_over` is true: another process answers on the same socket then. The
 /// supervisor receives the requests by `requests`.
 pub(crate) async fn serve_requests(
     listener: StdListener,
     requests: mpsc::Sender<AdminRequest>,
-    handed_over: Arc<Notify>,
+    mut handed_over: watch::Receiver<bool>,
 ) {
     let Ok(listener) = UnixListener::from_std(listener) else {
         return;
@@ -157,14 +159,15 @@ pub(crate) async fn serve_requests(
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
-        // LIMIT: ADMIN_REQUESTS_MAX.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let next = async {
+            // LIMIT: ADMIN_REQUESTS_MAX. The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
         };
-        let accepted = tokio::select! {
+        let (place, accepted) = tokio::select! {
             biased;
-            () = handed_over.notified() => break,
-            accepted = listener.accept() => accepted,
+            _ = handed_over.wait_for(|is_over| *is_over) => break,
+            next = next => next,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -188,17 +191,27 @@ async fn answer(
     requests: mpsc::Sender<AdminRequest>,
     connection: u64,
 ) -> io::Result<()> {
-    let caller = Caller::new(stream.peer_cred()?, connection);
+    let credentials = stream.peer_cred()?;
+    let may_ask = may_ask(&stream, &credentials);
+    let caller = Caller::new(credentials, connection);
     let mut stream = BufReader::new(stream);
+    let mut deadline = ADMIN_REQUEST_DEADLINE;
     loop {
-        let line = timeout(ADMIN_REQUEST_DEADLINE, line(&mut stream)).await??;
+        let line = timeout(deadline, line(&mut stream)).await??;
         let command = match line.map(|line| Request::read(&line)) {
             Some(Ok(command)) => command,
             Some(Err(problem)) => {
-                return send(&mut stream, &Answer::from(Reply::refused([problem]))).await;
+                return send(&mut stream, &Answer::from(CommandReply::refused([problem]))).await;
             }
             None => return Ok(()),
         };
+        if !may_ask {
+            let why = format!(
+                "uid {} is neither root nor the user of this gateway, and not in its group",
+                caller.uid
+            );
+            return send(&mut stream, &Answer::from(CommandReply::refused([why]))).await;
+        }
         let is_hand_over = command == Command::HandOver;
         let (answer, answered) = oneshot::channel();
         let request = AdminRequest {
@@ -216,11 +229,25 @@ async fn answer(
         if !(is_hand_over && answer.reply.ok) {
             return Ok(());
         }
+        deadline = ADMIN_HAND_OVER_DEADLINE;
     }
 }
 
+// Root, the user of this process, and the members of its group.
+fn may_ask(stream: &UnixStream, credentials: &UCred) -> bool {
+    let (own, group) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    let is_member = || {
+        let groups = sys::peer_groups(stream).unwrap_or_default();
+        credentials.gid() == group || groups.contains(&group)
+    };
+    credentials.uid() == 0 || credentials.uid() == own || is_member()
+}
+
 fn ending() -> Answer {
-    Reply::refused(["the gateway is ending".to_owned()]).into()
+    CommandReply::refused(["the gateway is ending".to_owned()]).into()
 }
 
 // One line without its end; `None` at the end of the stream.

@@ -244,6 +244,8 @@ pub enum Deadline {
     FirstByte,
     /// Any byte, either way.
     Idle,
+    /// Any byte of an association in which nothing is outstanding.
+    AssociationIdle,
     /// The end of the second side, after the first had finished: `relay::limits::HALF_CLOSED_SILENCE`.
     HalfClosed,
 }
@@ -256,6 +258,7 @@ impl Deadline {
             Self::Handshake => Some("timeouts.handshake"),
             Self::FirstByte => Some("timeouts.first_byte"),
             Self::Idle => Some("timeouts.idle"),
+            Self::AssociationIdle => Some("timeouts.association_idle"),
             Self::HalfClosed => None,
         }
     }
@@ -267,6 +270,7 @@ impl fmt::Display for Deadline {
             Self::Handshake => "handshake",
             Self::FirstByte => "first byte",
             Self::Idle => "idle",
+            Self::AssociationIdle => "association idle",
             Self::HalfClosed => "half-closed",
         })
     }
@@ -298,6 +302,8 @@ pub enum CloseReason {
     Unanswered(String),
     /// The client closed before the first byte: a port check, not an error.
     Empty,
+    /// The client's address is in none of the networks of `from`.
+    SourceNotAllowed,
     /// The first bytes are not of the route's protocol; the message gives the reason.
     Illegal(String),
     /// The route's rules do not allow the association; the message names the rule.
@@ -347,6 +353,9 @@ impl fmt::Display for CloseReason {
                 receiver.name()
             ),
             Self::Empty => f.write_str("closed without a byte"),
+            Self::SourceNotAllowed => f.write_str(
+                "the source address is in none of the networks of `from`; add its network there if it may connect",
+            ),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),
             Self::Drained => f.write_str("drain deadline passed"),

@@ -202,6 +202,7 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
         CloseReason::Handshake(class, _) => LineKind::Refused(class),
         CloseReason::Protocol(_) => LineKind::Refused(RefusalClass::Unknown),
         CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => LineKind::Unreachable,
+        CloseReason::SourceNotAllowed => LineKind::SourceNotAllowed,
         CloseReason::Illegal(_) => LineKind::Illegal,
         CloseReason::Forbidden(_) => LineKind::Forbidden,
         CloseReason::Deadline(_) | CloseReason::Stalled(_) => LineKind::Late,

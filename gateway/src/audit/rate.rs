@@ -11,6 +11,7 @@ use crate::tls::RefusalClass;
 pub(super) enum LineKind {
     Refused(RefusalClass),
     Unreachable,
+    SourceNotAllowed,
     /// Warnings about connections with an accepted peer, whose lines are always written.
     Warned,
     Illegal,

@@ -56,6 +56,18 @@ impl Batch {
         (bytes, parts)
     }
 
+    /// The same for at most `most` bytes.
+    pub fn lend_within(&mut self, most: usize) -> (Vec<u8>, VecDeque<Range<usize>>) {
+        let (bytes, mut parts) = self.lend();
+        let mut left = most;
+        for part in &mut parts {
+            part.end = part.start.saturating_add(part.len().min(left));
+            left = left.saturating_sub(part.len());
+        }
+        parts.retain(|part| !part.is_empty());
+        (bytes, parts)
+    }
+
     /// Takes memory and parts back from an operation.
     pub fn restore(&mut self, (bytes, mut parts): (Vec<u8>, VecDeque<Range<usize>>)) {
         parts.clear();

@@ -11,7 +11,7 @@ use clap::Args;
 use super::{EXIT_FAILED, EXIT_GOOD};
 use crate::cli::limits::{REPLY_BYTES_MAX, REPLY_WITHIN};
 use crate::config;
-use crate::control::{Command, Reply, Request, Status};
+use crate::control::{Command, CommandReply, GatewayStatus, Request};
 
 /// Where the packaged service has its admin socket.
 const SOCKET: &str = "/run/wardgate/admin.sock";
@@ -92,7 +92,7 @@ pub(crate) fn end(args: EndArgs) -> anyhow::Result<u8> {
 impl AdminArgs {
     fn run(&self, command: Command) -> anyhow::Result<u8> {
         let text = ask(&self.socket(), command)?;
-        let reply: Reply = serde_json::from_str(&text).context(
+        let reply: CommandReply = serde_json::from_str(&text).context(
             "the gateway's reply is not understood; use the `wardgate` program that belongs to it",
         )?;
         if self.json {
@@ -154,7 +154,7 @@ fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn print(reply: &Reply) {
+fn print(reply: &CommandReply) {
     for line in &reply.lines {
         match reply.ok {
             true => println!("{line}"),
@@ -166,7 +166,7 @@ fn print(reply: &Reply) {
     }
 }
 
-fn print_status(status: &Status) {
+fn print_status(status: &GatewayStatus) {
     let stopping = if status.stopping { ", stopping" } else { "" };
     println!(
         "wardgate {} (process {}), {} connections are open{stopping}",

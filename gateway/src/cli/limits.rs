@@ -1,4 +1,4 @@
-//! Bounds of `wardgate check`.
+//! Bounds of the commands.
 
 use std::time::Duration;
 
@@ -12,6 +12,22 @@ pub(super) const CHECK_NAMES_MAX: usize = 64;
 ///
 /// When reached: `check` reports names that were not looked up.
 pub(super) const CHECK_NAMES_WAIT: Duration = Duration::from_secs(5);
+
+/// Seconds in which a revocation list must arrive, from the look-up of the name to the last byte. The largest
+/// lists need that time at 5 Mbit/s; `--timeout` sets another.
+///
+/// When reached: the list is not fetched, and the present file stays.
+pub(super) const FETCH_SECONDS: u32 = 120;
+
+/// Bytes of the header of an HTTP response with a revocation list. Servers send less than a kilobyte.
+///
+/// When reached: the list is not fetched, and the present file stays.
+pub(super) const FETCH_HEADER_BYTES_MAX: usize = 16 << 10;
+
+/// Characters of an address to which a server redirects that are shown.
+///
+/// When reached: the rest is not shown.
+pub(super) const LOCATION_CHARS_MAX: usize = 200;
 
 /// The reply of a running gateway, in bytes. The state of 1024 routes needs about 300 KB.
 ///

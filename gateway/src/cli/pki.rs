@@ -2,7 +2,10 @@
 //!
 //! Each command prints what it wrote and what to do next. `pki::authority` and `pki::show` do the work.
 
-use std::io::Write as _;
+mod crl;
+mod csr;
+mod show;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -15,7 +18,6 @@ use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, CrlWritten, Issued, KeyType, NewAuthority,
     NewCertificate, OutputFiles, Permitted, Replaced, Revocable, RevokeReason,
 };
-use crate::pki::show;
 
 /// Allowed values of `--days`. No key should be used for more than a century.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
@@ -27,12 +29,17 @@ pub(crate) enum PkiCommand {
     Init(Init),
     /// Issue a certificate for a site, with a new key, for connecting and accepting
     Issue(Issue),
+    /// Make a certificate signing request for the CA of your organisation, and a key if there is none
+    Csr(csr::Csr),
     /// Describe the contents of certificate, key and revocation list files
-    Show(Show),
+    Show(show::Show),
     /// Issue a certificate again with a new key, or write a new revocation list
     Renew(Renew),
     /// Revoke a certificate and write a new revocation list
     Revoke(Revoke),
+    /// Fetch the revocation lists of other sites
+    #[command(subcommand)]
+    Crl(crl::CrlCommand),
 }
 
 /// Which CA a command uses.
@@ -145,13 +152,6 @@ pub(crate) struct Names {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// Files to describe, PEM or DER
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Renew {
     #[command(flatten)]
     ca: Dir,
@@ -165,6 +165,9 @@ pub(crate) struct Renew {
     days: u32,
     #[command(flatten)]
     crl_days: CrlDays,
+    /// Copy the new revocation list to this file, as DER for other sites to fetch by HTTP
+    #[arg(long, value_name = "FILE", requires = "crl")]
+    crl_out: Option<PathBuf>,
 }
 
 /// What is renewed: a certificate, the revocation list, or both.
@@ -214,8 +217,10 @@ pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
     match &command {
         PkiCommand::Init(args) => init(args, now)?,
         PkiCommand::Issue(args) => issue(args, now)?,
-        PkiCommand::Show(args) => show(args, now)?,
+        PkiCommand::Csr(args) => csr::run(args)?,
+        PkiCommand::Show(args) => return show::run(args, now),
         PkiCommand::Renew(args) => renew(args, now)?,
+        PkiCommand::Crl(command) => return crl::run(command, now),
         PkiCommand::Revoke(args) => revoke(args, now)?,
     }
     Ok(EXIT_GOOD)
@@ -320,37 +325,6 @@ fn report_issued(issued: &Issued, output: &OutputFiles) {
     );
 }
 
-/// Prints all files that can be read. A file that cannot be read fails the command, but the others are still
-/// printed.
-fn show(args: &Show, now: SystemTime) -> anyhow::Result<()> {
-    let (text, problems) = described(&args.files, now);
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader closed the pipe (`head`, for example) and needs no more output.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
-    anyhow::ensure!(problems.is_empty(), problems.join("\n"));
-    Ok(())
-}
-
-fn described(files: &[PathBuf], now: SystemTime) -> (String, Vec<String>) {
-    let (mut text, mut problems) = (String::new(), Vec::new());
-    for file in files {
-        match show::describe(file, now) {
-            Ok(shown) => {
-                if files.len() > 1 {
-                    let gap = if text.is_empty() { "" } else { "\n" };
-                    text += &format!("{gap}{}\n\n", file.display());
-                }
-                text += &shown.text;
-                problems.extend(shown.unread.iter().map(show::ShowError::to_string));
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
-    (text, problems)
-}
-
 fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
     let mut authority = Authority::open(&args.ca.dir)?;
     if let (Some(certificate), Some(key)) = (&args.what.certificate, &args.key) {
@@ -369,7 +343,11 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         }
     }
     if args.what.crl {
-        report_crl(&authority.renew_crl(args.crl_days.crl_days, now)?);
+        let written = authority.renew_crl(args.crl_days.crl_days, now)?;
+        if let Some(path) = &args.crl_out {
+            authority.publish_crl(path)?;
+        }
+        report_crl(&written, args.crl_out.as_deref());
     }
     Ok(())
 }
@@ -397,11 +375,11 @@ fn revoke(args: &Revoke, now: SystemTime) -> anyhow::Result<()> {
     let before = if revoked.again { " already" } else { "" };
     let names = revoked.names.join(", ");
     println!("revoked{before}: serial {}, {names}", revoked.serial);
-    report_crl(&revoked.crl);
+    report_crl(&revoked.crl, None);
     Ok(())
 }
 
-fn report_crl(crl: &CrlWritten) {
+fn report_crl(crl: &CrlWritten, published: Option<&Path>) {
     println!(
         "wrote {}: list {}, {} revoked, to be renewed before {}",
         crl.path.display(),
@@ -409,9 +387,15 @@ fn report_crl(crl: &CrlWritten) {
         crl.revoked,
         crl.due
     );
-    println!(
-        "next: send it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
-    );
+    match published {
+        Some(path) => println!(
+            "wrote {}: the same list for other sites to fetch",
+            path.display()
+        ),
+        None => println!(
+            "next: send it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
+        ),
+    }
 }
 
 /// What a restart does to open connections.

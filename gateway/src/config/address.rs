@@ -100,6 +100,7 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
         host,
         port,
         expected: None,
+        connections: None,
     })
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Gateway {
     pub(super) admin: Text,
     pub(super) metrics: Text,
     pub(super) log: Text,
+    pub(super) connections: Written<i64>,
+    pub(super) handshakes_per_second: Written<i64>,
 }
 
 /// `cores`: a keyword or a list.
@@ -59,6 +61,7 @@ pub(super) struct Peer {
     pub(super) identity: Texts,
     pub(super) trust: Text,
     pub(super) crl: Texts,
+    pub(super) crl_url: Texts,
 }
 
 /// `[timeouts]` or `[route.timeouts]`.
@@ -68,6 +71,7 @@ pub(super) struct Timeouts {
     pub(super) connect: Text,
     pub(super) first_byte: Text,
     pub(super) idle: Text,
+    pub(super) association_idle: Text,
     pub(super) drain: Text,
     pub(super) keepalive: Keepalive,
     pub(super) user: Text,
@@ -93,7 +97,9 @@ pub(super) struct Route {
     pub(super) protocol: Text,
     pub(super) listen: Text,
     pub(super) interface: Text,
+    pub(super) from: Texts,
     pub(super) targets: Targets,
+    pub(super) balance: Text,
     pub(super) peers: Texts,
     pub(super) service: Text,
     pub(super) policy: Text,
@@ -108,14 +114,25 @@ pub(super) struct Route {
     pub(super) ae_bind: Written<Named>,
     pub(super) commands: Texts,
     pub(super) connections: Written<i64>,
+    pub(super) connections_per_source: Written<i64>,
+    pub(super) connections_per_peer: Written<i64>,
     pub(super) associations: Written<i64>,
     pub(super) associations_per_peer: Written<i64>,
     pub(super) returns: Text,
+    pub(super) bandwidth: Text,
+    pub(super) dscp: Dscp,
     pub(super) connect: Text,
     pub(super) health: Health,
+    pub(super) when_down: Text,
     pub(super) ae: Written<Vec<Ae>>,
     pub(super) identity: Option<Identity>,
     pub(super) timeouts: Timeouts,
+}
+
+/// `dscp`: a word or a number.
+pub(super) enum Dscp {
+    Word(Text),
+    Number(Written<i64>),
 }
 
 /// `[[route.ae]]`.
@@ -134,6 +151,7 @@ pub(super) struct Target {
     pub(super) address: Located<String>,
     /// The peer that must answer there.
     pub(super) peer: Texts,
+    pub(super) connections: Written<i64>,
 }
 
 /// `health`: a keyword, or the table `[route.health]`.
@@ -153,6 +171,7 @@ pub(super) struct HealthTable {
     pub(super) timeout: Text,
     pub(super) rise: Written<i64>,
     pub(super) fall: Written<i64>,
+    pub(super) slow_start: Text,
     pub(super) calling: Text,
     pub(super) called: Text,
 }
@@ -198,6 +217,8 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
             admin: Text::Absent,
             metrics: Text::Absent,
             log: Text::Absent,
+            connections: Written::Absent,
+            handshakes_per_second: Written::Absent,
         };
     };
     let gateway = Gateway {
@@ -207,6 +228,8 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
         admin: table.leaf("admin", reader),
         metrics: table.leaf("metrics", reader),
         log: table.leaf("log", reader),
+        connections: table.leaf("connections", reader),
+        handshakes_per_second: table.leaf("handshakes_per_second", reader),
     };
     table.finish(reader);
     gateway
@@ -245,6 +268,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader
             connect: Text::Absent,
             first_byte: Text::Absent,
             idle: Text::Absent,
+            association_idle: Text::Absent,
             drain: Text::Absent,
             keepalive: read_keepalive(None, scope, reader),
             user: Text::Absent,
@@ -259,6 +283,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader
         connect: table.leaf("connect", reader),
         first_byte: table.leaf("first_byte", reader),
         idle: table.leaf("idle", reader),
+        association_idle: table.leaf("association_idle", reader),
         drain: table.leaf("drain", reader),
         keepalive: read_keepalive(keepalive, scope, reader),
         user: table.leaf("user", reader),
@@ -318,6 +343,7 @@ fn read_peer(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) 
         identity: table.one_or_list("identity", reader),
         trust: table.leaf("trust", reader),
         crl: table.list("crl", reader),
+        crl_url: table.one_or_list("crl_url", reader),
     };
     table.finish(reader);
     peer
@@ -361,7 +387,9 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         protocol: table.leaf("protocol", reader),
         listen: table.leaf("listen", reader),
         interface: table.leaf("interface", reader),
+        from: table.list("from", reader),
         targets: read_targets(&mut table, reader),
+        balance: table.leaf("balance", reader),
         peers: table.list("peers", reader),
         service: table.leaf("service", reader),
         policy: table.leaf("policy", reader),
@@ -376,11 +404,19 @@ fn read_route(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>)
         ae_bind: table.named_lists("ae_bind", reader),
         commands: table.list("commands", reader),
         connections: table.leaf("connections", reader),
+        connections_per_source: table.leaf("connections_per_source", reader),
+        connections_per_peer: table.leaf("connections_per_peer", reader),
         associations: table.leaf("associations", reader),
         associations_per_peer: table.leaf("associations_per_peer", reader),
         returns: table.leaf("return", reader),
+        bandwidth: table.leaf("bandwidth", reader),
+        dscp: match table.is_string("dscp") {
+            true => Dscp::Word(table.leaf("dscp", reader)),
+            false => Dscp::Number(table.leaf("dscp", reader)),
+        },
         connect: table.leaf("connect", reader),
         health: read_health(&mut table, reader),
+        when_down: table.leaf("when_down", reader),
         ae: read_tables_of_titles(&mut table, reader),
         identity: identity.map(|table| read_identity(table, reader)),
         timeouts: read_timeouts(timeouts, &timeouts_scope, reader),
@@ -406,6 +442,7 @@ fn read_health(route: &mut Table<'_>, reader: &mut TableReader<'_>) -> Health {
         timeout: table.leaf("timeout", reader),
         rise: table.leaf("rise", reader),
         fall: table.leaf("fall", reader),
+        slow_start: table.leaf("slow_start", reader),
         calling: table.leaf("calling", reader),
         called: table.leaf("called", reader),
     };
@@ -465,8 +502,11 @@ fn read_targets(table: &mut Table<'_>, reader: &mut TableReader<'_>) -> Targets 
 fn read_target(element: TextOrTable<'_>, reader: &mut TableReader<'_>) -> Option<Target> {
     let mut table = match element {
         TextOrTable::Text(address) => {
-            let peer = Texts::Absent;
-            return Some(Target { address, peer });
+            return Some(Target {
+                address,
+                peer: Texts::Absent,
+                connections: Written::Absent,
+            });
         }
         TextOrTable::Table(table) => table,
     };
@@ -479,7 +519,11 @@ fn read_target(element: TextOrTable<'_>, reader: &mut TableReader<'_>) -> Option
         reader.problems.missing(Some(table.line), text);
     }
     let peer = table.one_or_list("peer", reader);
+    let connections = table.leaf("connections", reader);
     table.finish(reader);
-    let address = address.value()?.clone();
-    Some(Target { address, peer })
+    Some(Target {
+        address: address.value()?.clone(),
+        peer,
+        connections,
+    })
 }

@@ -12,7 +12,10 @@ use super::file::{self, Cores};
 use super::identity::{folder, path};
 use super::problem::Problems;
 use super::{CipherSetting, Gateway, Located, LogFormat, address, value};
-use crate::config::limits::{BUSY_POLL_MAX, CORES_MAX, SOCKET_PATH_BYTES_MAX};
+use crate::config::limits::{
+    BUSY_POLL_MAX, CORES_MAX, GATEWAY_CONNECTIONS_MIN, HANDSHAKES_PER_SECOND,
+    HANDSHAKES_PER_SECOND_MAX, ROUTE_CONNECTIONS_MAX, SOCKET_PATH_BYTES_MAX,
+};
 
 /// The CPUs on which the main thread and therefore a new worker may run, in ascending order.
 ///
@@ -59,6 +62,12 @@ pub(super) fn resolve(
             value::word(&text.value, &LogFormat::WORDS),
         )
     });
+    let connections = connections(written, problems);
+    // LIMIT: `HANDSHAKES_PER_SECOND_MAX`.
+    let (key, max) = ("handshakes_per_second", HANDSHAKES_PER_SECOND_MAX.into());
+    let rate = problems.accept_number(scope, key, &written.handshakes_per_second, max);
+    let rate = rate.and_then(|rate| u32::try_from(rate).ok());
+    let handshakes_per_second = rate.unwrap_or(HANDSHAKES_PER_SECOND);
     Some(Gateway {
         cores: cores?,
         cores_listed: matches!(written.cores, Some(Cores::List(_))),
@@ -68,7 +77,25 @@ pub(super) fn resolve(
         metrics: flat(metrics)?,
         metrics_line: written.metrics.value().map_or(0, |text| text.line),
         log: flat(log)?.unwrap_or(LogFormat::Text),
+        connections,
+        handshakes_per_second,
     })
+}
+
+fn connections(written: &file::Gateway, problems: &mut Problems) -> Option<u32> {
+    let Located { value, line } = *written.connections.value()?;
+    // LIMIT: `GATEWAY_CONNECTIONS_MIN`, `ROUTE_CONNECTIONS_MAX`.
+    let allowed = GATEWAY_CONNECTIONS_MIN..=ROUTE_CONNECTIONS_MAX;
+    let read = u32::try_from(value).ok();
+    let read = read.filter(|number| allowed.contains(number));
+    if read.is_none() {
+        let text = format!(
+            "[gateway]: connections {value} is out of range; write a number from {GATEWAY_CONNECTIONS_MIN} to \
+             {ROUTE_CONNECTIONS_MAX}"
+        );
+        problems.wrong(line, text);
+    }
+    read
 }
 
 /// `None` if a value was refused, `Some(None)` if no value is written.

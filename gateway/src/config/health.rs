@@ -9,7 +9,8 @@ use super::timeouts::{DurationRange, bounded, bounds};
 use super::value::{self, written};
 use super::{Located, Mode, Protocol, RouteConfig, Target};
 use crate::config::limits::{
-    HEALTH_COUNT_MAX, HEALTH_INTERVAL_MAX, HEALTH_INTERVAL_MIN, HEALTH_TIMEOUT_MAX, TIMEOUT_MIN,
+    HEALTH_COUNT_MAX, HEALTH_INTERVAL_MAX, HEALTH_INTERVAL_MIN, HEALTH_TIMEOUT_MAX, SLOW_START_MAX,
+    SLOW_START_MIN, TIMEOUT_MIN,
 };
 use crate::dicom::AeTitle;
 
@@ -26,6 +27,9 @@ pub struct HealthCheck {
     pub rise: u32,
     /// Failed probes in a row after which a target is down.
     pub fall: u32,
+    /// The time in which the share of a target grows to its full share after the target has come up; `None` gives
+    /// it its full share at once. Only with balance other than `Priority`.
+    pub slow_start: Option<Duration>,
     /// `CEcho`: the calling AE title of the gateway.
     pub calling: AeTitle,
     /// `CEcho`: the called AE title as written; `RouteConfig::echo_title` gives the title that applies.
@@ -55,6 +59,7 @@ const RISE: u32 = 1;
 const FALL: u32 = 3;
 
 const INTERVAL_BOUNDS: DurationRange = bounds(HEALTH_INTERVAL_MIN, HEALTH_INTERVAL_MAX);
+const SLOW_START_BOUNDS: DurationRange = bounds(SLOW_START_MIN, SLOW_START_MAX);
 const TIMEOUT_BOUNDS: DurationRange = bounds(TIMEOUT_MIN, HEALTH_TIMEOUT_MAX);
 
 /// The probes by their keyword; "off" is `None`.
@@ -90,6 +95,7 @@ fn with_defaults(probe: Probe) -> HealthCheck {
         timeout: TIMEOUT,
         rise: RISE,
         fall: FALL,
+        slow_start: None,
         calling: own_title("WARDGATE"),
         called: None,
     }
@@ -165,6 +171,7 @@ fn overlay(table: &file::HealthTable, below: HealthCheck, problems: &mut Problem
         rise: count("rise", &table.rise).unwrap_or(below.rise),
         fall: count("fall", &table.fall).unwrap_or(below.fall),
         timeout: timeout(table, interval, problems).unwrap_or(below.timeout.min(interval)),
+        slow_start: slow_start(table, problems).or(below.slow_start),
         calling: read_title(scope, "calling", &table.calling, problems).unwrap_or(below.calling),
         called: read_title(scope, "called", &table.called, problems).or(below.called),
         interval,
@@ -187,6 +194,15 @@ fn timeout(
         written(interval)
     );
     problems.accept(scope, "timeout", table.timeout.value()?, Err(reason))
+}
+
+fn slow_start(table: &file::HealthTable, problems: &mut Problems) -> Option<Duration> {
+    let text = table.slow_start.value()?;
+    if text.value == "off" {
+        return None;
+    }
+    let (scope, written) = (&table.scope, &table.slow_start);
+    bounded(scope, "slow_start", written, SLOW_START_BOUNDS, problems)
 }
 
 fn read_title(

@@ -182,7 +182,7 @@ pub(super) fn folder(file: &Path) -> &Path {
 }
 
 /// How the name of a credential of the service begins, in place of a path.
-const CREDENTIAL: &str = "credential:";
+pub(super) const CREDENTIAL: &str = "credential:";
 
 /// The path of a credential that the service manager passes to the service (`LoadCredential=` of
 /// systemd.exec(5)). An error is the end of a sentence.

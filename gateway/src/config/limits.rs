@@ -44,6 +44,21 @@ pub(crate) const HEALTH_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// When reached: the configuration is refused.
 pub(super) const HEALTH_COUNT_MAX: u32 = 100;
 
+/// Bytes of the address in `crl_url`. Addresses in certificates have less than a hundred.
+///
+/// When reached: the configuration is refused.
+pub(super) const CRL_URL_BYTES_MAX: usize = 1024;
+
+/// Shortest slow start of a target; "off" disables it. A shorter one is not noticed.
+///
+/// When reached: the configuration is refused.
+pub(super) const SLOW_START_MIN: Duration = Duration::from_secs(1);
+
+/// Longest slow start of a target. Caches of an archive are warm within minutes.
+///
+/// When reached: the configuration is refused.
+pub(super) const SLOW_START_MAX: Duration = Duration::from_secs(3600);
+
 /// Routes in one configuration. Each has a listener on one core.
 ///
 /// When reached: the configuration is refused.
@@ -98,6 +113,11 @@ pub(super) const SERVICE_LABEL_BYTES_MAX: usize = 64;
 /// When reached: the configuration is refused.
 pub(super) const INTERFACE_BYTES_MAX: usize = 15;
 
+/// Networks in `from` of one route. Every new connection is compared with each.
+///
+/// When reached: the configuration is refused.
+pub(super) const NETWORKS_MAX: usize = 256;
+
 /// Bytes of a Unix socket's path (`sun_path` of unix(7) without the final NUL).
 ///
 /// When reached: the configuration is refused.
@@ -130,6 +150,12 @@ pub(super) const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60)
 /// When reached: the configuration is refused.
 pub(super) const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Shortest time after which an association with nothing outstanding is aborted. Viewers pause for a few
+/// seconds between two queries. (Tests use it.)
+///
+/// When reached: the configuration is refused.
+pub(super) const ASSOCIATION_IDLE_MIN: Duration = Duration::from_secs(1);
+
 /// Longest drain time. The process uses the longest of its routes. A large study over a slow line ends within
 /// a day.
 ///
@@ -160,6 +186,34 @@ pub(super) const STALL_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 360
 ///
 /// When reached: the configuration is refused.
 pub(super) const ROUTE_CONNECTIONS_MAX: u32 = 1 << 20;
+
+/// Smallest limit of open connections of the process. The shares of unauthenticated clients and peers would
+/// otherwise be a few connections.
+///
+/// When reached: the configuration is refused.
+pub(super) const GATEWAY_CONNECTIONS_MIN: u32 = 64;
+
+/// Handshakes that one source may begin in a second unless `handshakes_per_second` is set. A hospital of
+/// 5,000 devices behind one NAT address reconnects within 5 s. A core computes 2,000 to 3,000 in a second.
+///
+/// When reached: the handshake waits for its turn, and is reset if that comes later than
+/// `timeouts.handshake`; `wardgate_handshakes_delayed_total`, `wardgate_connections_limited_by_total`.
+pub(super) const HANDSHAKES_PER_SECOND: u32 = 1000;
+
+/// Largest number of handshakes of one source in a second. No machine computes as many.
+///
+/// When reached: the configuration is refused.
+pub(super) const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
+
+/// Smallest bandwidth of a route, in bits per second. A turn of 4 KiB takes half a second at this rate.
+///
+/// When reached: the configuration is refused.
+pub(super) const BANDWIDTH_MIN: u64 = 64_000;
+
+/// Largest bandwidth of a route, in bits per second. No machine moves as much.
+///
+/// When reached: the configuration is refused.
+pub(super) const BANDWIDTH_MAX: u64 = 400_000_000_000;
 
 /// Idle time after which a passthrough connection ends unless `idle` is set. The traffic may be MLLP, which
 /// is idle overnight; after a whole day the connection is abandoned.

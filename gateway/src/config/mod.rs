@@ -9,12 +9,16 @@
 
 pub(crate) mod access;
 mod address;
+mod balance;
+mod bandwidth;
 mod bind;
 mod by_title;
 mod clash;
 mod connect;
+mod crl_url;
 mod dicom;
 mod draft;
+mod dscp;
 mod file;
 mod gateway;
 mod health;
@@ -23,6 +27,7 @@ pub mod limits;
 mod list;
 mod load;
 mod name;
+mod network;
 mod observe;
 mod peer;
 mod peers;
@@ -47,11 +52,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use balance::{Balance, WhenDown};
+pub use bandwidth::Bandwidth;
 pub use by_title::ByTitle;
 pub use connect::Connect;
 pub use dicom::Dicom;
+pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
+pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
 pub use problem::Problem;
@@ -134,6 +143,8 @@ pub struct Config {
     /// The `[[peer]]` tables in the order of the file, whether or not a route lists them. Names are unique,
     /// and no identity is in two tables.
     pub peers: Vec<Arc<Peer>>,
+    /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
+    pub crl_fetches: Vec<CrlFetch>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
@@ -157,6 +168,11 @@ pub struct Gateway {
     pub metrics_line: usize,
     /// The format of log lines.
     pub log: LogFormat,
+    /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
+    /// `limits::ROUTE_CONNECTIONS_MAX`. With `None`, the limit of open files decides.
+    pub connections: Option<u32>,
+    /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
+    pub handshakes_per_second: u32,
 }
 
 /// The implementation of AES-GCM for the records of TLS 1.3.
@@ -196,6 +212,9 @@ pub struct RouteConfig {
     /// The interface by which connections must arrive; `None` allows every interface, because Linux answers
     /// for each of its addresses on all interfaces.
     pub interface: Option<InterfaceName>,
+    /// The networks from which clients may connect; `None` allows all. Never empty, at most
+    /// `limits::NETWORKS_MAX`.
+    pub from: Option<Vec<IpNetwork>>,
     /// The targets, tried in order before the first byte; at most `limits::TARGETS_MAX`, and at least one
     /// unless `dicom` has targets by title.
     pub targets: Vec<Target>,
@@ -213,9 +232,21 @@ pub struct RouteConfig {
     pub connect: Connect,
     /// How the route probes its targets; `None` means no probes.
     pub health: Option<HealthCheck>,
+    /// How the route chooses among its targets, and among those of each title.
+    pub balance: Balance,
+    /// What its listener does while all targets are down; `Refuse` only with `health`.
+    pub when_down: WhenDown,
     /// The maximum number of open connections; 1 to `limits::ROUTE_CONNECTIONS_MAX`. With `None`, only the
     /// limits for all passthrough routes, for a peer and for the process apply.
     pub connections: Option<u32>,
+    /// The maximum number of these from one source: one IPv4 address, or one /64 of IPv6.
+    pub connections_per_source: Option<u32>,
+    /// The maximum number of these of one peer, by all its identities; only with mode `Terminate`.
+    pub connections_per_peer: Option<u32>,
+    /// The payload that all connections together may move in each direction; `None` means no limit.
+    pub bandwidth: Option<Bandwidth>,
+    /// The DSCP of packets to both sides; `None` leaves packets unmarked.
+    pub dscp: Option<Dscp>,
 }
 
 impl RouteConfig {
@@ -277,10 +308,21 @@ pub struct Target {
     /// route's peers is accepted, and on routes that do not connect with TLS. A subset of the identities of
     /// the route's peers.
     pub expected: Option<Arc<[PeerName]>>,
+    /// The maximum number of open connections to the target; 1 to `limits::ROUTE_CONNECTIONS_MAX`. The same in
+    /// each list of a route.
+    pub connections: Option<u32>,
+}
+
+impl Target {
+    /// Whether `other` has the same host and port.
+    #[must_use]
+    pub fn has_address_of(&self, other: &Self) -> bool {
+        self.port == other.port && self.host == other.host
+    }
 }
 
 /// The host part of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A literal address.
     Ip(IpAddr),
@@ -342,6 +384,22 @@ pub struct TrustFiles {
     /// Revocation lists, PEM or DER; empty if none is configured.
     pub crl: Vec<Located<PathBuf>>,
 }
+
+/// A revocation list that is fetched from an address into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlFetch {
+    /// The peer whose trust must accept the list.
+    pub peer: Arc<Peer>,
+    /// The file that a fetched list replaces: one of the peer's `crl`.
+    pub file: Located<PathBuf>,
+    /// Where the list is published.
+    pub url: Located<CrlUrl>,
+}
+
+/// The address of a published revocation list: `http://` with a host, at most `limits::CRL_URL_BYTES_MAX` ASCII
+/// characters without spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlUrl(String);
 
 /// A label by which the two ends of a route recognize that they belong together: 1 to
 /// `limits::SERVICE_LABEL_BYTES_MAX` letters, digits, `-`, `_` and `.`.
@@ -440,6 +498,9 @@ pub struct Timeouts {
     /// The time without traffic in both directions after which a connection of a `tcp` or passthrough route
     /// ends; `None` means no limit.
     pub idle: Option<Duration>,
+    /// The time without traffic after which an association in which nothing is outstanding is aborted; `None`
+    /// means no limit. Only for observed DICOM routes.
+    pub association_idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,
     /// TCP keepalive on both sockets.
@@ -468,6 +529,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(4),
             first_byte: Some(Duration::from_secs(5)),
             idle: None,
+            association_idle: None,
             drain: Duration::from_secs(5 * 60),
             keepalive: Keepalive {
                 idle: Duration::from_secs(60),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::crl_url::fetches;
 use super::file;
 use super::identity::Identities;
 use super::list::{List, values};
@@ -10,7 +11,7 @@ use super::name::{dns_name, short_name};
 use super::peer::peer;
 use super::problem::{Problems, quoted};
 use super::suggest;
-use super::{Located, Peer, PeerName, TrustFiles};
+use super::{CrlFetch, Located, Peer, PeerName, TrustFiles};
 use crate::config::limits::{PEER_TABLES_MAX, PEERS_MAX, ROUTE_NAME_BYTES_MAX};
 
 /// The `[[peer]]` tables of a file.
@@ -24,6 +25,8 @@ pub(super) struct PeerTables {
     names: Vec<String>,
     /// Whether there may be tables with unknown names.
     is_cut: bool,
+    /// The revocation lists that are fetched.
+    fetches: Vec<CrlFetch>,
 }
 
 /// The meaning of an element of `peers`, of `ae_bind` or of a target's `peer`.
@@ -124,9 +127,15 @@ impl PeerTables {
                 trust,
             })
         });
+        self.fetches.extend(fetches(table, peer.as_ref(), problems));
         self.all.extend(peer.clone());
         self.by_name.insert(name.clone(), peer);
         self.names.push(name);
+    }
+
+    /// The revocation lists that are fetched, in the order of the file.
+    pub(super) fn fetches(&self) -> &[CrlFetch] {
+        &self.fetches
     }
 
     /// The tables without problems, in the order of the file.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::address::reaches;
 use super::{
-    Config, Dicom, Mode, Peer, Probe, Protocol, RouteConfig, RouteTls, ServiceLabel, Target,
+    Config, Dicom, IpNetwork, Mode, Peer, Probe, Protocol, RouteConfig, RouteTls, ServiceLabel,
+    Target,
 };
 use crate::dicom::{AeTitle, DimseCommand};
 
@@ -162,6 +163,27 @@ fn any_peer(route: &RouteConfig) -> Option<String> {
     ))
 }
 
+/// Networks whose clients can never reach the listener, because they use the other version of IP.
+fn unreachable_networks(route: &RouteConfig) -> Option<String> {
+    let from = route.from.as_ref()?;
+    let is_useless = |network: &&IpNetwork| !network.reaches(route.listen);
+    let useless = from.iter().find(is_useless)?;
+    let effect = match from.iter().all(|network| is_useless(&network)) {
+        true => "so every connection is reset",
+        false => "so this network has no effect",
+    };
+    let (version, example) = match route.listen.is_ipv4() {
+        true => ("IPv4", "[::]"),
+        false => ("IPv6", "0.0.0.0"),
+    };
+    Some(format!(
+        "from lists \"{useless}\", but clients of \"{}\" connect by {version}, {effect}; list the networks of \
+         the clients as the gateway sees them, or listen on an address such as \"{example}:{}\"",
+        route.listen,
+        route.listen.port()
+    ))
+}
+
 impl RouteConfig {
     /// Full sentences about missing or ineffective rules of this route: `route "ct": ...`.
     #[must_use]
@@ -173,7 +195,8 @@ impl RouteConfig {
                 reporting_only(dicom),
             ]
         });
-        let remarks = std::iter::once(any_peer(self)).chain(of_dicom);
+        let of_route = [any_peer(self), unreachable_networks(self)];
+        let remarks = of_route.into_iter().chain(of_dicom);
         remarks
             .flatten()
             .map(|remark| format!("route \"{}\": {remark}", self.name))

@@ -18,8 +18,8 @@ use super::{
     Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
-use super::{address, clash, gateway, name, timeouts, value};
-use super::{connect, dicom, health, observe, returns};
+use super::{address, bandwidth, clash, gateway, name, timeouts, value};
+use super::{balance, connect, dicom, dscp, health, network, observe, returns};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
@@ -35,6 +35,7 @@ pub(super) fn resolve(
         .map(|written| resolver.route(written))
         .collect();
     let peers = resolver.peer_tables.all().to_vec();
+    let crl_fetches = resolver.peer_tables.fetches().to_vec();
     timeouts::check_site_idle(&file.timeouts, &drafts, problems);
     clash::check_names(&drafts, problems);
     returns::check(&drafts, problems);
@@ -50,6 +51,7 @@ pub(super) fn resolve(
         file: place.file.to_owned(),
         gateway,
         peers,
+        crl_fetches,
         routes: routes.clone(),
     });
     (config, routes)
@@ -146,13 +148,20 @@ impl<'a> ConfigResolver<'a> {
         let by_title = dicom::resolve(written, settings, self.problems);
         let connect = connect::resolve(written, (mode, protocol), observe, self.problems);
         let health = health::resolve(written, mode, protocol, self.problems);
+        let balance = balance::resolve(written, health.as_ref(), self.problems);
+        let when_down = balance::when_down(written, health.as_ref(), self.problems);
         let tls = self.tls(written, mode, &peers);
-        let connections = self.connections(written);
+        let bandwidth = bandwidth::resolve(written, self.problems);
+        let dscp = dscp::resolve(written, self.problems);
+        let from = network::resolve(written, self.problems);
+        let [connections, connections_per_source, connections_per_peer] =
+            self.connections(written, mode);
         let written_timeouts = [&written.timeouts, self.written_timeouts];
         let kind = timeouts::RouteKind {
             mode,
             protocol,
             connect,
+            observe,
         };
         let timeouts = timeouts::route(written_timeouts, &self.site_timeouts, kind, self.problems);
         let route = (|| {
@@ -163,6 +172,7 @@ impl<'a> ConfigResolver<'a> {
                 protocol: protocol?,
                 listen: listen?,
                 interface: interface.clone(),
+                from,
                 targets: targets.iter().map(|target| target.value.clone()).collect(),
                 tls: tls?,
                 timeouts,
@@ -170,10 +180,17 @@ impl<'a> ConfigResolver<'a> {
                 dicom: by_title.dicom,
                 connect,
                 health,
+                balance,
+                when_down,
                 connections,
+                connections_per_source,
+                connections_per_peer,
+                bandwidth,
+                dscp,
             })
         })();
         targets.extend(by_title.targets);
+        balance::check_limits(&written.scope, &targets, self.problems);
         let listen = located(listen, &written.listen);
         Draft {
             written,
@@ -332,14 +349,40 @@ impl<'a> ConfigResolver<'a> {
             .map(Some)
     }
 
-    fn connections(&mut self, route: &file::Route) -> Option<u32> {
+    /// The limits of connections: of the route, of one source, and of one peer.
+    fn connections(&mut self, route: &file::Route, mode: Option<Mode>) -> [Option<u32>; 3] {
+        let scope = &route.scope;
+        let per_peer = &route.connections_per_peer;
+        if let (Some(Mode::Originate | Mode::Passthrough), Some(line)) = (mode, line_of(per_peer)) {
+            let text = format!(
+                "{scope}connections_per_peer applies only to mode \"terminate\": here clients prove no identity; \
+                 remove it, or write connections_per_source"
+            );
+            self.problems.wrong(line, text);
+        }
+        let limits = [
+            ("connections", &route.connections),
+            ("connections_per_source", &route.connections_per_source),
+            ("connections_per_peer", per_peer),
+        ];
         // LIMIT: `ROUTE_CONNECTIONS_MAX`.
         let max = ROUTE_CONNECTIONS_MAX.into();
-        let (scope, written) = (&route.scope, &route.connections);
-        let read = self
-            .problems
-            .accept_number(scope, "connections", written, max)?;
-        u32::try_from(read).ok()
+        let numbers = limits.map(|(key, written)| {
+            let read = self.problems.accept_number(scope, key, written, max)?;
+            u32::try_from(read).ok()
+        });
+        let of_all = numbers[0];
+        for ((key, written), number) in limits.into_iter().zip(numbers).skip(1) {
+            let above = number.zip(of_all).filter(|(number, all)| number > all);
+            if let (Some((number, all)), Some(line)) = (above, line_of(written)) {
+                let text = format!(
+                    "{scope}{key} {number} has no effect above connections = {all}; write a smaller number, or \
+                     remove it"
+                );
+                self.problems.wrong(line, text);
+            }
+        }
+        numbers
     }
 
     fn record_layer(&mut self, route: &file::Route) -> Option<RecordLayer> {

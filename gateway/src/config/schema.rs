@@ -58,6 +58,8 @@ pub(super) static GATEWAY: Schema = Schema {
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
         key("log", "\"text\""),
+        key("connections", "20000"),
+        key("handshakes_per_second", "1000"),
     ],
 };
 
@@ -91,6 +93,7 @@ pub(super) static PEER: Schema = Schema {
         key("identity", "\"dns:gw.region.example\""),
         key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
         key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
+        key("crl_url", "\"http://crl.region.example/region.crl\""),
     ],
 };
 
@@ -113,6 +116,7 @@ const TIMEOUTS_KEYS: &[SchemaKey] = &[
     key("connect", "\"4s\""),
     key("first_byte", "\"5s\""),
     key("idle", "\"never\""),
+    key("association_idle", "\"30min\""),
     key("drain", "\"5min\""),
     key(
         "keepalive",
@@ -143,7 +147,9 @@ pub(super) static ROUTE: Schema = Schema {
         key("protocol", "\"dicom\""),
         key("listen", "\"10.20.0.5:11112\""),
         key("interface", "\"lan0\""),
+        key("from", "[\"10.20.0.0/16\"]"),
         key("targets", "[\"gw.region.example:2762\"]"),
+        key("balance", "\"round-robin\""),
         key("peers", "[\"dns:gw.region.example\"]"),
         key("service", "\"archive\""),
         key("policy", "\"hscn\""),
@@ -158,11 +164,16 @@ pub(super) static ROUTE: Schema = Schema {
         key("ae_bind", "{ \"CT_A\" = \"dns:gw.a.example\" }"),
         key("commands", "[\"C-ECHO\", \"C-STORE\"]"),
         key("connections", "200"),
+        key("connections_per_source", "20"),
+        key("connections_per_peer", "100"),
         key("associations", "40"),
         key("associations_per_peer", "20"),
         key("return", "\"region-to-pacs\""),
+        key("bandwidth", "\"400Mbit/s\""),
+        key("dscp", "\"AF21\""),
         key("connect", "\"early\""),
         key("health", "{ probe = \"connect\" }"),
+        key("when_down", "\"refuse\""),
         key(
             "ae",
             "[ { called = \"ARCHIVE\", targets = [\"10.20.0.9:104\"] } ]",
@@ -179,6 +190,7 @@ pub(super) static TARGET: Schema = Schema {
     keys: &[
         key("address", "\"gw.region.example:2762\""),
         key("peer", "\"region\""),
+        key("connections", "20"),
     ],
 };
 
@@ -202,6 +214,7 @@ pub(super) static ROUTE_HEALTH: Schema = Schema {
         key("timeout", "\"5s\""),
         key("rise", "1"),
         key("fall", "3"),
+        key("slow_start", "\"30s\""),
         key("calling", "\"WARDGATE\""),
         key("called", "\"ANY-SCP\""),
     ],

@@ -12,7 +12,7 @@ use super::list::{List, values};
 use super::peers::{PeerTables, Reference, RoutePeers};
 use super::problem::{Problems, quoted};
 use super::{Host, Located, Mode, PeerName, Target, address};
-use crate::config::limits::{PEERS_MAX, TARGETS_MAX};
+use crate::config::limits::{PEERS_MAX, ROUTE_CONNECTIONS_MAX, TARGETS_MAX};
 
 /// The data that decides which peer must answer at the targets of a route.
 pub(super) struct Expected<'a> {
@@ -183,9 +183,23 @@ pub(super) fn targets(
     let read = list.read_elements(written, address_of, address::target, problems);
     let read = read.into_iter().map(|(written, mut target)| {
         target.value.expected = expected.at(scope, &target, written, problems);
+        target.value.connections = connections(scope, &target.value, written, problems);
         target
     });
     read.collect()
+}
+
+fn connections(
+    scope: &str,
+    target: &Target,
+    written: &file::Target,
+    problems: &mut Problems,
+) -> Option<u32> {
+    let scope = format!("{scope}target \"{target}\": ");
+    // LIMIT: `ROUTE_CONNECTIONS_MAX`.
+    let max = ROUTE_CONNECTIONS_MAX.into();
+    let read = problems.accept_number(&scope, "connections", &written.connections, max)?;
+    u32::try_from(read).ok()
 }
 
 fn address_of(target: &file::Target) -> &Located<String> {

@@ -1,5 +1,6 @@
 //! Whole configurations: wrong ones with their messages, good ones with their resolved values.
 
+mod balance;
 mod connect;
 mod dicom;
 mod mutations;
@@ -132,6 +133,7 @@ fn the_documented_example_is_resolved_as_documented() {
         host: Host::Name("gw.region.example".to_owned()),
         port: 2762,
         expected: Some([PeerName::Dns("gw.region.example".to_owned())].into()),
+        connections: None,
     };
     assert_eq!(out.targets, [target]);
     assert_eq!(out.timeouts, Timeouts::default());
@@ -155,6 +157,20 @@ fn the_documented_example_is_resolved_as_documented() {
     assert_eq!(tls.identity.certificate.value, folder.join("region.pem"));
     // The route's identity replaces the whole identity of the site, including its CRL.
     assert!(tls.peers[0].trust.crl.is_empty());
+}
+
+#[test]
+fn an_address_of_a_list_belongs_to_the_file_in_the_same_place() {
+    let config = good("peers.toml");
+    let [fetch] = &config.crl_fetches[..] else {
+        panic!("one address: {:?}", config.crl_fetches);
+    };
+    assert_eq!(fetch.peer.name.as_deref(), Some("a"));
+    assert_eq!(fetch.file.value, Path::new("/etc/wardgate/pki/a-ca.crl"));
+    assert_eq!(
+        fetch.url.value.as_str(),
+        "http://crl.a.example:8080/a-ca.crl"
+    );
 }
 
 #[test]
@@ -468,4 +484,29 @@ fn a_credential_is_a_file_in_the_folder_of_the_service() {
         files.map(|file| file.value.as_path()),
         expected.map(Path::new)
     );
+}
+
+#[test]
+fn networks_that_no_client_of_the_listener_has_are_reported() {
+    let site = fs::read_to_string(data().join("good/minimal.toml")).expect("it is text");
+    let remarks = |listen: &str, from: &str| {
+        let text = format!(
+            "{site}[[route]]\nname = \"r\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\n\
+             listen = \"{listen}\"\ntargets = [\"10.20.0.9:1\"]\nfrom = [{from}]\n"
+        );
+        let config = parse_good(&text, "wardgate.toml");
+        config.routes.last().expect("the route").remarks()
+    };
+    let found = remarks("[2001:db8::5]:7", "\"10.20.0.0/16\"");
+    assert!(
+        found.len() == 1 && found[0].contains("every connection is reset"),
+        "{found:?}"
+    );
+    let found = remarks("10.20.0.5:7", "\"10.20.0.0/16\", \"fd00::/8\"");
+    assert!(
+        found.len() == 1 && found[0].contains("this network has no effect"),
+        "{found:?}"
+    );
+    // Such a listener accepts both.
+    assert_eq!(remarks("[::]:7", "\"10.20.0.0/16\", \"fd00::/8\""), [""; 0]);
 }

@@ -7,7 +7,7 @@ use super::file;
 use super::problem::{Problems, quoted};
 use super::value::{duration, written};
 use super::written::Written;
-use super::{Connect, Keepalive, Mode, Protocol, Timeouts};
+use super::{Connect, Keepalive, Mode, Observe, Protocol, Timeouts};
 use crate::config::limits;
 
 /// The shortest and the longest allowed duration.
@@ -28,6 +28,11 @@ const FIRST_BYTE: DurationRange = DurationRange {
 };
 const IDLE: DurationRange = DurationRange {
     min: Duration::from_secs(1),
+    max: limits::IDLE_TIMEOUT_MAX,
+    never: true,
+};
+const ASSOCIATION_IDLE: DurationRange = DurationRange {
+    min: limits::ASSOCIATION_IDLE_MIN,
     max: limits::IDLE_TIMEOUT_MAX,
     never: true,
 };
@@ -60,6 +65,7 @@ pub(super) struct RouteKind {
     pub(super) mode: Option<Mode>,
     pub(super) protocol: Option<Protocol>,
     pub(super) connect: Connect,
+    pub(super) observe: Observe,
 }
 
 /// A route's deadlines: its own over the site's. `written_site` is the table as written, `site` the resolved
@@ -110,6 +116,23 @@ pub(super) fn route(
             format!("{}handshake {reason}", written.scope),
         );
     }
+    let observes_dicom = protocol == Some(Protocol::Dicom)
+        && mode != Some(Mode::Passthrough)
+        && kind.observe != Observe::Off;
+    if !observes_dicom {
+        timeouts.association_idle = None;
+    }
+    if let (Some(line), Some(_), Some(_), false) = (
+        written_line(&written.association_idle),
+        protocol,
+        mode,
+        observes_dicom,
+    ) {
+        let reason = "applies only to observed dicom routes: it needs to know which requests are outstanding; \
+            remove it";
+        let text = format!("{}association_idle {reason}", written.scope);
+        problems.wrong(line, text);
+    }
     let default_idle = default_idle(written, written_site, mode);
     timeouts.idle = timeouts.idle.or(default_idle);
     let is_written = !written.first_byte.is_absent() || !written_site.first_byte.is_absent();
@@ -117,6 +140,10 @@ pub(super) fn route(
         timeouts.first_byte = None;
     }
     timeouts
+}
+
+fn written_line(text: &file::Text) -> Option<usize> {
+    text.value().map(|text| text.line)
 }
 
 /// The idle time of a passthrough route if neither the route nor the site sets it. The route does not know
@@ -202,6 +229,12 @@ fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> T
             problems,
         ),
         idle: or_never((scope, "idle", &own.idle), IDLE, below.idle, problems),
+        association_idle: or_never(
+            (scope, "association_idle", &own.association_idle),
+            ASSOCIATION_IDLE,
+            below.association_idle,
+            problems,
+        ),
         stall: or_never((scope, "stall", &own.stall), STALL, below.stall, problems),
         keepalive: keepalive(&own.keepalive, &below.keepalive, problems),
     }

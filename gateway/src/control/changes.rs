@@ -85,6 +85,11 @@ pub fn restart_only(running: &Gateway, wanted: &Gateway) -> Vec<String> {
         ("admin", running.admin != wanted.admin),
         ("metrics", running.metrics != wanted.metrics),
         ("log", running.log != wanted.log),
+        ("connections", running.connections != wanted.connections),
+        (
+            "handshakes_per_second",
+            running.handshakes_per_second != wanted.handshakes_per_second,
+        ),
     ];
     let keys = differing.into_iter().filter(|(_, differs)| *differs);
     keys.map(|(key, _)| key.to_owned()).collect()

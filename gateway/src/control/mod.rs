@@ -3,10 +3,12 @@
 
 mod changes;
 mod drain;
+mod listeners;
 mod protocol;
 mod status;
 
 pub use changes::{RouteChange, report_changes, restart_only};
 pub use drain::{DrainStep, RouteDrain};
-pub use protocol::{Command, HandedListener, PROTOCOL_VERSION, Reply, Request};
-pub use status::{DrainStatus, RouteStatus, Status};
+pub use listeners::{ListenerPlan, plan_listener};
+pub use protocol::{Command, CommandReply, HandedListener, PROTOCOL_VERSION, Request};
+pub use status::{DrainStatus, GatewayStatus, RouteStatus};

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::changes::RouteChange;
-use super::status::Status;
+use super::status::GatewayStatus;
 
 /// The version of the protocol.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -113,7 +113,7 @@ impl Command {
 
 /// The reply to a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct CommandReply {
     /// `PROTOCOL_VERSION` of the gateway.
     pub version: u32,
     /// Whether the command was carried out.
@@ -125,13 +125,13 @@ pub struct Reply {
     pub changes: Vec<RouteChange>,
     /// The state of the gateway, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Status>,
+    pub status: Option<GatewayStatus>,
     /// The listeners that follow, in the order of their file descriptors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<HandedListener>,
 }
 
-impl Reply {
+impl CommandReply {
     /// The command was carried out.
     #[must_use]
     pub fn done(lines: impl IntoIterator<Item = String>) -> Self {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The state of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub struct GatewayStatus {
     /// The version of the program.
     pub program: String,
     /// The process.

@@ -343,6 +343,20 @@ impl Association {
         }
     }
 
+    /// Whether the association is open and nothing is outstanding in it: every request has its final response,
+    /// and no message has passed only in part. False if the observer has stopped reading.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_followed()
+            && self.phase == Phase::Established
+            && self.streams.requestor.is_between_messages()
+            && self.streams.acceptor.is_between_messages()
+            && self
+                .stats
+                .as_deref()
+                .is_none_or(AssociationStats::is_all_answered)
+    }
+
     fn between_pdus(&self) -> Both<bool> {
         Both {
             requestor: self.streams.requestor.is_between_pdus(),

@@ -25,6 +25,8 @@ pub(super) struct AssociationStats {
     destinations: Vec<AeTitle>,
     // Requests without a final response, by the requesting side, the oldest first.
     outstanding: Both<Vec<Outstanding>>,
+    // A request may be outstanding that is not among these: it is unknown, or there were too many.
+    has_untracked: bool,
     // The C-STORE request whose data set is in transit, by sending side.
     sending: Both<Option<u16>>,
     // The number of C-STORE requests among the outstanding requests.
@@ -74,6 +76,7 @@ impl AssociationStats {
         *self.sending.of_mut(seen.by) = None;
         let RequestedCommand::For(command) = asked else {
             self.unknown_commands += 1;
+            self.has_untracked = true;
             return;
         };
         self.count(command, seen.by, |count| count.requests += 1);
@@ -199,6 +202,9 @@ impl AssociationStats {
         if outstanding.len() < OUTSTANDING_MAX {
             self.stores += usize::from(request.class.is_some());
             outstanding.push(request);
+        } else {
+            // LIMIT: OUTSTANDING_MAX.
+            self.has_untracked = true;
         }
     }
 
@@ -250,6 +256,15 @@ impl AssociationStats {
         {
             self.destinations.push(title);
         }
+    }
+
+    /// Whether every request has its final response, as far as this is known.
+    pub(super) fn is_all_answered(&self) -> bool {
+        let Both {
+            requestor,
+            acceptor,
+        } = &self.outstanding;
+        !self.has_untracked && requestor.is_empty() && acceptor.is_empty()
     }
 
     /// The number of objects that were stored so far, and the bytes of their data sets.

@@ -118,6 +118,11 @@ impl Stream {
         self.state == StreamState::Pdu && self.head.count == 0
     }
 
+    /// Whether every message that began is complete, a command set with its fragments and a data set.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.is_between_pdus() && self.gathered.is_empty() && self.bytes == 0
+    }
+
     /// Reads to the next event or to the end of `bytes`.
     pub(super) fn next<'a>(
         &mut self,

@@ -397,3 +397,63 @@ fn no_patient_data_is_reported() {
         assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{mark}");
     }
 }
+
+#[test]
+fn an_association_is_idle_only_when_every_request_has_its_final_response() {
+    let mut watched = Watched::new(Strictness::Lenient, AssociationRules::default());
+    let [(_, request), (_, accept)] = &opening()[..] else {
+        panic!("two PDUs");
+    };
+    assert!(!watched.association.is_idle());
+    watched.pass(Requestor, request);
+    assert!(!watched.association.is_idle(), "not accepted yet");
+    watched.pass(Acceptor, accept);
+    assert!(watched.association.is_idle());
+    // A C-MOVE with pending responses, and beside it a C-STORE of the other role.
+    let query = made::message(5, &made::command(MOVE, 1, true, &[]), Some(&[8; 100]));
+    let (before, after) = query.split_at(60);
+    watched.pass(Requestor, before);
+    assert!(!watched.association.is_idle(), "within a PDU");
+    watched.pass(Requestor, after);
+    for status in [0xff00, 0xff00] {
+        assert!(!watched.association.is_idle());
+        watched.pass(Acceptor, &response(MOVE, 1, status));
+    }
+    watched.pass(Acceptor, &store(7, CT, 50));
+    watched.pass(Acceptor, &response(MOVE, 1, 0));
+    assert!(!watched.association.is_idle(), "the store is outstanding");
+    watched.pass(Requestor, &response(STORE, 7, 0));
+    assert!(watched.association.is_idle());
+    // A fragment of a command set, in a complete PDU.
+    let echo = made::command(ECHO, 2, false, &[]);
+    let (first, last) = echo.split_at(10);
+    watched.pass(Requestor, &made::pdu(4, &made::pdv(1, 1, first)));
+    assert!(!watched.association.is_idle());
+    watched.pass(Requestor, &made::pdu(4, &made::pdv(1, 3, last)));
+    watched.pass(Acceptor, &response(ECHO, 2, 0));
+    assert!(watched.association.is_idle());
+    watched.pass(Requestor, &made::pdu(5, &[0; 4]));
+    assert!(!watched.association.is_idle(), "a release is outstanding");
+}
+
+#[test]
+fn an_association_with_requests_that_cannot_be_tracked_is_never_idle() {
+    let mut watched = Watched::open(Strictness::Lenient, AssociationRules::default());
+    let unknown = made::message(1, &made::command(0x7777, 1, false, &[]), None);
+    watched.pass(Requestor, &unknown);
+    watched.pass(Acceptor, &response(0x7777, 1, 0));
+    assert!(!watched.association.is_idle());
+
+    let mut watched = Watched::open(Strictness::Lenient, AssociationRules::default());
+    for message in 0..=u16::try_from(OUTSTANDING_MAX).expect("few") {
+        watched.pass(Requestor, &store(message, CT, 4));
+    }
+    for message in 0..=u16::try_from(OUTSTANDING_MAX).expect("few") {
+        watched.pass(Acceptor, &response(STORE, message, 0));
+    }
+    assert!(!watched.association.is_idle());
+
+    let mut watched = Watched::open(Strictness::Lenient, AssociationRules::default());
+    watched.pass(Requestor, b"not DICOM any more");
+    assert!(!watched.association.is_idle());
+}

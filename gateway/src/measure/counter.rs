@@ -12,6 +12,13 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Adds 1 unless the number is `most` or more; returns whether it was added.
+    pub fn add_up_to(&self, most: u64) -> bool {
+        let one_more = |count| (count < most).then(|| count + 1);
+        let relaxed = Ordering::Relaxed;
+        self.0.fetch_update(relaxed, relaxed, one_more).is_ok()
+    }
+
     /// Subtracts `count`; for gauges.
     pub fn sub(&self, count: u64) {
         self.0.fetch_sub(count, Ordering::Relaxed);

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::text::head;
+use super::text::{escaped, head};
 use super::{
-    ClientStage, CoreCounters, Counter, RouteCounters, RouteMetrics, TargetCounters,
-    Unauthenticated, passing,
+    ClientStage, ConnectionLimit, CoreCounters, Counter, RouteCounters, RouteMetrics,
+    TargetCounters, TargetMetrics, Unauthenticated, passing,
 };
 
 type Number = fn(&RouteCounters) -> &Counter;
@@ -14,7 +14,7 @@ type OfCore = fn(&CoreCounters) -> u64;
 type OfTarget = fn(&TargetCounters) -> &Counter;
 type OfStage = fn(&Unauthenticated) -> &Counter;
 
-const ROUTES: [(&str, &str, &str, Number); 15] = [
+const ROUTES: [(&str, &str, &str, Number); 18] = [
     (
         "wardgate_connections_accepted_total",
         "counter",
@@ -44,6 +44,12 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
         "counter",
         "Connections for which no target could be reached.",
         |r| &r.unreachable,
+    ),
+    (
+        "wardgate_sources_refused_total",
+        "counter",
+        "Connections that were reset because their source address is in no network of from.",
+        |r| &r.sources_refused,
     ),
     (
         "wardgate_starts_illegal_total",
@@ -100,10 +106,22 @@ const ROUTES: [(&str, &str, &str, Number); 15] = [
         |r| &r.undelivered_bytes,
     ),
     (
+        "wardgate_bandwidth_delayed_total",
+        "counter",
+        "Receives of connections that waited because their route had used its bandwidth.",
+        |r| &r.bandwidth_delayed,
+    ),
+    (
         "wardgate_connections_open",
         "gauge",
         "Open connections.",
         |r| &r.open,
+    ),
+    (
+        "wardgate_listener_closed",
+        "gauge",
+        "Whether the listener of the route is closed because all its targets are down or in maintenance (when_down = \"refuse\").",
+        |r| &r.listener_closed,
     ),
 ];
 
@@ -112,7 +130,7 @@ const DIRECTIONS: [(&str, Number); 2] = [
     ("opened", |r| &r.key_updates.opened),
 ];
 
-const CORES: [(&str, &str, &str, OfCore); 8] = [
+const CORES: [(&str, &str, &str, OfCore); 9] = [
     (
         "wardgate_core_connections_total",
         "counter",
@@ -161,6 +179,12 @@ const CORES: [(&str, &str, &str, OfCore); 8] = [
         "Steps of client handshakes that waited for their turn.",
         |c| c.steps_delayed.get(),
     ),
+    (
+        "wardgate_handshakes_delayed_total",
+        "counter",
+        "Client handshakes that waited because their source had begun handshakes_per_second in the last second.",
+        |c| c.handshakes_delayed.get(),
+    ),
 ];
 
 const ENDED: [(&str, OfStage); 7] = [
@@ -173,15 +197,48 @@ const ENDED: [(&str, OfStage); 7] = [
     ("connections", |u| &u.ended_all),
 ];
 
+const TARGETS: [(&str, &str, &str, OfTarget); 5] = [
+    (
+        "wardgate_target_connections_open",
+        "gauge",
+        "Open connections to the target, including those that are being set up.",
+        |t| &t.open,
+    ),
+    (
+        "wardgate_target_failures_total",
+        "counter",
+        "Connections to the target that failed: refused, not answered, unreachable, or without a successful handshake.",
+        |t| &t.failed,
+    ),
+    (
+        "wardgate_target_back_off",
+        "gauge",
+        "Whether the last connection to the target failed, so that other targets are tried first for some time.",
+        |t| &t.is_backed_off,
+    ),
+    (
+        "wardgate_target_limited_total",
+        "counter",
+        "Connections for which the target was passed over because it had its maximum number of connections.",
+        |t| &t.limited,
+    ),
+    (
+        "wardgate_target_maintenance",
+        "gauge",
+        "Whether the target is in maintenance and gets no new connections.",
+        |t| &t.in_maintenance,
+    ),
+];
+
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
 
-/// The metrics of these routes, cores and probed targets as Prometheus text (format 0.0.4). `dropped` is the
+/// The metrics of these routes, cores and targets as Prometheus text (format 0.0.4). `dropped` is the
 /// number of log events lost because the log was not read.
 #[must_use]
 pub fn exposition(
     routes: &[RouteMetrics],
     cores: &[Arc<CoreCounters>],
-    targets: &[Arc<TargetCounters>],
+    targets: &[TargetMetrics],
     dropped: u64,
 ) -> String {
     let mut text = String::new();
@@ -191,6 +248,21 @@ pub fn exposition(
             let sum = sum(route, number);
             // A route's name has no character that needs escaping.
             let _ = writeln!(text, "{name}{{route=\"{}\"}} {sum}", route.name);
+        }
+    }
+    let name = "wardgate_connections_limited_by_total";
+    let help =
+        "Connections that were refused because they exceeded a limit of connections, by limit.";
+    head(&mut text, name, "counter", help);
+    for route in routes {
+        for limit in ConnectionLimit::ALL {
+            let each = route.cores.iter().map(|core| core.limited_by(limit).get());
+            let labels = format!("route=\"{}\",limit=\"{}\"", route.name, limit.name());
+            let _ = writeln!(
+                text,
+                "{name}{{{labels}}} {}",
+                each.fold(0, u64::wrapping_add)
+            );
         }
     }
     let name = "wardgate_key_updates_total";
@@ -208,6 +280,7 @@ pub fn exposition(
         }
     }
     passing::write(&mut text, routes);
+    peer_certificates(&mut text, routes);
     health(&mut text, targets);
     for (name, kind, help, number) in CORES {
         head(&mut text, name, kind, help);
@@ -259,16 +332,39 @@ fn unauthenticated(text: &mut String, cores: &[Arc<CoreCounters>]) {
     }
 }
 
-fn health(text: &mut String, targets: &[Arc<TargetCounters>]) {
+fn peer_certificates(text: &mut String, routes: &[RouteMetrics]) {
+    let name = "wardgate_peer_certificate_expiry_timestamp_seconds";
+    let help =
+        "When the certificates by which the peer was accepted last expire, in seconds since 1970.";
+    head(text, name, "gauge", help);
+    for route in routes {
+        for (identity, ends) in &route.peers {
+            let labels = format!("route=\"{}\",peer=\"{}\"", route.name, escaped(identity));
+            let _ = writeln!(text, "{name}{{{labels}}} {ends}");
+        }
+    }
+}
+
+fn health(text: &mut String, targets: &[TargetMetrics]) {
+    let all = || targets.iter().map(|target| &*target.counters);
+    let probed = targets.iter().filter(|target| target.is_probed);
+    let probed = || probed.clone().map(|target| &*target.counters);
     let name = "wardgate_target_up";
     let help = "Whether the probed target counts as up.";
     head(text, name, "gauge", help);
-    for target in targets {
+    for target in probed() {
         let _ = writeln!(text, "{name}{{{}}} {}", labels(target), target.up.get());
+    }
+    for (name, kind, help, number) in TARGETS {
+        head(text, name, kind, help);
+        for target in all() {
+            let (labels, number) = (labels(target), number(target).get());
+            let _ = writeln!(text, "{name}{{{labels}}} {number}");
+        }
     }
     let name = "wardgate_health_probes_total";
     head(text, name, "counter", "Probes of the target, by outcome.");
-    for target in targets {
+    for target in probed() {
         for (outcome, number) in OUTCOMES {
             let labels = format!("{},outcome=\"{outcome}\"", labels(target));
             let _ = writeln!(text, "{name}{{{labels}}} {}", number(target).get());
@@ -315,10 +411,23 @@ mod tests {
         target.good.add(3);
         target.bad.add(2);
         target.up.set(0);
-        let text = exposition(&[], &[], &[Arc::new(target)], 0);
+        target.open.add(7);
+        let probed = TargetMetrics {
+            counters: Arc::new(target),
+            is_probed: true,
+        };
+        let other = TargetCounters::new("mr".to_owned(), "10.0.0.1:104".to_owned());
+        let other = TargetMetrics {
+            counters: Arc::new(other),
+            is_probed: false,
+        };
+        let text = exposition(&[], &[], &[probed, other], 0);
+        assert!(!text.contains("target_up{route=\"mr\""), "{text}");
         let labels = "route=\"ct\",target=\"[::1]:104\"";
         for line in [
             format!("wardgate_target_up{{{labels}}} 0\n"),
+            format!("wardgate_target_connections_open{{{labels}}} 7\n"),
+            "wardgate_target_maintenance{route=\"mr\",target=\"10.0.0.1:104\"} 0\n".to_owned(),
             format!("wardgate_health_probes_total{{{labels},outcome=\"good\"}} 3\n"),
             format!("wardgate_health_probes_total{{{labels},outcome=\"bad\"}} 2\n"),
         ] {
@@ -327,10 +436,24 @@ mod tests {
     }
 
     #[test]
+    fn the_expiry_of_a_peer_s_certificate_is_shown_with_its_identity_escaped() {
+        let route = RouteMetrics {
+            name: "ct".to_owned(),
+            cores: Vec::new(),
+            peers: vec![(r#"uri:urn:a"b\c"#.to_owned(), 1_800_000_000)],
+        };
+        let text = exposition(&[route], &[], &[], 0);
+        let name = "wardgate_peer_certificate_expiry_timestamp_seconds";
+        let line = format!(r#"{name}{{route="ct",peer="uri:urn:a\"b\\c"}} 1800000000"#);
+        assert!(text.lines().any(|row| row == line), "{line}\n{text}");
+    }
+
+    #[test]
     fn the_cores_of_a_route_are_summed() {
         let [a, b] = ["a", "b"].map(|name| RouteMetrics {
             name: name.to_owned(),
             cores: (0..2).map(|_| Arc::default()).collect(),
+            peers: Vec::new(),
         });
         b.cores[0].accepted.add(2);
         b.cores[1].accepted.add(3);

@@ -2,8 +2,7 @@
 //! read it.
 //!
 //! Exception: the connections assigned to a core (`CoreCounters::given`, `CoreCounters::open`) are counted by
-//! the core that assigns them. Probed targets have their own blocks, each written by the core that probes the
-//! target and read by all.
+//! the core that assigns them. Targets have their own blocks, which all cores write and read.
 
 mod catalogue;
 mod files;
@@ -46,6 +45,8 @@ pub struct CoreCounters {
     pub accept_paused: Counter,
     /// Handshake steps with clients that had to wait for their turn.
     pub steps_delayed: Counter,
+    /// Handshakes that waited because their source had begun too many in the last second.
+    pub handshakes_delayed: Counter,
     /// CPU time of the core spent on handshake steps with clients, in microseconds.
     pub steps_micros: Counter,
     /// Unauthenticated clients, one block per stage.
@@ -125,6 +126,7 @@ impl CoreCounters {
             spliced_bytes: Counter::default(),
             accept_paused: Counter::default(),
             steps_delayed: Counter::default(),
+            handshakes_delayed: Counter::default(),
             steps_micros: Counter::default(),
             unauthenticated: Default::default(),
         }
@@ -143,6 +145,58 @@ impl CoreCounters {
     }
 }
 
+/// A limit that a connection can exceed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionLimit {
+    /// `connections` of the route.
+    Route,
+    /// `connections_per_source` of the route.
+    Source,
+    /// `connections_per_peer` of the route.
+    Peer,
+    /// The connections of all routes together.
+    All,
+    /// The share of one peer in these.
+    PeerShare,
+    /// The share of all passthrough routes in these.
+    Passthrough,
+    /// The share of one source in the answered connections of passthrough routes.
+    PassthroughSource,
+    /// `handshakes_per_second` of a source.
+    Handshakes,
+}
+
+impl ConnectionLimit {
+    /// The number of limits.
+    pub const COUNT: usize = 8;
+    /// All limits.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Route,
+        Self::Source,
+        Self::Peer,
+        Self::All,
+        Self::PeerShare,
+        Self::Passthrough,
+        Self::PassthroughSource,
+        Self::Handshakes,
+    ];
+
+    /// The limit's name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "connections",
+            Self::Source => "connections_per_source",
+            Self::Peer => "connections_per_peer",
+            Self::All => "all_connections",
+            Self::PeerShare => "share_of_peer",
+            Self::Passthrough => "passthrough",
+            Self::PassthroughSource => "passthrough_of_address",
+            Self::Handshakes => "handshakes_per_second",
+        }
+    }
+}
+
 /// The counters of one route on one core.
 #[derive(Debug, Default)]
 pub struct RouteCounters {
@@ -156,6 +210,8 @@ pub struct RouteCounters {
     pub refused: Counter,
     /// Connections whose targets could not be reached.
     pub unreachable: Counter,
+    /// Connections from an address that is in no network of `from`.
+    pub sources_refused: Counter,
     /// Connections whose first bytes were not of their route's protocol.
     pub illegal: Counter,
     /// Connections that the rules of their route refused.
@@ -166,6 +222,10 @@ pub struct RouteCounters {
     pub late: Counter,
     /// Connections refused because a limit was reached.
     pub limited: Counter,
+    /// Connections refused because this limit was reached.
+    pub limited_by: [Counter; ConnectionLimit::COUNT],
+    /// Receives that waited for a turn of the route's bandwidth.
+    pub bandwidth_delayed: Counter,
     /// Connections that were reset, were truncated, or violated the protocol.
     pub broken: Counter,
     /// Payload bytes from the plain side into TLS (passthrough: to the target).
@@ -177,6 +237,8 @@ pub struct RouteCounters {
     pub undelivered_bytes: Counter,
     /// Connections that are open now.
     pub open: Counter,
+    /// 1 on the core whose listener of the route is closed because all targets are down.
+    pub listener_closed: Counter,
     /// Open connections of unauthenticated clients. Used for placement; not exported as a metric.
     pub not_authenticated: Counter,
     /// Key updates of its connections, counted by their record layers.
@@ -225,6 +287,9 @@ pub struct RouteMetrics {
     pub name: String,
     /// Its counters, one block per core.
     pub cores: Vec<Arc<RouteCounters>>,
+    /// The listed identities of peers that were accepted, and when the first certificate of the path by which
+    /// each was accepted last expires, in seconds since 1970.
+    pub peers: Vec<(String, i64)>,
 }
 
 /// Key updates in each direction (RFC 8446 section 4.6.3).
@@ -237,6 +302,12 @@ pub struct KeyUpdates {
 }
 
 impl RouteCounters {
+    /// Refusals because of this limit.
+    #[must_use]
+    pub fn limited_by(&self, limit: ConnectionLimit) -> &Counter {
+        &self.limited_by[limit as usize]
+    }
+
     /// Moved payload bytes in both directions.
     #[must_use]
     pub fn moved_bytes(&self) -> u64 {
@@ -245,19 +316,38 @@ impl RouteCounters {
     }
 }
 
-/// The probe results of one target.
+/// A target as shown in the metrics.
+#[derive(Debug, Clone)]
+pub struct TargetMetrics {
+    /// Its counters.
+    pub counters: Arc<TargetCounters>,
+    /// Whether the target is probed.
+    pub is_probed: bool,
+}
+
+/// The state of one target of a route, and the results of its probes.
 #[derive(Debug)]
 pub struct TargetCounters {
     /// The route, by its name.
     pub route: String,
     /// The target as configured.
     pub name: String,
-    /// 1 if the target is up, 0 if it is down. Read by every core that connects.
+    /// 1 if the target is up, 0 if its probes found it down. Read by every core that connects.
     pub up: Counter,
     /// Successful probes.
     pub good: Counter,
     /// Failed probes.
     pub bad: Counter,
+    /// Open connections to the target of all cores, including those that are being set up.
+    pub open: Counter,
+    /// 1 from a failed connection to the next one that succeeds.
+    pub is_backed_off: Counter,
+    /// Connections that failed: refused, not answered, unreachable, or without a successful handshake.
+    pub failed: Counter,
+    /// Connections for which the target was passed over because it had its maximum of connections.
+    pub limited: Counter,
+    /// 1 while the target gets no new connections because an operator has set maintenance.
+    pub in_maintenance: Counter,
 }
 
 impl TargetCounters {
@@ -272,6 +362,11 @@ impl TargetCounters {
             up,
             good: Counter::default(),
             bad: Counter::default(),
+            open: Counter::default(),
+            is_backed_off: Counter::default(),
+            failed: Counter::default(),
+            limited: Counter::default(),
+            in_maintenance: Counter::default(),
         }
     }
 }

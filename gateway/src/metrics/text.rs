@@ -6,3 +6,9 @@ use std::fmt::Write as _;
 pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
+
+/// A value of a label, escaped: a URI may contain quotation marks.
+pub(super) fn escaped(value: &str) -> String {
+    let value = value.replace('\\', "\\\\");
+    value.replace('"', "\\\"").replace('\n', "\\n")
+}

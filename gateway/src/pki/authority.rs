@@ -19,10 +19,10 @@ pub use super::authority_error::AuthorityError;
 use super::authority_error::quoted;
 use super::expiry::{date, unix};
 use super::facts::{self, Facts, hex, trim};
-use super::file::FileRole;
+use super::file::{self, FileRole};
 use super::folder::{
     WriteMode, create_folder, file_error, lock, read_certificate, read_key, refuse_existing,
-    write_key, write_public, write_site_key,
+    replace_pair, write_error, write_key, write_public, write_site_key,
 };
 use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
@@ -253,7 +253,8 @@ impl Authority {
     }
 
     /// Issues a certificate with the names and key type of the one in `output`, and a new key, and replaces
-    /// both files. The old certificate is not revoked: it stays valid until it expires.
+    /// both files, or neither if one of them cannot be written. The old certificate is not revoked: it stays
+    /// valid until it expires.
     ///
     /// # Errors
     ///
@@ -322,8 +323,16 @@ impl Authority {
         // be revoked by its number.
         self.index.certificates.push(IndexEntry::of(&facts));
         self.write_index()?;
-        write_site_key(&output.key, &key, how)?;
-        write_public(&output.certificate, &certificate.pem(), how)?;
+        let pem = certificate.pem();
+        match how {
+            WriteMode::New => {
+                write_site_key(&output.key, &key)?;
+                write_public(&output.certificate, &pem, how)?;
+            }
+            WriteMode::Replace => {
+                replace_pair((&output.key, &key), (&output.certificate, &pem))?;
+            }
+        }
         Ok(Issued {
             serial: facts.serial_hex(),
             ends: date(facts.not_after),
@@ -396,6 +405,23 @@ impl Authority {
         now: SystemTime,
     ) -> Result<CrlWritten, AuthorityError> {
         self.write_crl(crl_days, now)
+    }
+
+    /// Copies the current revocation list to `path` as DER, the form in which lists are published by HTTP
+    /// (RFC 5280 section 4.2.1.13). Replaces the file in one step, so a web server never sends half a list.
+    ///
+    /// # Errors
+    ///
+    /// `File` if the list cannot be read, and `Write`.
+    pub(crate) fn publish_crl(&self, path: &Path) -> Result<(), AuthorityError> {
+        let current = self.dir.join("ca.crl");
+        let read = file::read(&current, FileRole::Authority)
+            .and_then(|raw| file::parse_crls(&current, &raw.bytes));
+        let lists = read.map_err(|problem| file_error(&current, problem))?;
+        let [list] = lists.as_slice() else {
+            return Err(file_error(&current, "does not hold one list".to_owned()));
+        };
+        write::replace(path, list, write::MODE_PUBLIC).map_err(|cause| write_error(path, cause))
     }
 
     fn entry_by_serial(&mut self, serial: &str) -> Result<&mut IndexEntry, AuthorityError> {

@@ -52,6 +52,8 @@ pub(crate) struct CrlHead {
     /// Seconds since 1970.
     pub(crate) this_update: i64,
     pub(crate) next_update: Option<i64>,
+    /// The CRL number, big-endian without leading zero bytes, if it has one (RFC 5280 section 5.2.3).
+    pub(crate) number: Option<Vec<u8>>,
     pub(crate) signature: Signature,
     /// Whether it lists changes to another list (RFC 5280 section 5.2.4).
     pub(crate) delta: bool,
@@ -82,6 +84,7 @@ struct Scope {
 }
 
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
+const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 20];
 const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 27];
 const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 28];
 const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
@@ -120,9 +123,26 @@ impl Crl {
         &self.head
     }
 
+    /// The list in its original bytes.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Whether both lists are of the same CA, with the same key, about the same certificates. Each must have
+    /// been found to be signed by a key.
+    pub(super) fn covers_the_same(&self, other: &Self) -> bool {
+        let is_same_issuer = self.head.issuer_der == other.head.issuer_der;
+        is_same_issuer && self.signer() == other.signer() && self.scope == other.scope
+    }
+
     /// The content of its issuer's name in its comparable form.
     pub(crate) fn issuer_name(&self) -> &[u8] {
         der::only(&self.head.issuer_der, SEQUENCE).unwrap_or_default()
+    }
+
+    /// Whether it is about some certificates of its issuer only.
+    pub(crate) fn has_scope(&self) -> bool {
+        self.scope.is_some()
     }
 
     /// The key that signed it; `None` if `signed_by` has found no such key.
@@ -240,6 +260,10 @@ impl CrlHead {
             issuer_der: name::comparable(fields.issuer),
             this_update: time(fields.this_update).ok_or("its thisUpdate is no time")?,
             next_update: fields.next_update.and_then(time),
+            number: fields
+                .extension(CRL_NUMBER)
+                .and_then(|number| der::only(number, INTEGER))
+                .map(|number| trimmed(number).to_vec()),
             signature,
             delta: fields.extension(DELTA_CRL_INDICATOR).is_some(),
             indirect,

@@ -16,10 +16,17 @@ use crate::config::{IdentityFiles, TrustFiles};
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 
-/// Days before expiry at which a warning is logged: a month is the duration of a hospital's change process,
-/// a week that of an urgent one. A warning before half of the lifetime is over is left out: otherwise a
-/// list that is issued weekly would always cause a warning.
-const WARNING_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
+/// Seconds of an hour.
+const HOUR: i64 = 60 * 60;
+
+/// Seconds before the expiry of a certificate at which a warning is logged: 30, 14, 7, 3 and 1 days. A month
+/// is the duration of a hospital's change process, a week that of an urgent one.
+const CERTIFICATE_WARNINGS: [i64; 5] = [30 * DAY, 14 * DAY, 7 * DAY, 3 * DAY, DAY];
+
+/// Seconds before the expiry of a revocation list at which a warning is logged: a week, a day and an hour. A
+/// CA issues a list every few days, so earlier warnings would be about a list that is about to be replaced
+/// anyway.
+const CRL_WARNINGS: [i64; 3] = [7 * DAY, DAY, HOUR];
 
 /// What expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +72,7 @@ pub struct Expiry {
 pub enum ExpiryStage {
     /// Too far away for a warning.
     Far,
-    /// This many of `WARNING_DAYS` have been reached.
+    /// This many of the warnings of its kind are due.
     Near(usize),
     /// It has expired.
     Expired,
@@ -91,22 +98,24 @@ impl Expiry {
         changes.find(|at| *at > unix(now)).map(system_time)
     }
 
-    // The times of the warnings, in seconds since 1970, ascending.
+    // The times of the warnings, in seconds since 1970, ascending. A warning before half of the lifetime is
+    // over is left out: otherwise a list that is issued weekly would always cause a warning.
     fn warnings(&self) -> impl Iterator<Item = i64> {
         let (begins, ends) = (unix(self.begins), unix(self.ends));
         let lifetime = ends.saturating_sub(begins);
-        let due = WARNING_DAYS.map(|days| days.saturating_mul(DAY));
-        let due = due
-            .into_iter()
-            .filter(move |before| *before <= lifetime / 2);
-        due.map(move |before| ends.saturating_sub(before))
+        let due: &'static [i64] = match self.kind {
+            ExpiryKind::Certificate | ExpiryKind::Trust => &CERTIFICATE_WARNINGS,
+            ExpiryKind::Crl => &CRL_WARNINGS,
+        };
+        due.iter()
+            .filter(move |before| **before <= lifetime / 2)
+            .map(move |before| ends.saturating_sub(*before))
     }
 
     /// A sentence: `certificate "site.pem": "CN=x" expires on 2027-03-01, in 12 days; ...`.
     #[must_use]
     pub fn sentence(&self, now: SystemTime) -> String {
         let (object, name) = (&self.object, &self.name);
-        let date = date(unix(self.ends));
         let list = match self.kind {
             ExpiryKind::Crl => "the list of ",
             ExpiryKind::Certificate | ExpiryKind::Trust => "",
@@ -114,13 +123,12 @@ impl Expiry {
         if self.ends <= now {
             let effect = match self.kind {
                 ExpiryKind::Certificate => "peers refuse this site; issue a new one",
-                ExpiryKind::Trust => {
-                    "it is accepted until the next start, and then refused; get the new CA certificate"
-                }
+                ExpiryKind::Trust => "peers of this CA are refused; get the new CA certificate",
                 ExpiryKind::Crl => "every peer of that CA is refused; get a current list",
             };
             return format!(
-                "{object}: {list}{name:?} expired on {date}; {effect}, then restart wardgate"
+                "{object}: {list}{name:?} expired on {}; {effect}",
+                date(unix(self.ends))
             );
         }
         let remedy = match self.kind {
@@ -128,18 +136,32 @@ impl Expiry {
             ExpiryKind::Trust => "get the new CA certificate",
             ExpiryKind::Crl => "get a current list",
         };
-        let left = match days_left(self.ends, now) {
-            0 => "less than a day".to_owned(),
-            days => plural(days, "day"),
-        };
-        format!(
-            "{object}: {list}{name:?} expires on {date}, in {left}; {remedy}, then restart wardgate"
-        )
+        format!("{object}: {list}{name:?} {}; {remedy}", self.time_left(now))
+    }
+
+    /// The end of a sentence: `expires on 2027-03-01, in 12 days`. On the last day the time is named too.
+    pub(crate) fn time_left(&self, now: SystemTime) -> String {
+        let ends = unix(self.ends);
+        let seconds = ends.saturating_sub(unix(now));
+        if seconds <= 0 {
+            return format!("expired on {}", date(ends));
+        }
+        if seconds <= HOUR {
+            return format!("expires at {}, within an hour", moment(ends));
+        }
+        match days_between(unix(now), ends) {
+            0 => format!(
+                "expires at {}, in {}",
+                moment(ends),
+                plural(seconds / HOUR, "hour")
+            ),
+            days => format!("expires on {}, in {}", date(ends), plural(days, "day")),
+        }
     }
 }
 
-/// The expiry dates of an identity: those of its chain's certificates that have not expired yet. Expired
-/// ones are reported, or refused, when they are loaded.
+/// The expiry dates of an identity: that of its own certificate, and those of the CAs of its chain that have
+/// not expired yet. Expired ones above are reported, or refused, when they are loaded.
 #[must_use]
 pub(crate) fn of_identity(
     files: &IdentityFiles,
@@ -149,7 +171,9 @@ pub(crate) fn of_identity(
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
     let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
-    certificates.filter(|expiry| expiry.ends > now).collect()
+    let each = certificates.enumerate();
+    let relevant = each.filter(|(place, expiry)| *place == 0 || expiry.ends > now);
+    relevant.map(|(_, expiry)| expiry).collect()
 }
 
 /// The expiry dates of the trust in a peer. `scope` is put in front of the object (`peer "region": `).
@@ -193,7 +217,7 @@ fn of_certificates(
 }
 
 /// Whole days from `now` to `ends`, rounded down; negative after `ends`.
-fn days_left(ends: SystemTime, now: SystemTime) -> i64 {
+pub(crate) fn days_left(ends: SystemTime, now: SystemTime) -> i64 {
     days_between(unix(now), unix(ends))
 }
 
@@ -209,7 +233,7 @@ pub(crate) fn unix(at: SystemTime) -> i64 {
 }
 
 /// The inverse of `unix`; instants before 1970 become 1970.
-fn system_time(unix: i64) -> SystemTime {
+pub(super) fn system_time(unix: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(unix.max(0).unsigned_abs())
 }
 
@@ -275,14 +299,34 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_warned_of_a_week_a_day_and_an_hour_before_its_end() {
+        let list = Expiry {
+            kind: ExpiryKind::Crl,
+            ..ending(0, 30)
+        };
+        let mut now = at(1);
+        let mut left = Vec::new();
+        while let Some(next) = list.next_change(now) {
+            left.push((unix(list.ends) - unix(next)) / HOUR);
+            now = next;
+        }
+        assert_eq!(left, [7 * 24, 24, 1, 0]);
+        assert_eq!(list.stage(now), ExpiryStage::Expired);
+    }
+
+    #[test]
     fn a_weekly_list_causes_no_warning_in_the_first_half_of_its_lifetime() {
-        let weekly = ending(0, 7);
+        let [weekly, of_a_day, of_an_hour] = [7 * 24, 24, 1].map(|hours: u64| Expiry {
+            kind: ExpiryKind::Crl,
+            ends: at(0) + Duration::from_secs(hours * 3600),
+            ..ending(0, 0)
+        });
         assert_eq!(weekly.stage(at(0)), ExpiryStage::Far);
-        assert_eq!(weekly.next_change(at(0)), Some(at(4)));
-        assert_eq!(weekly.stage(at(4)), ExpiryStage::Near(1));
-        assert_eq!(weekly.stage(at(6)), ExpiryStage::Near(2));
-        let of_a_day = ending(0, 1);
-        assert_eq!(of_a_day.next_change(at(0)), Some(at(1)));
+        assert_eq!(weekly.next_change(at(0)), Some(at(6)));
+        assert_eq!(weekly.stage(at(6)), ExpiryStage::Near(1));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(of_a_day.next_change(at(0)), Some(at(0) + 23 * hour));
+        assert_eq!(of_an_hour.next_change(at(0)), Some(at(0) + hour));
     }
 
     #[test]
@@ -305,10 +349,13 @@ mod tests {
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expires on 2024-10-04, in 1 day; get a \
              current list, then restart wardgate"
         );
-        let last = at(20_000)
-            .checked_sub(Duration::from_secs(60))
-            .expect("after 1970");
-        assert!(expiry.sentence(last).contains(", in less than a day; "));
+        let before = |seconds| {
+            let now = at(20_000).checked_sub(Duration::from_secs(seconds));
+            expiry.sentence(now.expect("after 1970"))
+        };
+        let at_its_end = "expires at 2024-10-04 00:00 UTC, ";
+        assert!(before(3600).contains(&format!("{at_its_end}within an hour; ")));
+        assert!(before(86_399).contains(&format!("{at_its_end}in 23 hours; ")));
         assert_eq!(
             expiry.sentence(at(20_000)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; every peer of that CA is refused; \

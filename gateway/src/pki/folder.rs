@@ -19,7 +19,7 @@ pub(super) fn file_error(path: &Path, problem: String) -> AuthorityError {
     AuthorityError::File { path, problem }
 }
 
-fn write_error(path: &Path, cause: io::Error) -> AuthorityError {
+pub(super) fn write_error(path: &Path, cause: io::Error) -> AuthorityError {
     let path = path.to_owned();
     AuthorityError::Write { path, cause }
 }
@@ -105,19 +105,26 @@ pub(super) fn write_key(path: &Path, key: &KeyPair, how: WriteMode) -> Result<()
     write_file(path, pem.as_bytes(), write::MODE_KEY, how)
 }
 
-/// Writes the key of a site, which the group of its folder may read: see `write::create_key`.
-pub(super) fn write_site_key(
-    path: &Path,
-    key: &KeyPair,
-    how: WriteMode,
+/// Replaces a key and its certificate. Both are complete on disk before the first is renamed, and the key is
+/// renamed first. A reader between the two renames, or after a crash there, finds a new key beside the old
+/// certificate; they do not belong together, so a gateway keeps what it has loaded. Such a pair is completed by
+/// renewing again, which needs the certificate only.
+pub(super) fn replace_pair(
+    key: (&Path, &KeyPair),
+    certificate: (&Path, &str),
 ) -> Result<(), AuthorityError> {
-    match how {
-        WriteMode::New => {
-            let pem = pem::of_key(key.serialized_der());
-            written(path, write::create_key(path, pem.as_bytes()))
-        }
-        WriteMode::Replace => write_key(path, key, how),
-    }
+    let pem = pem::of_key(key.1.serialized_der());
+    let files = [
+        (key.0, pem.as_bytes(), write::MODE_KEY),
+        (certificate.0, certificate.1.as_bytes(), write::MODE_PUBLIC),
+    ];
+    write::replace_all(&files).map_err(|cause| write_error(key.0, cause))
+}
+
+/// Writes the new key of a site, which the group of its folder may read: see `write::create_key`.
+pub(super) fn write_site_key(path: &Path, key: &KeyPair) -> Result<(), AuthorityError> {
+    let pem = pem::of_key(key.serialized_der());
+    written(path, write::create_key(path, pem.as_bytes()))
 }
 
 pub(super) fn write_public(path: &Path, pem: &str, how: WriteMode) -> Result<(), AuthorityError> {

@@ -1,9 +1,9 @@
 //! Bounds of certificates, keys and revocation lists in files.
 
-/// Bytes of a certificate, key or CRL file. The largest public CRLs are some tens of MiB.
+/// Bytes of a certificate, key or CRL file, and of a CRL that is fetched. The largest public CRLs are some tens of MiB.
 ///
-/// When reached: the file is refused.
-pub(super) const PKI_FILE_BYTES_MAX: u64 = 64 << 20;
+/// When reached: the file is refused, and the present file stays.
+pub(crate) const PKI_FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Certificates in one chain that a peer may present, including the leaf (RFC 5280 sets no bound).
 ///

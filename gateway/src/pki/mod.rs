@@ -1,8 +1,8 @@
 //! Certificates, keys and revocation lists: creating and loading them, and checking their dates.
 //!
-//! `authority` creates a site's own CA and issues certificates from it. `store` loads the files of a route
+//! `authority` creates a site's own CA and issues certificates from it, `request` asks another CA for one. `store` loads the files of a route
 //! and finds their faults, `own` finds this site among its own peers, `expiry` computes how long the files
-//! are valid, and `show` prints their contents as text. `crl` holds revocation lists. Below them, `pem` and
+//! are valid, and `show` prints their contents as text. `crl` holds revocation lists, and `fetched` takes those that come from a network. Below them, `pem` and
 //! `der` parse, `file` reads files, `facts` extracts the fields of certificates, and `rules` checks them.
 //! `profile` and `permitted` define the contents of new certificates, `constraints` the names for which a
 //! CA may issue certificates. `folder` and `index` hold a CA's state, and `write` writes files. Nothing
@@ -16,6 +16,7 @@ pub(crate) mod crl;
 pub(crate) mod der;
 pub mod expiry;
 mod facts;
+pub mod fetched;
 mod file;
 #[cfg(test)]
 mod fixture;
@@ -28,6 +29,7 @@ mod own;
 pub mod pem;
 mod permitted;
 mod profile;
+pub mod request;
 mod rules;
 pub mod show;
 pub mod store;

@@ -13,6 +13,9 @@ use memchr::memmem;
 use zeroize::Zeroizing;
 
 mod base64;
+mod encode;
+
+pub(super) use encode::{of_crl, of_key};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -211,18 +214,6 @@ pub fn read(text: &[u8]) -> Pem {
         sections: reader.sections,
         fault,
     }
-}
-
-/// The PEM text of a private key in PKCS#8. No other copy of the key stays in memory.
-pub(super) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
-    const HEAD: &str = "-----BEGIN PRIVATE KEY-----\n";
-    const TAIL: &str = "-----END PRIVATE KEY-----\n";
-    let body = base64::encode(pkcs8);
-    let mut text = Zeroizing::new(String::with_capacity(HEAD.len() + body.len() + TAIL.len()));
-    for part in [HEAD, &body, TAIL] {
-        text.push_str(part);
-    }
-    text
 }
 
 /// The encoding of a text whose characters have more than one byte.

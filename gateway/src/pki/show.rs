@@ -11,7 +11,8 @@ use rustls::pki_types::PrivateKeyDer;
 
 use super::algorithms::{PublicKeyInfo, SignatureFault};
 use super::constraints::Constraints;
-use super::expiry::{date, days_between, plural, unix};
+use super::crl::CrlHead;
+use super::expiry::{Expiry, ExpiryKind, date, days_between, plural, system_time, unix};
 use super::facts::{CrlFacts, Facts, RevokedEntry, hex, sha256_hex};
 use super::file::{self, Contents, FileRole};
 use super::store;
@@ -38,6 +39,10 @@ pub struct Shown {
     pub text: String,
     /// One error for each PEM section that is not read.
     pub unread: Vec<ShowError>,
+    /// When each certificate and each revocation list expires.
+    pub expiries: Vec<Expiry>,
+    /// One error for each certificate or list without a date that can be read.
+    pub undated: Vec<ShowError>,
 }
 
 /// Describes the file at `path`, PEM or DER, as of `now`.
@@ -70,7 +75,54 @@ pub fn describe(path: &Path, now: SystemTime) -> Result<Shown, ShowError> {
         }));
     }
     let unread = unread.collect();
-    Ok(Shown { text, unread })
+    let (mut expiries, mut undated) = (Vec::new(), Vec::new());
+    for dated in dates(&contents) {
+        match dated {
+            Ok(expiry) => expiries.push(expiry),
+            Err(problem) => undated.push(error(problem.to_owned())),
+        }
+    }
+    Ok(Shown {
+        text,
+        unread,
+        expiries,
+        undated,
+    })
+}
+
+/// When each certificate and each list expires, or a predicate.
+fn dates(contents: &Contents) -> Vec<Result<Expiry, &'static str>> {
+    let certificates = contents.certificates.iter().map(|der| {
+        let facts = Facts::of(der).map_err(|_| "holds a certificate whose end cannot be read");
+        facts.map(|facts| {
+            let (kind, object) = match facts.ca {
+                true => (ExpiryKind::Trust, "CA"),
+                false => (ExpiryKind::Certificate, "certificate"),
+            };
+            Expiry {
+                kind,
+                object: object.to_owned(),
+                name: facts.subject,
+                begins: system_time(facts.not_before),
+                ends: system_time(facts.not_after),
+            }
+        })
+    });
+    let lists = contents.crls.iter().map(|der| {
+        let head = CrlHead::of(der);
+        let head = head.map_err(|_| "holds a revocation list whose end cannot be read")?;
+        let ends = head
+            .next_update
+            .ok_or("holds a revocation list without an end")?;
+        Ok(Expiry {
+            kind: ExpiryKind::Crl,
+            object: "revocation list of".to_owned(),
+            name: head.issuer,
+            begins: system_time(head.this_update),
+            ends: system_time(ends),
+        })
+    });
+    certificates.chain(lists).collect()
 }
 
 /// DER has no label: the first kind that can be parsed is used.

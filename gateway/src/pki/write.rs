@@ -29,6 +29,28 @@ pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Replaces several files, or none: every new file is complete on disk beside its old one before the first is
+/// renamed. A full disk or a folder that cannot be written therefore changes nothing. The files are renamed
+/// one after another, in the order of `files`.
+///
+/// # Errors
+///
+/// As for `replace`. After an error of a rename, the files before it are new and the others are old.
+pub(super) fn replace_all(files: &[(&Path, &[u8], u32)]) -> io::Result<()> {
+    let written = files.iter().map(|(path, bytes, mode)| {
+        let file = temporary(path, bytes, *mode)?;
+        if let Ok(old) = std::fs::metadata(path) {
+            take_over(file.as_file(), &old, *mode)?;
+        }
+        Ok((file, *path))
+    });
+    let written: Vec<_> = written.collect::<io::Result<_>>()?;
+    for (file, path) in written {
+        file.persist(path).map_err(|error| error.error)?;
+    }
+    files.iter().try_for_each(|(path, ..)| sync_folder(path))
+}
+
 /// Writes the new private key of a site.
 ///
 /// A folder of root that only one group may enter, such as `/etc/wardgate/pki`, names who may read what is in it:
@@ -64,12 +86,7 @@ fn reader(is_root: bool, owner: u32, group: u32, mode: u32) -> Option<u32> {
 ///
 /// The error of the system; the old file is then unchanged.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let file = temporary(path, bytes, mode)?;
-    if let Ok(old) = std::fs::metadata(path) {
-        take_over(file.as_file(), &old, mode)?;
-    }
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(path)
+    replace_all(&[(path, bytes, mode)])
 }
 
 fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
@@ -193,6 +210,32 @@ mod tests {
         replace(&path, b"new", MODE_PUBLIC).expect_err("refused");
         assert_eq!(names(dir.path()), ["taken"]);
         assert_eq!(names(&path), ["inside"]);
+    }
+
+    #[test]
+    fn several_files_are_all_replaced_or_stay_as_they_were() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [key, certificate] = ["site.key", "site.pem"].map(|name| dir.path().join(name));
+        let both = |bytes: &'static [u8]| {
+            let files = [
+                (&*key, bytes, MODE_KEY),
+                (&*certificate, bytes, MODE_PUBLIC),
+            ];
+            replace_all(&files)
+        };
+        both(b"old").expect("written");
+        both(b"new").expect("replaced");
+        assert_eq!(std::fs::read(&key).expect("read"), b"new");
+        assert_eq!(names(dir.path()), ["site.key", "site.pem"]);
+        // The second file cannot be written, because its folder is missing.
+        let missing = dir.path().join("missing/site.pem");
+        let files = [
+            (&*key, &b"newer"[..], MODE_KEY),
+            (&*missing, b"newer", MODE_PUBLIC),
+        ];
+        replace_all(&files).expect_err("refused");
+        assert_eq!(std::fs::read(&key).expect("read"), b"new");
+        assert_eq!(names(dir.path()), ["site.key", "site.pem"]);
     }
 
     #[test]

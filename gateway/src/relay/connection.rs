@@ -1,19 +1,22 @@
 //! The life of a connection: accept, admit, connect, relay, and its statistics at the end.
 
 use std::cell::{OnceCell, RefCell};
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bandwidth::PacedFlow;
 use super::ending::Milestone;
 use super::engine::Engine;
 use super::first::Beginning;
 use super::handle::ConnectionHandle;
+use super::idle::end_idle_association;
 use super::limiter::{LimiterPlace, source_limit};
 use super::link::Link;
 use super::open::{OpenDirection, ReceiveState};
@@ -25,16 +28,17 @@ use super::shake::Limit;
 use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
-use crate::config::{Connect, Target};
+use crate::config::{Connect, Mode};
 use crate::handshake::{Secured, Unpaced};
-use crate::metrics::ClientStage;
+use crate::metrics::{ClientStage, ConnectionLimit};
 use crate::observe::{Direction, Observer};
-use crate::relay::limits::FIRST_MOVE_LOOK;
-use crate::route::{AnsweredPlace, OfRoute, Transport};
+use crate::pki::expiry::unix;
+use crate::relay::limits::{DRAIN_GRACE, FIRST_MOVE_LOOK};
+use crate::route::{AnsweredPlace, OfRoute, RouteBandwidth, Transport};
 use crate::tls::session::Session;
-use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
-use crate::upstream::Attempts;
-use crate::uring::{Network, Socket, sleep, until};
+use crate::tls::{Acceptor, Connector, PeerInfo, PeerVerification, RefusalClass};
+use crate::upstream::{Attempts, TargetSlot};
+use crate::uring::{Network, Socket, sleep, sleep_until, until};
 
 /// An accepted connection.
 pub struct AcceptedConnection<S> {
@@ -65,9 +69,16 @@ pub async fn serve<V: Network>(
         counters,
         fairness_id: core.pool.fairness().join(),
         stats: ConnectionStats::default(),
+        excess: None,
     };
-    let (of_route, full) = OfRoute::count(route, core.connections_max);
-    let close = match work.admit_connection(full, accepted.is_beyond) {
+    let (of_route, full) = OfRoute::count(route, handle.source.ip(), core.connections_max);
+    let mut of_route = Some(of_route);
+    let admitted = work.admit_connection(full, accepted.is_beyond);
+    let admitted = admitted.or_else(|exceeded| {
+        of_route = None;
+        work.exceed(exceeded)
+    });
+    let close = match admitted {
         Ok(()) => {
             let _open = OpenConnection::count(counters);
             work.run(accepted.socket).await
@@ -112,7 +123,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             Ok(admitted) => admitted,
             Err(refused) => return Err(Box::pin(self.refuse(&plain, &first, refused)).await),
         };
-        let mut attempts = self.attempts(admitted.targets);
+        let mut attempts = self.attempts(admitted.table);
         let mut refusal = None;
         while let Some(reached) = Box::pin(attempts.next(&self.core.network, &self.core.dns)).await
         {
@@ -120,8 +131,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
             let limit = self.handshake_limit(&attempts);
+            let in_time = limit.time;
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, verification)) => {
+                    attempts.accept(&self.core.dns);
                     self.stats.target = Some(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
@@ -142,7 +155,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     return Ok(close);
                 }
                 Err(close) => {
-                    attempts.reject(format!("target {}: {}", reached.address, close.reason));
+                    let why = format!("target {}: {}", reached.address, close.reason);
+                    attempts.reject(&self.core.dns, why, in_time);
                     let class = match close.reason {
                         CloseReason::Handshake(class, _) => class,
                         _ => RefusalClass::default(),
@@ -151,19 +165,16 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 }
             }
         }
-        // The application sees the same as without the gateway: a refused connection.
-        Box::pin(self.reply_unreachable(&plain, &first)).await;
-        let sentence = attempts.sentence();
-        Ok(match refusal {
+        let close = match refusal {
             Some((by, class)) => Close {
                 by,
-                reason: CloseReason::Handshake(class, sentence),
+                reason: CloseReason::Handshake(class, attempts.sentence()),
             },
-            None => Close {
-                by: unreachable_by(&attempts),
-                reason: CloseReason::Unreachable(sentence),
-            },
-        })
+            None => without_target(&attempts),
+        };
+        // The application sees the same as without the gateway: a refused connection.
+        Box::pin(self.reply_unreachable(&plain, &first, &close)).await;
+        Ok(close)
     }
 
     async fn terminate(&mut self, tls: V::Socket, acceptor: &Acceptor) -> Result<Close, Close> {
@@ -171,7 +182,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let (secured, verification) = Box::pin(self.accept(&tls, acceptor, &place)).await?;
         drop(place);
         self.report_accepted();
-        let _of_peer = self.of_peer().inspect_err(|_| tls.abort())?;
+        let of_peer = self.of_peer().or_else(|exceeded| {
+            let waits = self.exceed(exceeded).inspect_err(|_| tls.abort());
+            waits.map(|()| (None, None))
+        });
+        let _of_peer = of_peer?;
         // An accepted peer may be silent forever; this bounds the number of such peers.
         let place = self.place(ClientStage::SilentPeer);
         let (engine, mut received) = self.engine(secured).map_err(|reason| {
@@ -192,11 +207,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 return Err(close_of(refused));
             }
         };
-        let attempts = self.attempts(admitted.targets);
-        let plain = match Box::pin(self.reach(attempts)).await {
-            Ok(plain) => plain,
+        let attempts = self.attempts(admitted.table);
+        let (plain, _slot) = match Box::pin(self.reach(attempts)).await {
+            Ok(reached) => reached,
             Err(close) => {
-                let reply = self.unreachable_reply();
+                let reply = self.unreachable_reply(&close);
                 self.note_answered(&first, reply);
                 Box::pin(self.reply_sealed(&tls, &engine, reply)).await;
                 return Err(close);
@@ -216,10 +231,12 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn pass(&mut self, source: V::Socket) -> Result<Close, Close> {
         let place = self.place(ClientStage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
-        let target = Box::pin(self.reach_for(&source, &place)).await?;
+        let (target, _slot) = Box::pin(self.reach_for(&source, &place)).await?;
         let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
+        let flows = self.paced_flows();
+        let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
         let direction = |bytes, counter, from, to| Passing {
             core: self.core,
             fairness_id: self.fairness_id,
@@ -227,6 +244,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             counter,
             from,
             to,
+            flow: flow(usize::from(from == ClosedBy::Target)),
             answered: Some(&answered).filter(|_| from == ClosedBy::Target),
         };
         let (there, back) = (ClosedBy::Source, ClosedBy::Target);
@@ -268,9 +286,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &mut self,
         source: &V::Socket,
         place: &LimiterPlace<'_>,
-    ) -> Result<V::Socket, Close> {
+    ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
         let (stopping, stopped) = watch::channel(false);
-        let attempts = self.attempts(&self.route.config.targets);
+        let attempts = self.attempts(None);
         let attempts = attempts.ended_by(stopped);
         let end = || {
             source.abort();
@@ -305,7 +323,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     let _ = share.set(place);
                     None
                 }
-                None => Some(CloseReason::Limit(source_limit(all).into())),
+                None => {
+                    let limit = ConnectionLimit::PassthroughSource;
+                    self.counters.limited_by(limit).add(1);
+                    Some(CloseReason::Limit(source_limit(all).into()))
+                }
             }
         };
         let late = async {
@@ -351,6 +373,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         place: Option<Box<LimiterPlace<'_>>>,
     ) -> Close {
         let (writer, reports) = (TlsWriter::default(), Reports::new());
+        let flows = self.paced_flows();
+        // Sealing leads to the target on an originate route, and to the client on a terminate route.
+        let to_tls = usize::from(self.route.config.mode == Mode::Terminate);
+        let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
         let (pool, counters, stats) = (&self.core.pool, self.counters, &self.stats);
         let sealing = SealDirection {
             engine,
@@ -360,6 +386,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             bytes: &stats.sealed,
             counter: &counters.sealed_bytes,
             undelivered: &stats.unsealed,
+            flow: flow(to_tls),
         };
         let explain = |error: &rustls::Error| self.wrong_record(error, verification);
         let opening = OpenDirection {
@@ -369,6 +396,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             bytes: &stats.opened,
             counter: &counters.opened_bytes,
             undelivered: &stats.unopened,
+            flow: flow(1 - to_tls),
             explain: &explain,
         };
         let both = async { tokio::join!(sealing.run(link, first), opening.run(link, received)) };
@@ -395,6 +423,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 };
                 loop {
                     handle.draining().await;
+                    // A client that has just connected has a moment for its first message.
+                    sleep_until(self.started + DRAIN_GRACE).await;
                     tokio::select! {
                         biased;
                         () = handle.resumed() => {}
@@ -402,14 +432,22 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                     }
                 }
                 Some(match writer.closing_records(engine) {
-                    Ok(records) => link.end_cleanly(&records),
+                    Ok(records) => {
+                        link.end_cleanly(CloseReason::AtRest, &records, &[]);
+                        CloseReason::AtRest
+                    }
                     Err(error) => CloseReason::Internal(error.to_string()),
                 })
             });
+            // Boxed, because most routes have no such limit.
+            let idle = timeouts
+                .association_idle
+                .map(|limit| Box::pin(end_idle_association(limit, link, &writer, engine, pool)));
             let until = pin!(async {
                 tokio::select! {
                     biased;
                     reason = at_rest => reason,
+                    reason = ended_when(idle) => Some(reason),
                     never = self.report(link, &reports) => never,
                 }
             });
@@ -422,6 +460,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         close
     }
 
+    // The handshake may have begun before a change that refuses this peer.
+    fn end_if_not_accepted(&self, peer: &PeerInfo) {
+        let table = self.core.table.borrow();
+        let now = table.as_ref().and_then(|table| table.get(self.route.id()));
+        let Some(now) = now.filter(|now| !std::ptr::eq(&***now, self.route)) else {
+            return;
+        };
+        if let Err(fault) = now.still_accepts(peer, unix(SystemTime::now())) {
+            self.handle.end(CloseReason::PeerNotAccepted(fault));
+        }
+    }
+
     // Recorded before any payload of the peer moves: if the process is killed, a record at the end of the
     // connection would be lost.
     fn report_accepted(&self) {
@@ -429,6 +479,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             return;
         };
         self.handle.accept(Arc::clone(&peer));
+        self.end_if_not_accepted(&peer);
+        self.route.note_certificates(&peer);
         let accepted = audit::AcceptedPeer {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
@@ -466,6 +518,18 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         self.route.observer(&self.counters.observed)
     }
 
+    // The shares of the route's bandwidth to the target and to the client, if it is limited.
+    fn paced_flows(&self) -> Option<Box<[PacedFlow<'c>; 2]>> {
+        let delayed = &self.counters.bandwidth_delayed;
+        let route = self.route;
+        let flow = |bandwidth: &'c RouteBandwidth| PacedFlow {
+            flow: bandwidth.flow(),
+            delayed,
+        };
+        let is_limited = route.config.bandwidth.is_some();
+        is_limited.then(|| Box::new(route.state.bandwidth.each_ref().map(flow)))
+    }
+
     // A client that waits for the reply to its request waits about as long as `connect` allows. All steps to
     // the target together have that time.
     fn handshake_limit(&self, attempts: &Attempts<'_>) -> Limit {
@@ -479,38 +543,59 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    fn attempts<'t>(&self, targets: &'t [Target]) -> Attempts<'t>
-    where
-        'c: 't,
-    {
+    // Attempts at the targets of a table of titles, or of the route itself.
+    fn attempts(&self, table: Option<usize>) -> Attempts<'c> {
         let route = self.route;
-        Attempts::new(&route.config, targets, &route.targets)
+        Attempts::new(&route.config, route.targets.list(table))
     }
 
-    // Connects to the first target that answers.
-    async fn reach(&mut self, mut attempts: Attempts<'_>) -> Result<V::Socket, Close> {
+    // Connects to the first target that answers. The slot counts the connection.
+    async fn reach(
+        &mut self,
+        mut attempts: Attempts<'_>,
+    ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
         if let Some(reached) = attempts.next(&self.core.network, &self.core.dns).await {
+            attempts.accept(&self.core.dns);
             self.stats.target = Some(reached.address);
-            return Ok(reached.socket);
+            return Ok((reached.socket, reached.slot));
         }
-        let reason = CloseReason::Unreachable(attempts.sentence());
-        Err(Close {
-            by: unreachable_by(&attempts),
-            reason,
-        })
+        Err(without_target(&attempts))
     }
 
     fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
-        limiter.admit(stage, self.source.ip(), route, self.counters)
+        match self.excess {
+            None => limiter.admit(stage, self.source.ip(), route, self.counters),
+            Some(_) => limiter.admit_excess(stage, self.source.ip()),
+        }
     }
 }
 
-// If the machine has no free source ports, the target is not to blame.
-fn unreachable_by(attempts: &Attempts<'_>) -> ClosedBy {
-    match attempts.lacks_ports() {
-        true => ClosedBy::Gateway,
-        false => ClosedBy::Target,
+// Waits for `reason`, or forever without one.
+async fn ended_when(reason: Option<impl Future<Output = CloseReason>>) -> CloseReason {
+    match reason {
+        Some(reason) => reason.await,
+        None => pending().await,
+    }
+}
+
+// Why no target was usable. If the machine has no free source ports, or all targets are in maintenance, the
+// targets are not to blame.
+fn without_target(attempts: &Attempts<'_>) -> Close {
+    let sentence = attempts.sentence();
+    // LIMIT: `connections` of a target, counted in wardgate_connections_limited_total.
+    if attempts.is_full() {
+        return Close {
+            by: ClosedBy::Gateway,
+            reason: CloseReason::Limit(sentence.into()),
+        };
+    }
+    Close {
+        by: match attempts.lacks_ports() || attempts.is_untried() {
+            true => ClosedBy::Gateway,
+            false => ClosedBy::Target,
+        },
+        reason: CloseReason::Unreachable(sentence),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Delivers the bytes that were handed to a socket before the socket is reset, as far as its receiver reads.
 
 use std::cell::Cell;
+use std::io;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::audit::CloseReason;
 use crate::relay::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
 use crate::uring::{Socket, sleep};
 
@@ -79,4 +81,21 @@ async fn watch_delivery<S: Socket>(
         sleep(pause).await;
         pause = pause.saturating_mul(2).min(pause_max);
     }
+}
+
+/// The reason for the end of a connection whose other end is gone.
+pub(super) const GONE: &str = "the other end stopped answering: neither data nor probes were acknowledged \
+    (timeouts.user, or keepalive)";
+
+/// Whether a connection ended because its other end stopped answering.
+pub(super) fn is_silence(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Reset(text) if text == GONE)
+}
+
+/// The reason for the end of a socket.
+pub(super) fn reset(error: &io::Error) -> CloseReason {
+    CloseReason::Reset(match error.kind() {
+        io::ErrorKind::TimedOut => GONE.to_owned(),
+        _ => error.to_string(),
+    })
 }

@@ -53,6 +53,12 @@ impl ConnectionHandle {
         self.ended.notify_waiters();
     }
 
+    /// Why it must end at once, if it must.
+    #[cfg(test)]
+    pub(crate) fn ending(&self) -> Option<CloseReason> {
+        self.end.get().cloned()
+    }
+
     /// Records the accepted peer.
     pub(super) fn accept(&self, peer: Arc<PeerInfo>) {
         // A connection has one handshake with an accepted peer.

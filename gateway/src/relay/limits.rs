@@ -128,6 +128,29 @@ pub(super) const STEPS_BURST: Duration = Duration::from_millis(20);
 /// When reached: the next step waits; `wardgate_handshake_steps_delayed_total`.
 pub(super) const STEPS_DEBT_MAX: Duration = Duration::from_millis(100);
 
+/// Handshakes that a source may begin at once if it has begun none before: as many as `handshakes_per_second`
+/// allows in this time.
+///
+/// When reached: the handshake waits for its turn, and is reset if that comes later than
+/// `timeouts.handshake`; `wardgate_handshakes_delayed_total`, `wardgate_connections_limited_by_total`.
+pub(super) const HANDSHAKES_BURST: Duration = Duration::from_secs(1);
+
+/// Sources whose rate of handshakes is remembered. A source is forgotten when its bucket is full again.
+///
+/// When reached: the source that used its bucket least is forgotten.
+pub(super) const RATE_SOURCES_MAX: usize = 65_536;
+
+/// How often a connection that waits for a turn of its route's bandwidth checks whether it has ended.
+///
+/// When reached: a connection that has ended leaves the queue later by this time.
+pub(super) const TURN_LOOK: Duration = Duration::from_millis(250);
+
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * HANDSHAKE_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BYTES / SOURCE_SHARE >= 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RECORDS_LARGE <= PARTS_MAX);
+
+/// How long after its beginning a connection without a message stays when its route drains. A client that has
+/// just connected sends its first message within this time, and would otherwise be turned away.
+///
+/// When reached: the connection is closed.
+pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(1);

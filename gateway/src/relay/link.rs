@@ -2,14 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::ending::{delivered_or_stalled, stalls};
+use super::ending::{GONE, delivered_or_stalled, stalls};
 use super::handle::ConnectionHandle;
 use super::receiver::{DeliveryState, Limits, Receiver};
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
@@ -219,6 +218,17 @@ impl<N: Socket, F: Socket> Link<N, F> {
         !is_moving && self.observer.borrow().is_at_rest()
     }
 
+    /// Whether an association is open, nothing is outstanding in it, and all its bytes are forwarded.
+    pub(super) fn is_idle_association(&self) -> bool {
+        let is_moving = self.has_unsent_to_plain.get() || self.has_unsent_to_tls.get();
+        !is_moving && !self.is_finished() && self.observer.borrow().is_idle_association()
+    }
+
+    /// How long no byte has moved.
+    pub(super) fn silence(&self) -> Duration {
+        self.moved.get().elapsed()
+    }
+
     /// Whether an association is open and the plain side still waits, so that the end of the TLS side must
     /// not look clean to it.
     pub(super) fn plain_waits_for_tls(&self) -> bool {
@@ -256,17 +266,20 @@ impl<N: Socket, F: Socket> Link<N, F> {
         }
     }
 
-    /// Ends both sides cleanly, with nothing outstanding. `records` are close_notify and the records that TLS
-    /// must send before it. Returns why the connection ends.
-    pub(super) fn end_cleanly(&self, records: &[u8]) -> CloseReason {
-        self.note(ClosedBy::Gateway, CloseReason::AtRest);
+    /// Ends both sides cleanly, with nothing outstanding, because of `reason`. `records` are close_notify and
+    /// the records before it, `last` the last bytes for the plain side.
+    pub(super) fn end_cleanly(&self, reason: CloseReason, records: &[u8], last: &[u8]) {
+        self.note(ClosedBy::Gateway, reason.clone());
         let tls = self.tls.send_now(records).and_then(|()| self.tls.finish());
-        match tls.and_then(|()| self.plain.finish()) {
+        let plain = || match last {
+            [] => self.plain.finish(),
+            last => self.plain.send_now(last).and_then(|()| self.plain.finish()),
+        };
+        match tls.and_then(|()| plain()) {
             Ok(()) => self.is_clean.set(true),
             // A peer that has gone has lost nothing.
-            Err(_) => self.fail(ClosedBy::Gateway, CloseReason::AtRest),
+            Err(_) => self.fail(ClosedBy::Gateway, reason),
         }
-        CloseReason::AtRest
     }
 
     /// Observes bytes from the plain side; returns whether they may pass.
@@ -404,7 +417,7 @@ impl<N: Socket, F: Socket> Link<N, F> {
             biased;
             _ = &mut both => return false,
             ended = until => match ended {
-                Some(CloseReason::AtRest) => {
+                Some(_) if self.is_clean.get() => {
                     // The other ways to end follow later.
                     if timeout(ALERT_LINGER, both.as_mut()).await.is_ok() {
                         return false;
@@ -576,21 +589,5 @@ fn look_at<S: Socket>(
     }
 }
 
-const GONE: &str = "the other end stopped answering: neither data nor probes were acknowledged \
-    (timeouts.user, or keepalive)";
-
-/// Whether a connection ended because its other end stopped answering.
-pub(super) fn is_silence(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::Reset(text) if text == GONE)
-}
-
 // The maximum delay until a silent half-closed connection is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(HALF_CLOSED_SILENCE.as_secs() / 8);
-
-/// The reason for the end of a socket.
-pub(super) fn reset(error: &io::Error) -> CloseReason {
-    CloseReason::Reset(match error.kind() {
-        io::ErrorKind::TimedOut => GONE.to_owned(),
-        _ => error.to_string(),
-    })
-}

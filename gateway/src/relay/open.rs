@@ -3,9 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use super::bandwidth::PacedFlow;
+use super::ending::reset;
 use super::engine::Engine;
-use super::link::{Link, reset};
-use super::seal::{TlsWriter, room_later, write};
+use super::link::Link;
+use super::receive::room_later;
+use super::seal::{TlsWriter, write};
 use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::metrics::Counter;
@@ -69,7 +72,7 @@ impl ReceiveState {
                 _ if self.payload().is_some() => {}
                 Opened::Closed => return Ok(false),
                 Opened::Full => {}
-                Opened::NeedBytes => self.receive(tls, None::<&F>, pool).await?,
+                Opened::NeedBytes => self.receive(tls, None::<&F>, pool, None).await?,
             }
         }
     }
@@ -148,6 +151,7 @@ impl ReceiveState {
         tls: &F,
         plain: Option<&N>,
         pool: &Pool,
+        paced: Option<(&PacedFlow<'_>, &Link<N, F>)>,
     ) -> Result<(), OpenError> {
         self.release_memory();
         if pool.is_in_demand() {
@@ -164,6 +168,12 @@ impl ReceiveState {
             },
             None => 0,
         };
+        let turn = match paced {
+            // Boxed: a resting connection holds no memory for it.
+            Some((flow, link)) => Some(Box::pin(flow.turn(link)).await),
+            None => None,
+        };
+        let most = turn.as_ref().map_or(most, |turn| turn.bytes().min(most));
         let size = self.sizer.size(pool);
         let mut incoming = match self.incoming.take() {
             Some(incoming) => with_room(incoming, pool, size, most),
@@ -176,12 +186,17 @@ impl ReceiveState {
                 "record without an end".into(),
             )));
         }
+        let within = turn.as_ref().map_or(spare, |turn| turn.bytes().min(spare));
+        let room = room.start..room.start.saturating_add(within);
         let (outcome, bytes) = tls.read_some(bytes, room).await;
         incoming.restore(bytes);
         match outcome.map_err(OpenError::Socket)? {
             0 => Err(OpenError::Truncated),
             count => {
-                self.sizer.note_received(count, spare, pool);
+                if let Some(turn) = turn {
+                    turn.receive(count);
+                }
+                self.sizer.note_received(count, within, pool);
                 incoming.fill(count);
                 self.incoming = Some(incoming);
                 Ok(())
@@ -215,6 +230,8 @@ pub(super) struct OpenDirection<'c> {
     pub(super) counter: &'c Counter,
     /// The number of bytes of opened payload that were not handed to the plain side.
     pub(super) undelivered: &'c Cell<u64>,
+    /// Its share of the route's bandwidth, if that is limited.
+    pub(super) flow: Option<&'c PacedFlow<'c>>,
     pub(super) explain: &'c dyn Fn(&rustls::Error) -> CloseReason,
 }
 
@@ -306,9 +323,9 @@ impl OpenDirection<'_> {
                 _ if link.failed() => return Ok(()),
                 Opened::Full => {}
                 Opened::NeedBytes => {
-                    received
-                        .receive(&link.tls, Some(&link.plain), self.pool)
-                        .await?;
+                    let paced = self.flow.map(|flow| (flow, link));
+                    let plain = Some(&link.plain);
+                    received.receive(&link.tls, plain, self.pool, paced).await?;
                 }
                 Opened::Closed => {
                     self.finish(link).await;

@@ -7,9 +7,11 @@ use std::io;
 
 use tokio::sync::Notify;
 
-use super::ending::Milestone;
-use super::link::{Link, reset};
-use super::seal::{receive_ready, room_of, write};
+use super::bandwidth::{PacedFlow, receive_paced};
+use super::ending::{Milestone, reset};
+use super::link::Link;
+use super::receive::{receive_ready, room_of};
+use super::seal::write;
 use super::task::Core;
 use crate::audit::ClosedBy;
 use crate::buffers::{Buffer, BufferSizer, FairnessId};
@@ -24,6 +26,8 @@ pub(super) struct Passing<'c, V: Network> {
     pub(super) counter: &'c Counter,
     pub(super) from: ClosedBy,
     pub(super) to: ClosedBy,
+    /// Its share of the route's bandwidth, if that is limited.
+    pub(super) flow: Option<&'c PacedFlow<'c>>,
     /// Records that the target has answered.
     pub(super) answered: Option<&'c FirstTargetBytes>,
 }
@@ -105,7 +109,7 @@ impl<'c, V: Network> Passing<'c, V> {
             if let Some(full) = load.take() {
                 self.send(link, sink, full).await.map_err(Broken::Sink)?;
             }
-            let received = self.receive((source, sink), &mut sizer).await;
+            let received = self.receive(link, (source, sink), &mut sizer).await;
             let Some(next) = received.map_err(Broken::Source)? else {
                 sink.finish().map_err(Broken::Sink)?;
                 link.finish(self.from);
@@ -122,10 +126,18 @@ impl<'c, V: Network> Passing<'c, V> {
     // `None` is the end of the stream.
     async fn receive(
         &self,
+        link: &Link<V::Socket, V::Socket>,
         (source, sink): (&V::Socket, &V::Socket),
         sizer: &mut BufferSizer,
     ) -> io::Result<Option<Load<'c, PipeOf<V>>>> {
         source.readable().await?;
+        if let Some(flow) = self.flow {
+            // A pipe takes all that is there, so bytes with a limit are copied.
+            let pool = &self.core.pool;
+            let received = receive_paced(link, (source, sink), flow, pool, sizer);
+            let batch = Box::pin(received).await?;
+            return Ok(batch.map(|batch| Load::Buffer(batch.into_payload())));
+        }
         if let Some(pipe) = self.core.pipes.take(|| self.core.network.pipe()) {
             match source.splice_in(&pipe) {
                 Ok(0) => return Ok(None),

@@ -12,7 +12,8 @@ use super::engine::Engine;
 use super::first::{Beginning, First, NoStart};
 use super::limiter::LimiterPlace;
 use super::open::{OpenError, ReceiveState};
-use super::seal::{TlsWriter, receive_ready};
+use super::receive::receive_ready;
+use super::seal::TlsWriter;
 use super::stats::answered;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
@@ -20,10 +21,10 @@ use crate::buffers::BufferSizer;
 use crate::dicom::{ClosingPdu, Ending};
 use crate::handshake::send_alert;
 use crate::observe::Direction;
-use crate::relay::limits::ARTIM;
+use crate::relay::limits::{ARTIM, DRAIN_GRACE};
 use crate::route::{Admitted, Refused, Transport};
 use crate::tls::PeerVerification;
-use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, until};
+use crate::uring::{Network, Socket, SocketExt, linger_close, sleep, sleep_until, until};
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
     /// Receives the first bytes of the client on a plain socket; an invalid start is answered and ended.
@@ -142,8 +143,11 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     /// afterwards.
     pub(super) fn admit(&mut self, first: &mut First) -> Result<Admitted<'c>, Refused> {
         let route = self.route;
+        if let Some(excess) = self.excess.take() {
+            return Err(Refused::by_limit(excess.limit));
+        }
         let (Some(admission), Some(request)) = (&route.admission, first.request.take()) else {
-            return Ok(Admitted::anyone(&route.config.targets));
+            return Ok(Admitted::anyone());
         };
         let peer = match route.transport {
             Transport::Terminate(_) => self.stats.peer.as_ref(),
@@ -195,8 +199,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// Notifies an application that the target cannot be reached.
-    pub(super) async fn reply_unreachable(&mut self, plain: &V::Socket, first: &First) {
-        let reply = self.unreachable_reply();
+    pub(super) async fn reply_unreachable(
+        &mut self,
+        plain: &V::Socket,
+        first: &First,
+        close: &Close,
+    ) {
+        let reply = self.unreachable_reply(close);
         self.note_answered(first, reply);
         self.reply(plain, reply).await;
     }
@@ -236,6 +245,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let is_closed = Cell::new(false);
         let at_rest = async {
             self.handle.draining().await;
+            // A client that has just connected has a moment for its first message.
+            sleep_until(self.started + DRAIN_GRACE).await;
             if has_begun.get() || close().is_err() {
                 return std::future::pending().await;
             }
@@ -262,10 +273,13 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         }
     }
 
-    /// The reply to an application whose association has no target at the moment.
-    pub(super) fn unreachable_reply(&self) -> Option<ClosingPdu> {
+    /// The reply to an application whose association has no target at the moment, for the reason in `close`.
+    pub(super) fn unreachable_reply(&self, close: &Close) -> Option<ClosingPdu> {
         let speaks_dicom = Beginning::of(&self.route.config) == Beginning::Request;
-        speaks_dicom.then(ClosingPdu::temporary_congestion)
+        speaks_dicom.then(|| match close.reason {
+            CloseReason::Limit(_) => ClosingPdu::local_limit_exceeded(),
+            _ => ClosingPdu::temporary_congestion(),
+        })
     }
 }
 
@@ -279,8 +293,10 @@ async fn passed(limit: Option<Duration>) {
 
 /// How a connection ends whose association is refused.
 pub(super) fn close_of(refused: Refused) -> Close {
-    Close {
-        by: ClosedBy::Gateway,
-        reason: CloseReason::Forbidden(refused.sentence),
-    }
+    let reason = match refused.is_limit {
+        true => CloseReason::Limit(refused.sentence.into()),
+        false => CloseReason::Forbidden(refused.sentence),
+    };
+    let by = ClosedBy::Gateway;
+    Close { by, reason }
 }

@@ -5,9 +5,11 @@ use std::io;
 
 use tokio::sync::Mutex;
 
-use super::ending::Milestone;
+use super::bandwidth::{PacedFlow, receive_paced};
+use super::ending::{Milestone, reset};
 use super::engine::{Engine, PendingBatch};
-use super::link::{Link, reset};
+use super::link::Link;
+use super::receive::receive;
 use crate::audit::{CloseReason, ClosedBy};
 use crate::buffers::{Batch, Buffer, BufferSizer, FairnessId, Pool, Size};
 use crate::dicom::ClosingPdu;
@@ -29,6 +31,8 @@ pub(super) struct SealDirection<'c> {
     pub(super) counter: &'c Counter,
     /// The number of bytes that were received from the plain side and not sent on.
     pub(super) undelivered: &'c Cell<u64>,
+    /// Its share of the route's bandwidth, if that is limited.
+    pub(super) flow: Option<&'c PacedFlow<'c>>,
 }
 
 impl SealDirection<'_> {
@@ -97,7 +101,10 @@ impl SealDirection<'_> {
         }
         *first = Vec::new();
         while !link.failed() {
-            let received = receive(&link.plain, &link.tls, self.pool, &mut sizer).await;
+            let received = match self.flow {
+                None => receive(&link.plain, &link.tls, self.pool, &mut sizer).await,
+                Some(flow) => self.receive_in_turn(link, flow, &mut sizer).await,
+            };
             match received.map(|batch| plain.hold(batch)) {
                 Ok(true) => self.send(link, &mut plain).await,
                 Ok(false) => return Box::pin(self.finish(link)).await,
@@ -108,6 +115,18 @@ impl SealDirection<'_> {
                 }
             }
         }
+    }
+
+    async fn receive_in_turn<N: Socket, F: Socket>(
+        &self,
+        link: &Link<N, F>,
+        flow: &PacedFlow<'_>,
+        sizer: &mut BufferSizer,
+    ) -> io::Result<Option<Batch>> {
+        link.plain.readable().await?;
+        let sockets = (&link.plain, &link.tls);
+        // Boxed: a resting connection holds no memory for it.
+        Box::pin(receive_paced(link, sockets, flow, self.pool, sizer)).await
     }
 
     fn next_of(&self, first: &[u8], sent: &mut usize) -> Option<Batch> {
@@ -216,56 +235,6 @@ impl SealDirection<'_> {
         link.note(ClosedBy::TlsPeer, reset(error));
         link.abort_tls();
     }
-}
-
-/// Receives once from the plain side for `sink`, and borrows memory only when there are bytes to receive.
-/// `None` is the end.
-pub(super) async fn receive<S: Socket, T: Socket>(
-    socket: &S,
-    sink: &T,
-    pool: &Pool,
-    sizer: &mut BufferSizer,
-) -> io::Result<Option<Batch>> {
-    socket.readable().await?;
-    let most = room_of(sink, sizer.is_bulk()).await;
-    receive_ready(socket, most, pool, sizer).await
-}
-
-/// Like `receive`, if bytes are known to be available, with the size of a batch of bulk.
-pub(super) async fn receive_ready<S: Socket>(
-    socket: &S,
-    most: usize,
-    pool: &Pool,
-    sizer: &mut BufferSizer,
-) -> io::Result<Option<Batch>> {
-    let mut batch = pool.batch_within(sizer.size(pool), most);
-    let (outcome, lent) = socket.readv_some(batch.lend()).await;
-    batch.restore(lent);
-    let count = outcome?;
-    batch.fill(count);
-    sizer.note_received(count, batch.room(), pool);
-    Ok(Some(batch).filter(|batch| !batch.is_empty()))
-}
-
-/// How many bytes of bulk `sink` takes at once; for other traffic, a small buffer is always used.
-///
-/// A slow receiver is waited for here, before bytes are received for it: bytes that it does not read stay
-/// with the sender, and a large buffer is never stuck.
-pub(super) async fn room_of<S: Socket>(sink: &S, is_bulk: bool) -> usize {
-    if !is_bulk {
-        return 0;
-    }
-    match sink.send_room() {
-        0 => room_later(sink).await,
-        room => room,
-    }
-}
-
-/// Like `room_of` for bulk, if the receiver is known to be slow.
-pub(super) async fn room_later<S: Socket>(sink: &S) -> usize {
-    // If waiting fails, the next send returns the reason.
-    let _ = sink.writable().await;
-    sink.send_room()
 }
 
 /// Sends the parts of `buffer`. Each byte that the socket accepts counts as movement: a slow reader is not
@@ -404,6 +373,18 @@ impl TlsWriter {
         let mut engine = engine.borrow_mut();
         engine.before(1, &mut records)?;
         engine.close_notify(&mut records)?;
+        Ok(records)
+    }
+
+    /// The same with `pdu` before close_notify.
+    pub(super) fn closing_records_with(
+        &self,
+        engine: &RefCell<Engine>,
+        pdu: ClosingPdu,
+        pool: &Pool,
+    ) -> Result<Vec<u8>, SealError> {
+        let mut records = self.answers.take();
+        records.extend(engine.borrow_mut().linger(&pdu.to_bytes(), pool)?);
         Ok(records)
     }
 

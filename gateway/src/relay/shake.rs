@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::full::limited;
 use super::limiter::LimiterPlace;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::handshake::{Cause, FailedHandshake, Pace, Secured, handshake};
+use crate::metrics::ConnectionLimit;
 use crate::stream_kind::StreamKind;
 use crate::tls::session::Session;
 use crate::tls::{
@@ -39,6 +41,13 @@ impl<V: Network> ConnectionTask<'_, V> {
                 by: ClosedBy::TlsPeer,
                 reason: CloseReason::Empty,
             })?;
+            let patience = limit.saturating_sub(waited.elapsed());
+            let begins = place.begin(self.source.ip(), patience).await;
+            if let Err(limit) = begins {
+                tls.abort();
+                self.counters.limited_by(ConnectionLimit::Handshakes).add(1);
+                return Err(limited(limit));
+            }
             let begun = acceptor.start().map(|(c, j)| (Session::from(c), j));
             let limit = Limit::of_handshake(limit.saturating_sub(waited.elapsed()));
             Box::pin(self.shake(tls, begun, limit, place)).await

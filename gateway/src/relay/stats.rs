@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::link::is_silence;
-use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionId};
+use super::ending::is_silence;
+use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionId, Deadline};
 use crate::config::Protocol;
 use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
@@ -108,6 +108,7 @@ pub(super) fn ending(close: &Close, transport: &Transport) -> Ending {
             | CloseReason::AtRest,
             _,
         ) => Ending::Stopped,
+        (CloseReason::Deadline(Deadline::AssociationIdle), _) => answered(ClosingPdu::aborted()),
         _ => Ending::Lost { by },
     }
 }
@@ -176,6 +177,7 @@ pub(super) fn count(counters: &RouteCounters, reason: &CloseReason) {
         CloseReason::Empty => &counters.empty,
         CloseReason::Handshake(..) => &counters.refused,
         CloseReason::Unreachable(_) => &counters.unreachable,
+        CloseReason::SourceNotAllowed => &counters.sources_refused,
         CloseReason::Illegal(_) => &counters.illegal,
         CloseReason::Forbidden(_) => &counters.forbidden,
         CloseReason::Deadline(_) | CloseReason::Stalled(_) => &counters.late,

@@ -1,5 +1,6 @@
 //! A connection at work, and what it shares with the other connections of its core.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::stats::ConnectionStats;
 use crate::audit::Journal;
 use crate::buffers::{FairnessId, Pool};
 use crate::metrics::{self, RouteCounters};
-use crate::route::Route;
+use crate::route::{CountedPlace, Route, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::DnsCache;
 use crate::uring::{Network, Pipes, Socket};
@@ -34,6 +35,9 @@ pub struct Core<V: Network> {
     pub limiter: HandshakeLimiter,
     /// Connections that all cores may have together.
     pub connections_max: usize,
+    /// The table of routes in use. A peer is checked by it again after its handshake, which may have begun
+    /// with an earlier one.
+    pub table: RefCell<Option<Arc<RouteTable>>>,
     /// Where accepted peers are reported.
     pub journal: Journal,
     /// Its place among the cores of the process, and among the counters of a route.
@@ -50,4 +54,14 @@ pub(super) struct ConnectionTask<'c, V: Network> {
     pub(super) counters: &'c Arc<RouteCounters>,
     pub(super) fairness_id: FairnessId,
     pub(super) stats: ConnectionStats,
+    /// The limit that the connection exceeds, if it waits for its request to be rejected.
+    pub(super) excess: Option<Box<Excess>>,
+}
+
+/// A limit that a connection exceeds.
+pub(super) struct Excess {
+    /// The limit, for the log.
+    pub(super) limit: String,
+    /// Its place among such connections.
+    pub(super) _place: CountedPlace,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::state::RouteState;
-use crate::config::{ByTitle, RouteConfig, RouteTls, Target};
+use crate::config::{ByTitle, RouteConfig, RouteTls};
 use crate::dicom::{AssociateRq, AssociationRefusal, AssociationRules, Binding, ClosingPdu};
 
 /// The admission rules of a route, and its open associations on all cores.
@@ -33,8 +33,8 @@ struct AssociationSlot<'a>(&'a AssociationLimit);
 /// An association that may begin.
 #[derive(Debug)]
 pub(crate) struct Admitted<'a> {
-    /// Its targets, in the order in which they are tried.
-    pub(crate) targets: &'a [Target],
+    /// The `[[route.ae]]` table whose targets it may use, by index; `None` for those of the route itself.
+    pub(crate) table: Option<usize>,
     /// Its slots in the counts of its peer and of the route, held for its lifetime.
     _slots: [Option<AssociationSlot<'a>>; 2],
     /// The rule that would have refused it, on a route with `rules = "report"`.
@@ -48,13 +48,15 @@ pub(crate) struct Refused {
     pub(crate) sentence: String,
     /// The reply to its requestor.
     pub(crate) answer: ClosingPdu,
+    /// Whether the connection exceeds a limit, and not a rule.
+    pub(crate) is_limit: bool,
 }
 
-impl<'a> Admitted<'a> {
+impl Admitted<'_> {
     /// Admission on a route without rules.
-    pub(crate) fn anyone(targets: &'a [Target]) -> Self {
+    pub(crate) fn anyone() -> Self {
         Self {
-            targets,
+            table: None,
             _slots: [None, None],
             reported: None,
         }
@@ -62,6 +64,15 @@ impl<'a> Admitted<'a> {
 }
 
 impl Refused {
+    /// A request on a connection that exceeds this limit.
+    pub(crate) fn by_limit(sentence: String) -> Self {
+        Self {
+            sentence,
+            answer: ClosingPdu::local_limit_exceeded(),
+            is_limit: true,
+        }
+    }
+
     // Checks the number of associations; builds the message only if it is needed.
     fn check_number(is_one_too_many: bool, sentence: impl FnOnce() -> String) -> Result<(), Self> {
         if !is_one_too_many {
@@ -70,6 +81,7 @@ impl Refused {
         Err(Self {
             sentence: sentence(),
             answer: ClosingPdu::local_limit_exceeded(),
+            is_limit: false,
         })
     }
 }
@@ -133,11 +145,11 @@ impl Admission {
     ) -> Result<Admitted<'a>, Refused> {
         let checked = self.rules.check(request, identities);
         let by_rule = self.held_to(checked.map_err(Refused::from))?;
-        let targets = targets(route, request, self.rules.enforce)?;
+        let table = table(route, request, self.rules.enforce)?;
         let (of_peer, by_share) = self.slot_of_peer(identities.first())?;
         let (of_all, by_number) = self.slot_of_all()?;
         Ok(Admitted {
-            targets,
+            table,
             _slots: [of_peer, of_all],
             reported: by_rule.or(by_share).or(by_number),
         })
@@ -211,25 +223,26 @@ impl Drop for AssociationSlot<'_> {
     }
 }
 
-// The targets of the called title, or those of the route if the title has none of its own. On a route that
-// separates titles, a title that a receiver might read as another one has no targets.
-fn targets<'a>(
-    route: &'a RouteConfig,
+// The table of the called title; `None` if the title has no table and uses the targets of the route. On a route
+// that separates titles, a title that a receiver might read as another one has no targets.
+fn table(
+    route: &RouteConfig,
     request: &AssociateRq,
     enforce: bool,
-) -> Result<&'a [Target], Refused> {
+) -> Result<Option<usize>, Refused> {
     let tables = || route.dicom.iter().flat_map(|dicom| &dicom.by_title);
-    let is_called = |table: &&ByTitle| table.called.contains(&request.called);
-    let found = tables().find(is_called);
-    let targets = found.map_or(&route.targets, |table| &table.targets);
+    let is_called = |(_, table): &(usize, &ByTitle)| table.called.contains(&request.called);
+    let found = tables().enumerate().find(is_called);
+    let targets = found.map_or(&route.targets, |(_, table)| &table.targets);
     let is_doubtful = enforce && request.called.is_odd() && tables().next().is_some();
     if targets.is_empty() || is_doubtful {
         return Err(Refused {
             sentence: format!("called AE title \"{}\" has no targets", request.called),
             answer: ClosingPdu::called_ae_not_recognized(),
+            is_limit: false,
         });
     }
-    Ok(targets)
+    Ok(found.map(|(index, _)| index))
 }
 
 impl From<AssociationRefusal> for Refused {
@@ -237,6 +250,7 @@ impl From<AssociationRefusal> for Refused {
         Self {
             sentence: refusal.to_string(),
             answer: refusal.answer(),
+            is_limit: false,
         }
     }
 }

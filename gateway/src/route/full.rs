@@ -1,17 +1,23 @@
-//! Counts the connections of a route and of all passthrough routes together.
+//! Counts the connections of a route, of each source and peer on it, and of all passthrough routes together.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
+use super::counts::CountedPlace;
 use super::draft::Transport;
 use super::live::Route;
 use super::shares::PassthroughPlace;
+use super::source::Source;
 use crate::metrics::{self, ClientStage};
+use crate::route::limits::EXCESS_MAX;
 
 /// The limit that a route's connections have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// The route's own `connections`.
     Route(u32),
+    /// The route's `connections_per_source`.
+    Source(u32),
     /// The limit of all passthrough routes together.
     Passthrough,
 }
@@ -26,6 +32,8 @@ impl Full {
                 let counters = route.state.counters.get(place);
                 counters.map_or(0, |counters| counters.not_authenticated.get())
             }
+            // Its end could not be for another source.
+            Self::Source(_) => 0,
             Self::Passthrough => core.unauthenticated(ClientStage::Passthrough).open.get(),
         }
     }
@@ -46,6 +54,28 @@ impl Route {
         }
     }
 
+    /// Counts a connection of the peer that was accepted by `identity` on this route; `Ok(None)` if the route
+    /// does not limit it.
+    ///
+    /// # Errors
+    /// The limit, if the peer has reached it.
+    // LIMIT: `connections_per_peer`.
+    pub(crate) fn take_of_peer(&self, identity: &str) -> Result<Option<CountedPlace>, u32> {
+        let limit = self.config.connections_per_peer;
+        let Some((count, most)) = self.peers.get(identity).zip(limit) else {
+            return Ok(None);
+        };
+        CountedPlace::take(count, most).map(Some).ok_or(most)
+    }
+
+    /// A place for a connection beyond a limit that waits for its request to be rejected. `None` if the route
+    /// reads no requests, or if all such places are taken.
+    // LIMIT: EXCESS_MAX.
+    pub(crate) fn take_excess(&self) -> Option<CountedPlace> {
+        self.admission.as_ref()?;
+        CountedPlace::take(&self.state.excess, EXCESS_MAX)
+    }
+
     /// Whether the route forwards bytes unchanged.
     pub(crate) fn is_passthrough(&self) -> bool {
         matches!(self.transport, Transport::Passthrough)
@@ -55,20 +85,29 @@ impl Route {
 /// A connection in the counts of its route and of all passthrough routes.
 pub(crate) struct OfRoute<'r> {
     route: &'r Route,
+    source: Source,
     _passthrough: Option<PassthroughPlace<'r>>,
 }
 
 impl<'r> OfRoute<'r> {
     /// Counts the connection. Also returns whether the limit was reached before.
-    pub(crate) fn count(route: &'r Route, all: usize) -> (Self, Option<Full>) {
+    // LIMIT: `connections`, `connections_per_source`.
+    pub(crate) fn count(route: &'r Route, source: IpAddr, all: usize) -> (Self, Option<Full>) {
+        let source = Source::from(source);
+        let of_source = route.state.by_source.add(source);
         let open = route.state.open.fetch_add(1, Ordering::Relaxed);
         let passthrough = route
             .is_passthrough()
             .then(|| route.shares.count_passthrough(all));
         let (place, is_full) = passthrough.unzip();
-        let full = route.reached(open, is_full == Some(true));
+        let most = route.config.connections_per_source;
+        let full = match most.filter(|most| of_source >= *most) {
+            Some(most) => Some(Full::Source(most)),
+            None => route.reached(open, is_full == Some(true)),
+        };
         let counted = Self {
             route,
+            source,
             _passthrough: place,
         };
         (counted, full)
@@ -78,5 +117,6 @@ impl<'r> OfRoute<'r> {
 impl Drop for OfRoute<'_> {
     fn drop(&mut self) {
         self.route.state.open.fetch_sub(1, Ordering::Relaxed);
+        self.route.state.by_source.remove(self.source);
     }
 }

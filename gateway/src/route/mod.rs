@@ -6,6 +6,8 @@
 //! keeps its `Route` for its whole lifetime.
 
 mod admission;
+mod bandwidth;
+mod counts;
 mod diff;
 mod draft;
 mod full;
@@ -13,6 +15,7 @@ mod id;
 mod limits;
 mod live;
 mod observing;
+mod peer_expiries;
 mod shares;
 mod source;
 mod state;
@@ -24,12 +27,14 @@ pub use diff::{Change, diff};
 pub use draft::{RouteDraft, Transport};
 pub use full::Full;
 pub use id::RouteId;
-pub use live::Route;
+pub use live::{Route, UnknownTarget};
 pub use shares::Shares;
 pub use state::{RoutePhase, RouteState};
 pub use table::RouteTable;
 
 pub(crate) use admission::{Admitted, Refused};
+pub(crate) use bandwidth::{BandwidthFlow, RouteBandwidth, TurnStep};
+pub(crate) use counts::CountedPlace;
 pub(crate) use full::OfRoute;
 pub(crate) use shares::{AnsweredPlace, PeerPlace, passthrough_max, source_max};
 pub(crate) use source::Source;

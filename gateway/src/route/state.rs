@@ -1,13 +1,14 @@
 //! The state of a route that survives a change of the configuration.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::bandwidth::RouteBandwidth;
+use super::counts::{ByIdentity, BySource};
 use super::id::RouteId;
-use crate::config::{Observe, PeerName, Protocol, RouteConfig};
+use crate::config::{Bandwidth, Observe, PeerName, Protocol, RouteConfig};
 use crate::metrics::RouteCounters;
 
 /// The phase of a route.
@@ -28,12 +29,20 @@ pub struct RouteState {
     pub id: RouteId,
     /// Its counters, one block per core of the process.
     pub counters: Vec<Arc<RouteCounters>>,
-    // Its connections on all cores.
+    // Its connections on all cores, of all clients, of each source, and of each identity of a peer.
     pub(super) open: AtomicU32,
+    pub(super) by_source: BySource,
+    pub(super) by_peer: ByIdentity,
+    // Connections beyond a limit that wait for their request to be rejected.
+    pub(super) excess: Arc<AtomicU32>,
+    // Its bandwidth to the target and to the client.
+    pub(crate) bandwidth: [RouteBandwidth; 2],
     // Its open associations, of all peers and of each identity of a peer.
     pub(super) associations: Arc<AtomicU32>,
-    associations_by_identity: Mutex<HashMap<String, Arc<AtomicU32>>>,
+    associations_by_identity: ByIdentity,
     phase: watch::Sender<RoutePhase>,
+    // Wakes the listener, which may have to close or open.
+    targets_changed: Notify,
 }
 
 impl RouteState {
@@ -43,9 +52,14 @@ impl RouteState {
             id,
             counters: (0..cores).map(|_| Arc::default()).collect(),
             open: AtomicU32::new(0),
+            by_source: BySource::default(),
+            by_peer: ByIdentity::default(),
+            excess: Arc::default(),
+            bandwidth: Default::default(),
             associations: Arc::default(),
-            associations_by_identity: Mutex::default(),
+            associations_by_identity: ByIdentity::default(),
             phase: watch::Sender::new(RoutePhase::Open),
+            targets_changed: Notify::new(),
         })
     }
 
@@ -73,10 +87,41 @@ impl RouteState {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Counts an open connection, as `OfRoute` does.
+    #[cfg(test)]
+    pub(crate) fn count_one_more(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection has ended.
+    #[cfg(test)]
+    pub(crate) fn count_one_less(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The signal that ends its connections.
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<RoutePhase> {
         self.phase.subscribe()
+    }
+
+    /// Wakes the route's listener: a target went up or down, maintenance began or ended, or the configuration
+    /// changed.
+    pub fn note_targets_changed(&self) {
+        self.targets_changed.notify_one();
+    }
+
+    /// Waits for the next change. Only the listener may wait, because one waiter is woken.
+    pub async fn targets_changed(&self) {
+        self.targets_changed.notified().await;
+    }
+
+    /// Gives the connections of the route the bandwidth of `config`, open ones included that began with one.
+    pub(super) fn limit_bandwidth(&self, config: &RouteConfig) {
+        let rate = config.bandwidth.map(Bandwidth::bytes_per_second);
+        for direction in &self.bandwidth {
+            direction.set(rate);
+        }
     }
 
     /// Makes observers count what `config` requests. Existing counts stay.
@@ -92,15 +137,6 @@ impl RouteState {
 
     /// The number of open associations of a peer that is accepted by any of `identities`.
     pub(super) fn associations_of(&self, identities: &[PeerName]) -> Arc<AtomicU32> {
-        // A panic cannot leave an entry half made.
-        let all = self.associations_by_identity.lock();
-        let mut all = all.unwrap_or_else(PoisonError::into_inner);
-        let names = || identities.iter().map(ToString::to_string);
-        let count = names().find_map(|name| all.get(&name).cloned());
-        let count = count.unwrap_or_default();
-        // Drops the entries of identities that are no longer configured and have no open association.
-        all.retain(|_, known| Arc::strong_count(known) > 1);
-        all.extend(names().map(|name| (name, Arc::clone(&count))));
-        count
+        self.associations_by_identity.of(identities)
     }
 }

@@ -95,15 +95,25 @@ impl RouteTable {
         let each = self.routes.iter().map(|route| RouteMetrics {
             name: route.config.name.clone(),
             cores: route.state.counters.clone(),
+            peers: route.peer_expiries.seen(),
         });
         each.collect()
     }
 
-    /// The results of the probes of all targets.
+    /// The states of all targets.
     #[must_use]
-    pub fn targets(&self) -> Vec<Arc<metrics::TargetCounters>> {
-        let targets = self.routes.iter().flat_map(|route| &route.targets);
-        targets.map(|probed| Arc::clone(&probed.counters)).collect()
+    pub fn targets(&self) -> Vec<metrics::TargetMetrics> {
+        let of_route = |route: &Arc<Route>| {
+            let is_probed = route.config.health.is_some();
+            let targets = route.targets.all.iter();
+            let counters = targets.map(|target| Arc::clone(&target.state.counters));
+            let each = counters.map(|counters| metrics::TargetMetrics {
+                counters,
+                is_probed,
+            });
+            each.collect::<Vec<_>>()
+        };
+        self.routes.iter().flat_map(of_route).collect()
     }
 
     /// The route of this name.

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Change, Route, RouteDraft, RoutePhase, RouteTable, Transport, diff};
-use crate::config::{self, Config};
+use crate::config::{self, Config, PeerName};
+use crate::tls::{ChainCertificate, PeerInfo};
 
 const CORES: usize = 2;
 
@@ -85,13 +86,13 @@ fn a_route_that_changes_keeps_its_state_and_one_that_comes_again_does_not() {
 #[test]
 fn health_stays_known_for_a_target_that_is_still_probed() {
     let before = first(&config(&[("a", 1, PROBED)]));
-    before.routes[0].targets[1].counters.up.set(0);
+    before.routes[0].targets.all[1].state.counters.up.set(0);
     let other = PROBED.replace(":104", ":106");
     let after = next(&before, &config(&[("a", 1, &other)]), 0);
     let known = |route: &Route| -> Vec<_> {
-        let targets = route.targets.iter();
+        let targets = route.targets.all.iter();
         targets
-            .map(|probed| (probed.target.to_string(), probed.counters.up.get()))
+            .map(|one| (one.target.to_string(), one.state.counters.up.get()))
             .collect()
     };
     let expected = [
@@ -99,6 +100,53 @@ fn health_stays_known_for_a_target_that_is_still_probed() {
         ("127.0.0.1:105".to_owned(), 0),
     ];
     assert_eq!(known(&after.routes[0]), expected);
+}
+
+#[test]
+fn maintenance_is_set_by_the_address_as_configured_and_survives_a_reload() {
+    let before = first(&config(&[("a", 1, PROBED)]));
+    let route = &before.routes[0];
+    let resting = |route: &Route| -> Vec<_> {
+        let targets = route.targets.all.iter();
+        targets.map(|one| one.state.is_in_maintenance()).collect()
+    };
+    let unknown = route.set_maintenance("127.0.0.1:106", true);
+    assert_eq!(
+        unknown.expect_err("there is no such target").to_string(),
+        "route \"a\" has no target \"127.0.0.1:106\"; its targets are 127.0.0.1:104, 127.0.0.1:105"
+    );
+    route
+        .set_maintenance("127.0.0.1:105", true)
+        .expect("a target");
+    let other = format!("{PROBED}\nassociations = 9");
+    let after = next(&before, &config(&[("a", 1, &other)]), 0);
+    assert_eq!(resting(&after.routes[0]), [false, true]);
+    let route = &after.routes[0];
+    route
+        .set_maintenance("127.0.0.1:105", false)
+        .expect("a target");
+    assert_eq!(resting(&before.routes[0]), [false, false], "one state");
+}
+
+#[test]
+fn a_route_refuses_connections_while_each_target_is_down_or_in_maintenance() {
+    let refusing = format!("{PROBED}\nwhen_down = \"refuse\"");
+    for (lines, expected) in [(&*refusing, true), (PROBED, false)] {
+        let table = first(&config(&[("a", 1, lines)]));
+        let route = &table.routes[0];
+        let up = |index: usize| &route.targets.all[index].state.counters.up;
+        assert!(!route.refuses_connections(), "nothing is known");
+        up(0).set(0);
+        assert!(!route.refuses_connections(), "one is up");
+        up(1).set(0);
+        assert_eq!(route.refuses_connections(), expected);
+        up(1).set(1);
+        assert!(!route.refuses_connections(), "one is up again");
+        route
+            .set_maintenance("127.0.0.1:105", true)
+            .expect("a target");
+        assert_eq!(route.refuses_connections(), expected);
+    }
 }
 
 #[test]
@@ -142,4 +190,41 @@ fn the_phase_of_a_route_never_goes_back() {
         RoutePhase::Stopped,
         "also for later ones"
     );
+}
+
+#[test]
+fn the_expiry_of_a_peer_s_certificates_is_known_until_its_identity_is_no_longer_listed() {
+    let certificate = |not_after| ChainCertificate {
+        issuer: [0; 32],
+        serial: Box::new([1]),
+        not_after,
+    };
+    let peer = |identity: &str, dates: &[i64]| PeerInfo {
+        identity: identity.to_owned(),
+        further: Vec::new(),
+        key_sha256: String::new(),
+        serial: String::new(),
+        chain: dates.iter().copied().map(certificate).collect(),
+    };
+    let before = first(&config(&[("a", 1, TARGET)]));
+    let route = &before.routes[0];
+    assert_eq!(before.metrics()[0].peers, []);
+    route.note_certificates(&peer("dns:a.example", &[3000, 2000]));
+    route.note_certificates(&peer("dns:not.listed.example", &[1000]));
+    let seen = [("dns:a.example".to_owned(), 2000)];
+    assert_eq!(before.metrics()[0].peers, seen);
+    let after = next(&before, &config(&[("a", 1, PROBED)]), 0);
+    assert_eq!(after.metrics()[0].peers, seen);
+    // A connection that began before the change is accepted after it.
+    route.note_certificates(&peer("dns:a.example", &[4000]));
+    assert_eq!(
+        after.metrics()[0].peers,
+        [("dns:a.example".to_owned(), 4000)]
+    );
+    let mut other = config(&[("a", 1, TARGET)]);
+    let route = Arc::make_mut(&mut other.routes[0]);
+    let peers = &mut route.tls.as_mut().expect("it has TLS").peers;
+    Arc::make_mut(&mut peers[0]).identities = vec![PeerName::Dns("b.example".to_owned())];
+    let last = next(&after, &other, 0);
+    assert_eq!(last.metrics()[0].peers, []);
 }

@@ -14,7 +14,7 @@ use super::inherited::Inherited;
 use crate::admin;
 use crate::config::{Config, InterfaceName, RouteConfig};
 use crate::route::{Route, RouteId};
-use crate::supervisor::limits::LISTEN_BACKLOG;
+use crate::worker::limits::LISTEN_BACKLOG;
 
 /// Opens one listener for each of these routes of `config`, in their order, or takes it from `inherited`.
 ///

@@ -70,7 +70,8 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
             own + 2 * CONNECTIONS_COMFORTABLE
         ));
     }
-    Ok(connections)
+    let configured = config.gateway.connections.map(|most| most as usize);
+    Ok(configured.unwrap_or(connections).min(connections))
 }
 
 const CONNECTIONS_MIN: usize = 64;

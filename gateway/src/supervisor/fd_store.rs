@@ -17,14 +17,24 @@ use socket2::SockRef;
 use super::notice;
 use super::running::Running;
 use crate::audit::Level;
-use crate::config::RouteConfig;
+use crate::config::{RouteConfig, WhenDown};
 use crate::supervisor::limits::FD_STORE_WITHIN;
 
 /// The listeners that the service manager keeps for this service, by their names.
-#[derive(Default)]
 pub(super) struct FdStore(BTreeMap<String, Weak<TcpListener>>);
 
 impl FdStore {
+    /// The service manager may keep these listeners of an earlier process, which this one does not use. It closes
+    /// them when this process is the main process of the service and stores its own.
+    pub(super) fn new<'a>(unused: impl Iterator<Item = &'a TcpListener>) -> Self {
+        Self(
+            unused
+                .filter_map(name)
+                .map(|name| (name, Weak::new()))
+                .collect(),
+        )
+    }
+
     /// Makes the service manager keep these listeners and no others of this process.
     ///
     /// # Errors
@@ -92,9 +102,9 @@ impl Running {
     }
 }
 
-// A route that shall refuse clients while nobody can serve them must not have its listener kept.
-fn outlives_the_process(_route: &RouteConfig) -> bool {
-    true
+// A route that refuses clients while no target can serve them also does so while there is no gateway.
+fn outlives_the_process(route: &RouteConfig) -> bool {
+    route.when_down != WhenDown::Refuse
 }
 
 /// The name of a listener in the store: its address and interface. A name has no colon.
@@ -105,28 +115,23 @@ fn name(listener: &TcpListener) -> Option<String> {
     Some(format!("{address}{}", device.unwrap_or_default()).replace(':', "_"))
 }
 
-/// Makes the service manager close listeners of an earlier process that this one does not use.
-pub(super) fn forget_unused<'a>(listeners: impl Iterator<Item = &'a TcpListener>) {
-    forget(listeners.filter_map(name).collect());
-}
-
 /// Makes the service manager close all listeners that it kept for this process, which cannot start: clients are
 /// refused, and do not wait for a service that may not come.
 pub(super) fn forget_passed() {
     let own = std::process::id().to_string();
     if env::var("LISTEN_PID").is_ok_and(|process| process == own) {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
-        forget(names.split(':').map(str::to_owned).collect());
+        forget(&names.split(':').collect());
     }
 }
 
-fn forget(names: BTreeSet<String>) {
+fn forget(names: &BTreeSet<&str>) {
     // An error means that nobody keeps listeners.
     let Ok(Some(manager)) = Manager::connect() else {
         return;
     };
     for name in names {
-        if manager.forget(&name).is_err() {
+        if manager.forget(name).is_err() {
             return;
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct FilesWatch {
     watcher: Option<RecommendedWatcher>,
     folders: BTreeSet<PathBuf>,
     files: Arc<[PathBuf]>,
-    seen: Signature,
+    seen: FilesState,
     event: Arc<Notify>,
     // The first event and the last one that were not reported yet.
     pending: Option<(Instant, Instant)>,
@@ -31,7 +31,7 @@ pub(super) struct FilesWatch {
 }
 
 /// What tells one state of the files from another without reading them.
-pub(super) type Signature = Vec<Option<(u64, u64, u64, i64, i64)>>;
+pub(super) type FilesState = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 impl FilesWatch {
     /// Watches nothing yet. Also returns why folders cannot be watched, if they cannot.
@@ -52,7 +52,7 @@ impl FilesWatch {
             watcher,
             folders: BTreeSet::new(),
             files: Arc::from([]),
-            seen: Signature::new(),
+            seen: FilesState::new(),
             event,
             pending: None,
             next_look: Instant::now() + FILES_LOOK_EVERY,
@@ -62,7 +62,7 @@ impl FilesWatch {
 
     /// Watches the files of `routes`, whose state before they were read was `seen`. Returns the folders that
     /// cannot be watched, with the reason.
-    pub(super) fn watch(&mut self, routes: &[Arc<RouteConfig>], seen: Signature) -> Vec<String> {
+    pub(super) fn watch(&mut self, routes: &[Arc<RouteConfig>], seen: FilesState) -> Vec<String> {
         self.files = files_of(routes);
         self.seen = seen;
         let wanted: BTreeSet<_> = self
@@ -78,10 +78,15 @@ impl FilesWatch {
             let _ = watcher.unwatch(folder);
         }
         let mut problems = Vec::new();
-        for folder in wanted.difference(&self.folders) {
+        // All of them: a folder that was removed and made again is another one.
+        for folder in &wanted {
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
                 problems.push(format!("{}: {error}", folder.display()));
             }
+        }
+        if wanted != self.folders {
+            // A change between reading and watching gives no event.
+            self.event.notify_one();
         }
         self.folders = wanted;
         problems
@@ -93,9 +98,9 @@ impl FilesWatch {
     }
 
     /// Takes a new state of the files. Returns whether it is another one.
-    pub(super) fn take(&mut self, signature: Signature) -> bool {
-        let is_other = signature != self.seen;
-        self.seen = signature;
+    pub(super) fn take(&mut self, state: FilesState) -> bool {
+        let is_other = state != self.seen;
+        self.seen = state;
         is_other
     }
 
@@ -123,7 +128,7 @@ impl FilesWatch {
 }
 
 /// The state of `files` now.
-pub(super) fn signature(files: &[PathBuf]) -> Signature {
+pub(super) fn files_state(files: &[PathBuf]) -> FilesState {
     let each = files.iter().map(|file| {
         let found = fs::metadata(file).ok()?;
         let changed = (found.ctime(), found.ctime_nsec());
@@ -219,19 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_has_another_signature() {
+    fn a_replaced_file_has_another_state() {
         let folder = tempfile::tempdir().expect("there is room");
         let file = folder.path().join("site.pem");
         let files = [file.clone()];
-        let gone = signature(&files);
+        let gone = files_state(&files);
         fs::write(&file, "1").expect("our folder");
-        let first = signature(&files);
+        let first = files_state(&files);
         let beside = folder.path().join("new");
         fs::write(&beside, "2").expect("our folder");
         fs::rename(&beside, &file).expect("our folder");
-        let second = signature(&files);
+        let second = files_state(&files);
         assert_ne!(gone, first);
         assert_ne!(first, second);
-        assert_eq!(second, signature(&files));
+        assert_eq!(second, files_state(&files));
     }
 }

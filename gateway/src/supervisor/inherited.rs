@@ -14,7 +14,7 @@ use socket2::SockRef;
 
 use crate::admin::ADMIN_DESCRIPTORS_IN_MESSAGE;
 use crate::config::InterfaceName;
-use crate::control::{Command, Reply, Request};
+use crate::control::{Command, CommandReply, Request};
 use crate::supervisor::limits::{HAND_OVER_WITHIN, REPLY_LINE_BYTES_MAX};
 use crate::sys;
 
@@ -68,13 +68,21 @@ impl Inherited {
         address: SocketAddr,
         interface: Option<&InterfaceName>,
     ) -> Option<TcpListener> {
+        let at = self.position(address, interface)?;
+        Some(self.tcp.swap_remove(at))
+    }
+
+    /// Whether there is a listener of this address and interface.
+    pub(super) fn has(&self, address: SocketAddr, interface: Option<&InterfaceName>) -> bool {
+        self.position(address, interface).is_some()
+    }
+
+    fn position(&self, address: SocketAddr, interface: Option<&InterfaceName>) -> Option<usize> {
         let wanted = interface.map(|interface| interface.as_str().as_bytes());
-        let is_it = |listener: &TcpListener| {
+        self.tcp.iter().position(|listener| {
             let device = SockRef::from(listener).device().unwrap_or_default();
             listener.local_addr().is_ok_and(|own| own == address) && device.as_deref() == wanted
-        };
-        let at = self.tcp.iter().position(is_it)?;
-        Some(self.tcp.swap_remove(at))
+        })
     }
 
     /// Takes the admin socket, if it listens at `path`.
@@ -137,7 +145,7 @@ impl Predecessor {
         self.request(Command::TakenOver).map(drop)
     }
 
-    fn request(&mut self, command: Command) -> Result<Reply, String> {
+    fn request(&mut self, command: Command) -> Result<CommandReply, String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!("the running gateway did not answer the request to hand over: {error}")
         };
@@ -145,7 +153,7 @@ impl Predecessor {
         line.push('\n');
         self.0.write_all(line.as_bytes()).map_err(|e| failed(&e))?;
         let text = self.line().map_err(|e| failed(&e))?;
-        let reply: Reply = serde_json::from_slice(&text).map_err(|e| failed(&e))?;
+        let reply: CommandReply = serde_json::from_slice(&text).map_err(|e| failed(&e))?;
         match reply.ok {
             true => Ok(reply),
             false => Err(failed(&reply.lines.join("; "))),

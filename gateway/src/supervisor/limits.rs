@@ -7,11 +7,6 @@ use std::time::Duration;
 /// When reached: reset; `wardgate_connections_limited_total`.
 pub(super) const MAILBOX_MAX: usize = 1024;
 
-/// Connections that the kernel queues for a busy listener (bounded by net.core.somaxconn).
-///
-/// When reached: the kernel drops the SYN, and the client tries again.
-pub(super) const LISTEN_BACKLOG: i32 = 4096;
-
 /// File descriptors that are not for connections: rings, listeners, log, metrics, open files.
 ///
 /// When reached: further connections are reset; `wardgate_connections_limited_total`.
@@ -112,3 +107,8 @@ pub(super) const REPLY_LINE_BYTES_MAX: usize = 1024 * 1024;
 ///
 /// When reached: the new program is ended, and the running one goes on.
 pub(super) const UPGRADE_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long the files of a configuration may take to read. The main thread waits meanwhile.
+///
+/// When reached: what is in use stays in use, and the log names the reason.
+pub(super) const FILES_READ_WITHIN: Duration = Duration::from_secs(5);

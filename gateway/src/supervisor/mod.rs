@@ -21,7 +21,10 @@ mod prepare;
 mod reload;
 mod running;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod trial;
+mod upgrade;
 mod watchdog;
 mod workers;
 
@@ -46,6 +49,7 @@ use crate::admin::{self, View};
 use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::metrics;
+use crate::route::RouteId;
 use crate::supervisor::limits::COMMANDS_MAX;
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
@@ -118,6 +122,12 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         }
         None => (None, Inherited::from_service_manager()),
     };
+    if predecessor.is_some() {
+        let lost = lost_routes(&prepared, &inherited);
+        if !lost.is_empty() {
+            return Err(RunError::Refused(lost));
+        }
+    }
     let listeners =
         bind::routes(&prepared.config, routes, &mut inherited).map_err(RunError::Refused)?;
     let metrics = bind::metrics(&prepared.config, &mut inherited).map_err(refused)?;
@@ -135,6 +145,15 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     for remark in remarks(&prepared) {
         notice(&journal, remark.level, remark.text);
     }
+    if let Some(most) = prepared.config.gateway.connections
+        && most as usize > connections_max
+    {
+        let text = format!(
+            "[gateway]: connections = {most}, but the limit of open files allows {connections_max}; raise it \
+             (LimitNOFILE in the unit), or write a smaller number"
+        );
+        notice(&journal, Level::Warn, text);
+    }
     for text in &prepared.closed {
         notice(&journal, Level::Error, text.clone());
     }
@@ -142,10 +161,15 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     for (level, text) in nodes.remarks(&prepared.config.gateway) {
         notice(&journal, level, text);
     }
+    // A process that takes another's place accepts when that one has stopped.
+    let (at_once, later) = match predecessor {
+        Some(_) => (Vec::new(), listeners),
+        None => (listeners, Vec::new()),
+    };
     let started = Workers::start(
         &prepared.config.gateway,
         Arc::clone(&prepared.table),
-        listeners,
+        at_once,
         (capabilities, choice.cipher),
         &journal,
         connections_max,
@@ -158,7 +182,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             reloads: metrics::Reloads::default(),
             journal: journal.clone(),
             ready: Cell::new(true),
-            handed_over: Arc::default(),
+            handed_over: tokio::sync::watch::Sender::new(false),
         };
         let (watch, fault) = FilesWatch::new();
         if let Some(fault) = fault {
@@ -169,7 +193,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         }
         let seen = prepared.seen;
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
-        fd_store::forget_unused(inherited.left());
+        let fd_store = FdStore::new(inherited.left());
         for address in inherited.left().flat_map(TcpListener::local_addr) {
             let text = format!(
                 "the listener on {address} of the earlier process belongs to no route and is closed"
@@ -177,9 +201,6 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             notice(&journal, Level::Info, text);
         }
         drop(inherited);
-        if let Some(Err(why)) = predecessor.map(Predecessor::take_over) {
-            notice(&journal, Level::Warn, why);
-        }
         let running = |view| Running {
             file: file.to_owned(),
             config: prepared.config,
@@ -189,12 +210,16 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             expiries: prepared.expiries,
             materials: prepared.materials,
             known: prepared.known,
+            is_stale: false,
             problems: prepared.closed,
+            still_used: Vec::new(),
             restart: Vec::new(),
             drains: Drains::default(),
             watch,
-            fd_store: FdStore::default(),
+            fd_store,
             complete_at: None,
+            look_at: tokio::time::Instant::now(),
+            reading: Arc::default(),
             handover: Handover {
                 program,
                 sockets,
@@ -209,7 +234,14 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             running.watch_files(seen);
             running
         };
-        supervise(running, view, (metrics, socket), (runtime, ignored))
+        let succession = (predecessor, later);
+        supervise(
+            running,
+            view,
+            (metrics, socket),
+            succession,
+            (runtime, ignored),
+        )
     });
     writer.finish(LOG_END);
     outcome
@@ -217,6 +249,19 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
 
 // How long the journal may take to write the last lines of the log.
 const LOG_END: Duration = Duration::from_secs(2);
+
+// Why routes that the running gateway serves would be closed.
+fn lost_routes(prepared: &Prepared, inherited: &Inherited) -> Vec<String> {
+    let is_open = |name: &str| prepared.table.by_name(name).is_some();
+    let routes = prepared.config.routes.iter();
+    let mut lost = routes.filter(|route| {
+        !is_open(&route.name) && inherited.has(route.listen, route.interface.as_ref())
+    });
+    match lost.next() {
+        Some(_) => prepared.closed.clone(),
+        None => Vec::new(),
+    }
+}
 
 fn refused(sentence: impl ToString) -> RunError {
     RunError::Refused(vec![sentence.to_string()])
@@ -238,11 +283,12 @@ fn supervise(
     running: impl FnOnce(Rc<View>) -> Running,
     view: View,
     (metrics, socket): (Option<TcpListener>, Option<UnixListener>),
+    (predecessor, listeners): (Option<Predecessor>, Vec<(RouteId, Arc<TcpListener>)>),
     (runtime, ignored): (Runtime, Ignored),
 ) -> Result<(), RunError> {
     let broken = |error: std::io::Error| RunError::Broken(error.to_string());
     let local = LocalSet::new();
-    runtime.block_on(local.run_until(async {
+    let outcome = runtime.block_on(local.run_until(async {
         let journal = view.journal.clone();
         let mut signals = Signals::new(ignored, journal.clone()).map_err(broken)?;
         let view = Rc::new(view);
@@ -253,10 +299,17 @@ fn supervise(
         // LIMIT: COMMANDS_MAX; further commands wait in the tasks of their connections.
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         if let Some(listener) = socket {
-            let handed_over = Arc::clone(&view.handed_over);
+            let handed_over = view.handed_over.subscribe();
             tokio::task::spawn_local(admin::serve_requests(listener, commands, handed_over));
         }
         let mut running = running(view);
+        if let Some(predecessor) = predecessor {
+            predecessor.take_over().map_err(RunError::Broken)?;
+            for (route, listener) in listeners {
+                let listening = running.workers.listen(route, listener).await;
+                listening.map_err(RunError::Broken)?;
+            }
+        }
         let (table, gateway) = (running.workers.table(), &running.config.gateway);
         journal.report(Event::Ready(Box::new(Ready {
             listeners: table
@@ -280,7 +333,10 @@ fn supervise(
             tokio::task::spawn_local(watchdog::watch(workers, limit, journal));
         }
         running.serve(&mut signals, requests).await
-    }))
+    }));
+    // A thread that reads files of a file system that does not answer is left behind.
+    runtime.shutdown_background();
+    outcome
 }
 
 // Routes may have different times; the process waits for the longest.

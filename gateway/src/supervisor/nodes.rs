@@ -113,6 +113,8 @@ mod tests {
 
     fn gateway(cores: &[usize], cores_listed: bool) -> Gateway {
         Gateway {
+            connections: None,
+            handshakes_per_second: 1,
             cores: cores.to_owned(),
             cores_listed,
             busy_poll: None,

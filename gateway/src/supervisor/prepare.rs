@@ -10,10 +10,11 @@ use std::time::SystemTime;
 
 use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
-use super::files_watch::{Signature, files_of, signature};
+use super::files_watch::{FilesState, files_of, files_state};
 use super::materials::Materials;
 use crate::config::{self, Config, Found, Mode, Peer, Problem, RouteConfig, RouteTls};
 use crate::metrics;
+use crate::pki::expiry::{moment, unix};
 use crate::pki::store::Store;
 use crate::pki::{self, expiry};
 use crate::pki::{Identity, Trust};
@@ -39,16 +40,17 @@ pub struct Prepared {
     pub expiries: Expiries,
     /// The same dates for the metrics.
     pub files: metrics::Files,
-    /// The texts of `problems`, without file and line.
+    /// `problems` and `closed`, as `LoadedConfig::known` compares them.
     pub(super) known: Vec<String>,
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
     /// The state of the files before they were read.
-    pub(super) seen: Signature,
+    pub(super) seen: FilesState,
 }
 
 /// A configuration and everything that its files hold. Nothing of a running gateway has changed yet.
-pub(super) struct Loaded {
+pub(super) struct LoadedConfig {
+    now: SystemTime,
     /// The configuration, with all its routes.
     pub(super) config: Config,
     /// Its routes, in the same order; `None` for those that cannot be opened.
@@ -68,7 +70,34 @@ pub(super) struct Loaded {
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
     /// The state of the files before they were read.
-    pub(super) seen: Signature,
+    pub(super) seen: FilesState,
+}
+
+impl LoadedConfig {
+    /// A message without the time at which it was made, so that it can be compared with an earlier one.
+    pub(super) fn key(&self, text: &str) -> String {
+        text.replace(&moment(unix(self.now)), "")
+    }
+
+    /// Everything that an operator has been told of: the problems, and what they mean.
+    pub(super) fn known(&self) -> Vec<String> {
+        let problems = self.problems.iter().map(|problem| &problem.text);
+        let all = problems.chain(&self.closed).chain(&self.still_used);
+        all.map(|text| self.key(text)).collect()
+    }
+
+    /// Leaves a route closed because of `problem`.
+    pub(super) fn leave_closed(&mut self, name: &str, problem: &str) {
+        let is_it = |draft: &&mut Option<RouteDraft>| {
+            let draft = draft.as_ref();
+            draft.is_some_and(|draft| draft.config.name == name)
+        };
+        if let Some(draft) = self.drafts.iter_mut().find(is_it) {
+            *draft = None;
+            self.closed
+                .push(format!("route \"{name}\" stays closed: {problem}"));
+        }
+    }
 }
 
 /// Reads a configuration and the files that it names, as of `now`, for a start.
@@ -78,12 +107,13 @@ pub(super) struct Loaded {
 /// can be opened.
 pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
     let loaded = load(file, now, None)?;
+    let known = loaded.known();
     let (drafts, routes) = (loaded.drafts.into_iter().flatten(), &loaded.config.routes);
     let cores = loaded.config.gateway.cores.len();
     Ok(Prepared {
         table: Arc::new(RouteTable::first(cores, drafts, routes)),
         config: loaded.config,
-        known: loaded.problems.iter().map(|one| one.text.clone()).collect(),
+        known,
         problems: sentences(file, loaded.problems),
         closed: loaded.closed,
         remarks: loaded.remarks,
@@ -104,7 +134,7 @@ pub(super) fn load(
     file: &FilePath,
     now: SystemTime,
     kept: Option<Arc<Materials>>,
-) -> Result<Loaded, Vec<String>> {
+) -> Result<LoadedConfig, Vec<String>> {
     load_found(config::load(file), file, now, kept)
 }
 
@@ -116,7 +146,7 @@ pub(super) fn load_files(
     config: &Config,
     now: SystemTime,
     kept: Arc<Materials>,
-) -> Result<Loaded, Vec<String>> {
+) -> Result<LoadedConfig, Vec<String>> {
     let (config, file) = (config.clone(), config.file.clone());
     let routes = config.routes.clone();
     let config = Ok(config);
@@ -128,8 +158,8 @@ fn load_found(
     file: &FilePath,
     now: SystemTime,
     kept: Option<Arc<Materials>>,
-) -> Result<Loaded, Vec<String>> {
-    let seen = signature(&files_of(&found.routes));
+) -> Result<LoadedConfig, Vec<String>> {
+    let seen = files_state(&files_of(&found.routes));
     let mut loader = RouteLoader::new(now, kept.unwrap_or_default());
     loader.load(&found.routes);
     let refusals = loader.refusals(&found.routes);
@@ -150,7 +180,7 @@ fn load_found(
             [of_files, refusals.unwrap_or_default()].concat(),
         ));
     };
-    Ok(Loaded {
+    Ok(LoadedConfig {
         seen,
         ..loader.loaded(config, drafts, of_files)
     })
@@ -392,7 +422,7 @@ impl RouteLoader {
         config: Config,
         drafts: Vec<Option<RouteDraft>>,
         mut problems: Vec<Problem>,
-    ) -> Loaded {
+    ) -> LoadedConfig {
         let names = config.routes.iter().map(|route| route.name.clone());
         let files = metrics::Files {
             routes: names.zip(drafts.iter().map(Option::is_none)).collect(),
@@ -401,7 +431,8 @@ impl RouteLoader {
         };
         problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
         problems.dedup();
-        Loaded {
+        LoadedConfig {
+            now: self.now,
             config,
             drafts,
             problems,
@@ -412,7 +443,7 @@ impl RouteLoader {
             expiries: self.expiries,
             files,
             materials: Arc::new(self.used),
-            seen: Signature::new(),
+            seen: FilesState::new(),
         }
     }
 }

@@ -6,24 +6,25 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::drains::DrainCause;
-use super::files_watch::Signature;
-use super::prepare::{self, Loaded};
+use super::files_watch::FilesState;
+use super::prepare::{self, LoadedConfig};
 use super::running::Running;
 use super::{bind, notice, notify};
 use crate::audit::Level;
 use crate::config::{Config, Problem, RouteConfig};
-use crate::control::{Reply, report_changes, restart_only};
-use crate::route::{Change, Route, RouteDraft, diff};
-use crate::supervisor::limits::{FILES_LOOK_EVERY, LISTENER_CLOSES, STOP_LOOK};
+use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
+use crate::route::{Change, Route, RouteDraft, RouteTable, diff};
+use crate::supervisor::limits::{FILES_LOOK_EVERY, FILES_READ_WITHIN, STOP_LOOK};
 
 impl Running {
     /// Reads the configuration and its files again, and uses them from now on, unless anything is wrong.
-    pub(super) async fn reload(&mut self) -> Reply {
+    pub(super) async fn reload(&mut self) -> CommandReply {
         notify::reloading();
         let reply = match self.load_and_use().await {
             Ok(reply) => {
@@ -33,26 +34,39 @@ impl Running {
             Err(problems) => {
                 self.view.reloads.failed();
                 let nothing = "nothing was changed".to_owned();
-                Reply::refused(problems.into_iter().chain([nothing]))
+                CommandReply::refused(problems.into_iter().chain([nothing]))
             }
         };
         notify::ready(&self.summary());
         reply
     }
 
-    async fn load_and_use(&mut self) -> Result<Reply, Vec<String>> {
+    async fn load_and_use(&mut self) -> Result<CommandReply, Vec<String>> {
         let (file, kept) = (self.file.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load(&file, SystemTime::now(), Some(kept));
-        let mut loaded = read(load).await?;
-        let is_new = |problem: &&Problem| !self.known.contains(&problem.text);
+        let mut loaded = self.read_files(load).await??;
+        let is_new = |problem: &&Problem| !self.known.contains(&loaded.key(&problem.text));
         let new: Vec<_> = loaded.problems.iter().filter(is_new).cloned().collect();
         if !new.is_empty() {
             return Err(prepare::sentences(&self.file, new));
         }
+        // A problem that is known closes no route and refuses no peer that is served now.
+        let closed = loaded.closed.iter();
+        let lost: Vec<_> = closed
+            .filter(|text| !self.known.contains(&loaded.key(text)))
+            .cloned()
+            .collect();
+        if !lost.is_empty() {
+            return Err(lost);
+        }
+        let (opened, failed) = self.open_listeners(&loaded.config, &loaded.drafts);
+        if !failed.is_empty() {
+            return Err(failed.into_iter().map(|(_, problem)| problem).collect());
+        }
         let restart = restart_only(&self.config.gateway, &loaded.config.gateway);
         loaded.config.gateway = self.config.gateway.clone();
         let seen = std::mem::take(&mut loaded.seen);
-        let changes = self.put_to_use(loaded).await?;
+        let changes = self.put_to_use(loaded, &opened).await?;
         self.watch_files(seen);
         self.complete_at = None;
         self.restart = restart;
@@ -76,9 +90,9 @@ impl Running {
             ));
         }
         lines.extend(self.problems.iter().cloned());
-        Ok(Reply {
+        Ok(CommandReply {
             changes,
-            ..Reply::done(lines)
+            ..CommandReply::done(lines)
         })
     }
 
@@ -88,61 +102,104 @@ impl Running {
     pub(super) async fn rotate(&mut self, is_final: bool) -> bool {
         let (config, kept) = (self.config.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load_files(&config, SystemTime::now(), kept);
-        let loaded = match read(load).await {
+        let mut loaded = match self.read_files(load).await.and_then(|loaded| loaded) {
             Ok(loaded) => loaded,
             Err(problems) => {
-                if is_final {
-                    self.view.reloads.rotation_failed();
-                    for problem in problems {
-                        let text = format!("the new files are not used: {problem}");
-                        notice(&self.journal, Level::Error, text);
-                    }
-                }
+                self.report_unused(&problems, is_final);
                 return false;
             }
         };
-        let is_new = |problem: &Problem| !self.known.contains(&problem.text);
+        let is_new = |problem: &Problem| !self.known.contains(&loaded.key(&problem.text));
         let is_good = !loaded.problems.iter().any(is_new);
         if !is_good && !is_final {
             return false;
         }
-        let (before, of_before) = (self.problems.clone(), self.files_in_use());
         if !is_good {
             self.view.reloads.rotation_failed();
         }
-        match self.put_to_use(loaded).await {
-            Ok(changes) => {
-                let is_change = |change: &&Change| !matches!(change, Change::Kept(_));
-                let changed: Vec<_> = changes.iter().filter(is_change).map(name_of).collect();
-                if !changed.is_empty() {
-                    self.view.reloads.rotated();
-                    let text = format!(
-                        "new certificates, keys, CAs or revocation lists are in use on {}",
-                        changed.join(", ")
-                    );
-                    notice(&self.journal, Level::Info, text);
-                }
-            }
+        let (opened, failed) = self.open_listeners(&loaded.config, &loaded.drafts);
+        for (name, problem) in failed {
+            loaded.leave_closed(&name, &problem);
+        }
+        let of_before = self.files_in_use();
+        let texts = [loaded.closed.as_slice(), &loaded.still_used].concat();
+        let news: Vec<_> = texts
+            .into_iter()
+            .filter(|text| !self.known.contains(&loaded.key(text)))
+            .collect();
+        match self.put_to_use(loaded, &opened).await {
+            Ok(changes) => self.report_rotation(&changes),
             Err(problems) => {
-                for problem in problems {
-                    notice(&self.journal, Level::Error, problem);
-                }
+                self.report_unused(&problems, is_final);
                 return false;
             }
         }
-        for problem in &self.problems {
-            if !before.contains(problem) {
-                notice(&self.journal, Level::Error, problem.clone());
-            }
+        for problem in news {
+            notice(&self.journal, Level::Error, problem);
         }
-        if of_before != self.files_in_use() {
+        self.is_stale = false;
+        if of_before != self.files_in_use() && self.stop.is_none() {
             notify::status(&self.summary());
         }
         is_good
     }
 
+    fn report_unused(&mut self, problems: &[String], is_final: bool) {
+        self.is_stale = true;
+        if !is_final {
+            return;
+        }
+        self.view.reloads.rotation_failed();
+        for problem in problems {
+            let text = format!("the new files are not used: {problem}");
+            notice(&self.journal, Level::Error, text);
+        }
+    }
+
+    fn report_rotation(&self, changes: &[Change]) {
+        let is_change = |change: &&Change| !matches!(change, Change::Kept(_));
+        let changed: Vec<_> = changes.iter().filter(is_change).map(name_of).collect();
+        if !changed.is_empty() {
+            self.view.reloads.rotated();
+            let text = format!(
+                "new certificates, keys, CAs or revocation lists are in use on {}",
+                changed.join(", ")
+            );
+            notice(&self.journal, Level::Info, text);
+        }
+    }
+
+    /// Reads files on another thread, for a limited time: a network file system may not answer.
+    ///
+    /// # Errors
+    /// If an earlier reading has not ended, or this one takes too long.
+    pub(super) async fn read_files<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Vec<String>> {
+        if self.reading.swap(true, Ordering::Relaxed) {
+            return Err(vec![format!("{HANGING} since an earlier attempt")]);
+        }
+        let reading = Reading(Arc::clone(&self.reading));
+        let work = move || {
+            let _reading = reading;
+            read()
+        };
+        let reading = timeout(FILES_READ_WITHIN, tokio::task::spawn_blocking(work));
+        match reading.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(vec![
+                "a bug: reading the configuration failed; the log has more".to_owned(),
+            ]),
+            Err(_) => {
+                let seconds = FILES_READ_WITHIN.as_secs();
+                Err(vec![format!("{HANGING} for {seconds} s")])
+            }
+        }
+    }
+
     /// Watches the files of the configuration, whose state before they were read was `seen`.
-    pub(super) fn watch_files(&mut self, seen: Signature) {
+    pub(super) fn watch_files(&mut self, seen: FilesState) {
         for problem in self.watch.watch(&self.config.routes, seen) {
             let text = format!(
                 "changes of files in this folder are noticed within {} s only: {problem}",
@@ -152,13 +209,37 @@ impl Running {
         }
     }
 
-    // Publishes a new table. Every listener is opened before anything changes.
-    async fn put_to_use(&mut self, loaded: Loaded) -> Result<Vec<Change>, Vec<String>> {
-        let opened = self.open_listeners(&loaded.config, &loaded.drafts)?;
+    // Publishes a new table, with the listeners that were opened for it.
+    async fn put_to_use(
+        &mut self,
+        loaded: LoadedConfig,
+        opened: &HashMap<String, Arc<TcpListener>>,
+    ) -> Result<Vec<Change>, Vec<String>> {
+        let known = loaded.known();
         let current = Arc::clone(self.workers.table());
         let drafts = loaded.drafts.into_iter().flatten();
         let table = Arc::new(current.next(drafts, &loaded.config.routes));
         let changes = diff(&current, &table);
+        let is_kept = |change: &Change| matches!(change, Change::Kept(_));
+        if !changes.iter().all(is_kept) {
+            self.publish(table, &changes, opened).await?;
+        }
+        self.view.files.replace(loaded.files);
+        self.known = known;
+        self.problems = [loaded.closed.as_slice(), &loaded.still_used].concat();
+        self.still_used = loaded.still_used;
+        self.expiries.replace(loaded.expiries);
+        self.materials = loaded.materials;
+        self.config = loaded.config;
+        Ok(changes)
+    }
+
+    async fn publish(
+        &mut self,
+        table: Arc<RouteTable>,
+        changes: &[Change],
+        opened: &HashMap<String, Arc<TcpListener>>,
+    ) -> Result<(), Vec<String>> {
         let listeners = table.routes.iter().filter_map(|route| {
             let listener = opened.get(&route.config.name)?;
             Some((route.id(), Arc::clone(listener)))
@@ -168,74 +249,81 @@ impl Running {
         published.map_err(|problem| vec![problem])?;
         self.store_listeners();
         let now = Instant::now();
-        for change in &changes {
+        for change in changes {
             if let Change::Removed(route) = change {
                 self.drains.begin(route, DrainCause::Removed, now);
             }
         }
         self.view.table.replace(table);
-        self.view.files.replace(loaded.files);
-        self.known = loaded.problems.iter().map(|one| one.text.clone()).collect();
-        self.problems = [loaded.closed, loaded.still_used].concat();
-        self.expiries.replace(loaded.expiries);
-        self.materials = loaded.materials;
-        self.config = loaded.config;
-        Ok(changes)
+        Ok(())
     }
 
-    // The listeners that a new table needs, by the names of their routes.
-    fn open_listeners(
-        &self,
-        config: &Config,
-        drafts: &[Option<RouteDraft>],
-    ) -> Result<HashMap<String, Arc<TcpListener>>, Vec<String>> {
-        let (mut opened, mut problems) = (HashMap::new(), Vec::new());
+    // The listeners that a new table needs, by the names of their routes, and why others cannot be opened. A
+    // stopping process opens none.
+    fn open_listeners(&self, config: &Config, drafts: &[Option<RouteDraft>]) -> Opened {
+        let (mut opened, mut problems) = Opened::default();
+        if self.stop.is_some() {
+            return (opened, problems);
+        }
         for draft in drafts.iter().flatten() {
             let wanted = &draft.config;
-            let mut current = self.workers.table().routes.iter();
-            let known = current.find(|route| route.config.name == wanted.name);
-            if known.is_some_and(|route| {
-                self.drains.is_by_command(route.id()) || is_same_listener(&route.config, wanted)
-            }) {
-                continue;
-            }
-            // Two routes of one configuration never have the same listener, so the route that has it now
-            // gives it up.
-            let listener = match self.listener_of_another(wanted) {
-                Some(listener) => Ok(listener),
-                None => bind::route(config, wanted),
+            let is_drained = |route| self.drains.is_by_command(route);
+            let listener = match plan_listener(self.workers.table(), wanted, is_drained) {
+                ListenerPlan::Keep | ListenerPlan::Closed => continue,
+                ListenerPlan::TakeFrom(route) => match self.workers.listener(route) {
+                    Some(listener) => Ok(listener),
+                    None => bind::route(config, wanted),
+                },
+                ListenerPlan::Open => bind::route(config, wanted),
             };
             match listener {
                 Ok(listener) => {
                     opened.insert(wanted.name.clone(), listener);
                 }
-                Err(problem) => problems.push(problem),
+                Err(problem) => {
+                    let problem = self.own_listener_in_the_way(wanted).unwrap_or(problem);
+                    problems.push((wanted.name.clone(), problem));
+                }
             }
         }
-        match problems.is_empty() {
-            true => Ok(opened),
-            false => Err(problems),
-        }
+        (opened, problems)
     }
 
-    fn listener_of_another(&self, wanted: &RouteConfig) -> Option<Arc<TcpListener>> {
-        let mut current = self.workers.table().routes.iter();
-        let route = current.find(|route| is_same_listener(&route.config, wanted))?;
-        self.workers.listener(route.id())
+    // "In use by another program" is wrong if the other one is a route of this gateway.
+    fn own_listener_in_the_way(&self, wanted: &RouteConfig) -> Option<String> {
+        let port = wanted.listen.port();
+        let mut routes = self.workers.table().routes.iter();
+        let own = routes.find(|route| route.config.listen.port() == port)?;
+        let (name, listen) = (&own.config.name, own.config.listen);
+        Some(format!(
+            "route \"{}\": listen \"{}\": route \"{name}\" of the running gateway listens on {listen}, which has \
+             the same port; reload once without the new route, or run `wardgate drain {name}`, reload, and `wardgate \
+             drain --undo {name}`",
+            wanted.name, wanted.listen
+        ))
     }
 
-    /// Accepts again for a route whose listener was closed.
-    pub(super) async fn listen_again(&mut self, route: &Arc<Route>) -> Result<(), String> {
+    /// Accepts again for a route that an operator has drained. A port in use may become free until then.
+    pub(super) async fn listen_again(
+        &mut self,
+        route: &Arc<Route>,
+        until: Instant,
+    ) -> Result<(), String> {
         let listener = match self.workers.listener(route.id()) {
             Some(listener) => listener,
-            None => self.open_when_free(&route.config).await?,
+            None => self.open_when_free(&route.config, until).await?,
         };
+        // Before the first client is accepted.
+        self.drains.undo(route.id());
         self.workers.listen(route.id(), listener).await
     }
 
     // A worker and the service manager may not have closed the route's earlier listener yet.
-    async fn open_when_free(&self, route: &RouteConfig) -> Result<Arc<TcpListener>, String> {
-        let until = Instant::now() + LISTENER_CLOSES;
+    async fn open_when_free(
+        &self,
+        route: &RouteConfig,
+        until: Instant,
+    ) -> Result<Arc<TcpListener>, String> {
         loop {
             let opened = bind::route(&self.config, route);
             if opened.is_ok() || Instant::now() >= until {
@@ -260,20 +348,19 @@ impl Running {
     }
 }
 
-// Reading files may take long, for example on a network file system. The main thread goes on meanwhile.
-async fn read(
-    load: impl FnOnce() -> Result<Loaded, Vec<String>> + Send + 'static,
-) -> Result<Loaded, Vec<String>> {
-    let loaded = tokio::task::spawn_blocking(load).await;
-    loaded.unwrap_or_else(|_| {
-        Err(vec![
-            "a bug: reading the configuration failed; the log has more".to_owned(),
-        ])
-    })
-}
+/// Opened listeners by the names of their routes, and the names of routes whose listeners cannot be opened,
+/// with the reasons.
+type Opened = (HashMap<String, Arc<TcpListener>>, Vec<(String, String)>);
 
-fn is_same_listener(one: &RouteConfig, other: &RouteConfig) -> bool {
-    one.listen == other.listen && one.interface == other.interface
+const HANGING: &str = "the files cannot be read: their file system has not answered";
+
+/// A reading that has not ended.
+struct Reading(Arc<AtomicBool>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 fn name_of(change: &Change) -> String {

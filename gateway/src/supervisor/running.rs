@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
@@ -11,7 +12,7 @@ use tokio::time::{Instant as Tick, sleep, sleep_until};
 use super::drains::{DrainCause, Drains};
 use super::expiries::Expiries;
 use super::fd_store::FdStore;
-use super::files_watch::{FilesWatch, signature};
+use super::files_watch::{FilesWatch, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
 use super::signals::{SignalRequest, Signals};
@@ -20,10 +21,11 @@ use super::{LOG_END, RunError, bind, longest, notice, notify};
 use crate::admin::{AdminRequest, View};
 use crate::audit::{ConnectionId, Journal, Level};
 use crate::config::Config;
-use crate::control::{Command, DrainStep, Reply, RouteStatus, Status};
+use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus};
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
-    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, STOP_EXTENDED, STOP_LOOK, WORKERS_END,
+    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, STOP_EXTENDED, STOP_LOOK,
+    WORKERS_END,
 };
 
 /// A running gateway, as the main thread knows it.
@@ -37,8 +39,10 @@ pub(super) struct Running {
     pub(super) expiries: Expiries,
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
-    /// The texts of the problems that the files in use have.
+    /// What the operator has been told of, as `LoadedConfig::known` compares it.
     pub(super) known: Vec<String>,
+    /// Whether new files were not used, for a reason that may pass.
+    pub(super) is_stale: bool,
     /// What these problems mean, as messages.
     pub(super) problems: Vec<String>,
     /// Keys whose new values take effect at the next start.
@@ -50,6 +54,12 @@ pub(super) struct Running {
     pub(super) fd_store: FdStore,
     /// When files that were bad a moment ago are read again.
     pub(super) complete_at: Option<Tick>,
+    /// When drains and upgrades are looked at again.
+    pub(super) look_at: Tick,
+    /// Whether a thread still reads files.
+    pub(super) reading: Arc<AtomicBool>,
+    /// What runs with earlier contents of its files, as messages.
+    pub(super) still_used: Vec<String>,
     pub(super) stop: Option<Stop>,
 }
 
@@ -82,18 +92,18 @@ impl Running {
                 // The files are problems now, for which earlier contents stay in use.
                 self.rotate(true).await;
             }
-            let complete = self.complete_at;
+            let (complete, look) = (self.complete_at, self.look_at);
             tokio::select! {
                 () = sleep(self.expiries.rest(now)) => {}
-                () = sleep(self.look_after()), if self.has_to_look() => {
+                () = sleep_until(look), if self.has_to_look() => {
+                    self.look_at = Tick::now() + self.look_after();
                     self.look_at_upgrade();
-                    self.look_at_successor();
                     self.look_at_drains()?;
                 }
                 request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
-                () = self.watch.changed(), if self.stop.is_none() => self.on_files().await,
-                () = until(complete), if self.stop.is_none() => {
+                () = self.watch.changed() => self.on_files().await,
+                () = until(complete) => {
                     self.complete_at = None;
                     self.rotate(true).await;
                 }
@@ -115,13 +125,22 @@ impl Running {
 
     async fn on_files(&mut self) {
         let files = self.watch.files();
-        let look = tokio::task::spawn_blocking(move || signature(&files));
-        let Ok(signature) = look.await else {
+        let Ok(state) = self.read_files(move || files_state(&files)).await else {
             return;
         };
-        if self.watch.take(signature) && !self.rotate(false).await {
-            // A certificate without its key, or half a copy: perhaps the rest follows.
-            self.complete_at = Some(Tick::now() + FILES_COMPLETE);
+        let has_changed = self.watch.take(state.clone());
+        // What was bad may be good by now without a change: a certificate that was not valid yet.
+        let is_due = self.is_stale || !self.problems.is_empty();
+        if !has_changed && !is_due {
+            return;
+        }
+        let is_good = self.rotate(false).await;
+        if has_changed {
+            self.watch_files(state);
+            if !is_good {
+                // A certificate without its key, or half a copy: perhaps the rest follows.
+                self.complete_at = Some(Tick::now() + FILES_COMPLETE);
+            }
         }
     }
 
@@ -140,7 +159,10 @@ impl Running {
     async fn on_signal(&mut self, request: SignalRequest) {
         match request {
             SignalRequest::Reload => {
-                let reply = self.reload().await;
+                let reply = match self.stop {
+                    Some(_) => CommandReply::refused([STOPPING.to_owned()]),
+                    None => self.reload().await,
+                };
                 self.log_reply("SIGHUP: reload", &reply);
             }
             SignalRequest::Stop | SignalRequest::Restart => {
@@ -178,14 +200,21 @@ impl Running {
         let _ = answer.send(outcome);
     }
 
-    async fn carry_out(&mut self, command: &Command) -> Reply {
+    async fn carry_out(&mut self, command: &Command) -> CommandReply {
         if self.stop.is_some() && !matches!(command, Command::Status | Command::End { .. }) {
-            return Reply::refused(["the gateway is stopping".to_owned()]);
+            return CommandReply::refused([STOPPING.to_owned()]);
+        }
+        if self.handover.upgrade.is_some()
+            && matches!(command, Command::Reload | Command::Drain { .. })
+        {
+            let why = "an upgrade is running, and the new process would not know of this change; try again when \
+                       it has ended";
+            return CommandReply::refused([why.to_owned()]);
         }
         match command {
             Command::Stop => {
                 self.stop(false).await;
-                Reply::done(["the gateway drains its routes and ends".to_owned()])
+                CommandReply::done(["the gateway drains its routes and ends".to_owned()])
             }
             Command::Reload => self.reload().await,
             Command::Status => self.status(),
@@ -194,13 +223,13 @@ impl Running {
             Command::End { connection } => self.end_connection(connection).await,
             // Answered before; here only while the process stops.
             Command::Upgrade | Command::HandOver | Command::TakenOver => {
-                Reply::refused(["the gateway is stopping".to_owned()])
+                CommandReply::refused([STOPPING.to_owned()])
             }
         }
     }
 
     /// Logs the outcome of a command: its first line as the operator reads it, and all others.
-    pub(super) fn log_reply(&self, what: &str, reply: &Reply) {
+    pub(super) fn log_reply(&self, what: &str, reply: &CommandReply) {
         let level = match reply.ok {
             true => Level::Info,
             false => Level::Error,
@@ -211,7 +240,7 @@ impl Running {
     }
 
     /// The routes that a command names: one, or all.
-    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, Reply> {
+    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, CommandReply> {
         let routes = &self.workers.table().routes;
         let Some(name) = name else {
             return Ok(routes.clone());
@@ -222,14 +251,14 @@ impl Running {
                 .iter()
                 .map(|route| route.config.name.as_str())
                 .collect();
-            Reply::refused([format!(
+            CommandReply::refused([format!(
                 "there is no open route \"{name}\"; the open routes are {}",
                 names.join(", ")
             )])
         })
     }
 
-    async fn drain(&mut self, name: Option<&str>) -> Reply {
+    async fn drain(&mut self, name: Option<&str>) -> CommandReply {
         let routes = match self.named(name) {
             Ok(routes) => routes,
             Err(refusal) => return refusal,
@@ -246,38 +275,38 @@ impl Running {
             }
             self.workers.stop_listening(route.id()).await;
             self.drains.begin(&route, DrainCause::Command, now);
-            self.store_listeners();
             lines.push(format!(
                 "route \"{name}\" accepts no more; {open} connections are open and have {} s to end; \
                  `wardgate drain --undo {name}` accepts again",
                 route.config.timeouts.drain.as_secs()
             ));
         }
-        Reply::done(lines)
+        self.store_listeners();
+        CommandReply::done(lines)
     }
 
-    async fn undo_drain(&mut self, name: Option<&str>) -> Reply {
+    async fn undo_drain(&mut self, name: Option<&str>) -> CommandReply {
         let routes = match self.named(name) {
             Ok(routes) => routes,
             Err(refusal) => return refusal,
         };
+        let until = Instant::now() + LISTENER_CLOSES;
         let (mut lines, mut failed) = (Vec::new(), Vec::new());
         for route in routes {
             if !self.drains.is_by_command(route.id()) {
                 continue;
             }
-            match self.listen_again(&route).await {
+            match self.listen_again(&route, until).await {
                 Ok(()) => {
-                    self.drains.undo(route.id());
-                    self.store_listeners();
                     let (name, listen) = (&route.config.name, route.config.listen);
                     lines.push(format!("route \"{name}\" accepts on {listen} again"));
                 }
                 Err(problem) => failed.push(problem),
             }
         }
+        self.store_listeners();
         if !failed.is_empty() {
-            return Reply::refused(lines.into_iter().chain(failed));
+            return CommandReply::refused(lines.into_iter().chain(failed));
         }
         if lines.is_empty() {
             lines.push(match name {
@@ -285,26 +314,28 @@ impl Running {
                 None => "no route drains".to_owned(),
             });
         }
-        Reply::done(lines)
+        CommandReply::done(lines)
     }
 
-    async fn end_connection(&self, text: &str) -> Reply {
+    async fn end_connection(&self, text: &str) -> CommandReply {
         let Ok(id) = text.parse::<ConnectionId>() else {
-            return Reply::refused([format!(
-                "{text:?} is not the number of a connection; the log and `wardgate status` show them, for \
-                 example 19a00000000-1-2"
+            return CommandReply::refused([format!(
+                "{text:?} is not the number of a connection; the log shows it as id, for example \
+                 19a00000000-1-2"
             )]);
         };
         match self.workers.end(id).await {
-            true => Reply::done([format!("connection {id} is reset")]),
-            false => Reply::refused([format!("no connection {id} is open")]),
+            true => CommandReply::done([format!("connection {id} is reset")]),
+            false => CommandReply::refused([format!("no connection {id} is open")]),
         }
     }
 
     /// Stops accepting on all routes; the process ends after their connections. If the service restarts, clients
     /// wait for the next process; otherwise they are refused.
     pub(super) async fn stop(&mut self, is_restart: bool) {
-        if !is_restart {
+        // After a hand-over they are those of another process.
+        let is_service = self.stop.as_ref().is_none_or(|stop| stop.is_service);
+        if is_service && !is_restart {
             self.forget_listeners();
         }
         self.begin_stop(true).await;
@@ -413,7 +444,7 @@ impl Running {
         join.await.map_err(RunError::Broken)
     }
 
-    fn status(&self) -> Reply {
+    fn status(&self) -> CommandReply {
         let table = self.workers.table();
         let routes = self.config.routes.iter().map(|config| {
             let open = table
@@ -433,7 +464,7 @@ impl Running {
             }
         });
         let removed = self.drains.removed().map(|route| self.route_status(route));
-        let status = Status {
+        let status = GatewayStatus {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             generation: table.generation,
@@ -443,9 +474,9 @@ impl Running {
             problems: self.problems.clone(),
             restart: self.restart.clone(),
         };
-        Reply {
+        CommandReply {
             status: Some(status),
-            ..Reply::done([])
+            ..CommandReply::done([])
         }
     }
 
@@ -462,6 +493,8 @@ impl Running {
         }
     }
 }
+
+const STOPPING: &str = "the gateway is stopping";
 
 // Waits for ever without a time.
 async fn until(time: Option<Tick>) {

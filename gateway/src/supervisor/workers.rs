@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::metrics;
+use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
-use crate::worker::{self, Loads, Message, NewRoutes, Ping, WorkerSetup};
+use crate::worker::{self, Done, Loads, Message, NewRoutes, Ping, WorkerSetup};
 
 /// All workers of this process.
 pub struct Workers {
@@ -70,6 +71,7 @@ impl Workers {
         let failures = Arc::<Failures>::default();
         let resolver = Resolver::start()
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
+        let handshake_rate = Arc::new(HandshakeRate::new(config.handshakes_per_second));
         let mut listeners = workers.assign_listeners(listeners);
         let (ready, started) = std::sync::mpsc::channel();
         for (core, (cpu, (inbox, pings))) in cores
@@ -87,6 +89,7 @@ impl Workers {
                     table: Arc::clone(&table),
                     listeners: listeners.remove(&core).unwrap_or_default(),
                 },
+                handshake_rate: Arc::clone(&handshake_rate),
                 failures: Arc::clone(&failures),
                 resolver: resolver.clone(),
                 mailboxes: workers.mailboxes.clone(),
@@ -137,9 +140,9 @@ impl Workers {
         }
     }
 
-    /// Closes all listeners.
+    /// Closes all listeners, and waits until they are closed.
     pub async fn stop_accepting(&self) {
-        self.send_to_all(|| Message::StopAccepting).await;
+        self.send_and_wait(Message::StopAccepting).await;
     }
 
     /// Makes `table` serve connections accepted from now on. `listeners` are those of routes that are new or
@@ -195,10 +198,11 @@ impl Workers {
         self.listeners.get(&route)?.upgrade()
     }
 
-    /// Closes the listener of a route. Its open connections continue.
+    /// Closes the listener of a route, and waits until it is closed. Its open connections continue.
     pub async fn stop_listening(&mut self, route: RouteId) {
         self.listeners.remove(&route);
-        self.send_to_all(|| Message::StopListening(route)).await;
+        let message = |done| Message::StopListening(route, done);
+        self.send_and_wait(message).await;
     }
 
     /// Accepts for a route of the table on `listener`.
@@ -266,6 +270,15 @@ impl Workers {
     fn idlest(&self) -> usize {
         let count = |core: &usize| self.acceptors.values().filter(|of| *of == core).count();
         (0..self.mailboxes.len()).min_by_key(count).unwrap_or(0)
+    }
+
+    async fn send_and_wait(&self, message: impl Fn(Done) -> Message) {
+        // LIMIT: none is sent; the channel closes when every worker has dropped its end.
+        let (done, mut all_done) = mpsc::channel(1);
+        self.send_to_all(|| message(done.clone())).await;
+        drop(done);
+        // A worker that is stuck is the watchdog's concern.
+        let _ = timeout(ANSWER_WITHIN, all_done.recv()).await;
     }
 
     async fn send_to_all(&self, message: impl Fn() -> Message) {

@@ -5,9 +5,11 @@
 )]
 
 mod adopt;
+mod peer_groups;
 mod ring;
 mod tcp_info;
 
 pub(crate) use adopt::adopt;
+pub(crate) use peer_groups::peer_groups;
 pub(crate) use ring::{RingRequest, look, push_request, submit_and_look};
 pub(crate) use tcp_info::tcp_info;

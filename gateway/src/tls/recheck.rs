@@ -114,11 +114,18 @@ fn check_lists(group: &Group, certificate: &ChainCertificate) -> Result<(), NotA
         let digest = |key| issuer_digest(crl.issuer_name(), key);
         crl.signer().map(digest) == Some(certificate.issuer)
     };
-    let mut lists = group.trust.crls.iter().filter(is_of_issuer).peekable();
-    if lists.peek().is_none() {
+    // The newest first. Lists with scopes complete each other; otherwise the newest one decides, as at a
+    // handshake.
+    let lists: Vec<_> = group.trust.crls.iter().filter(is_of_issuer).collect();
+    let decisive = match lists.iter().any(|crl| crl.has_scope()) {
+        true => lists.as_slice(),
+        false => lists.get(..1).unwrap_or_default(),
+    };
+    if decisive.is_empty() {
         return Err(NotAccepted::NoList);
     }
-    match lists.any(|crl| crl.revoked_at(&certificate.serial).is_some()) {
+    let is_revoked = |crl: &&Arc<Crl>| crl.revoked_at(&certificate.serial).is_some();
+    match decisive.iter().copied().any(|crl| is_revoked(&crl)) {
         true => Err(NotAccepted::Revoked(serial(&certificate.serial))),
         false => Ok(()),
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::upstream::limits::{
-    ADDRESS_REPORT_EVERY, ADDRESS_SILENT, DEAD_ADDRESSES_MAX, NAME_STALE,
+    ADDRESS_REPORT_EVERY, ADDRESS_SILENT, BACK_OFF_MAX, DEAD_ADDRESSES_MAX, NAME_STALE,
 };
 
 /// The addresses whose last attempt got no answer.
@@ -37,6 +37,18 @@ pub enum AddressReport {
         why: String,
         /// The address that was used instead.
         used: SocketAddr,
+    },
+    /// Connections to the target fail again and again, so others are tried first.
+    Fails {
+        /// The reason of the last failure, which names the target.
+        why: String,
+    },
+    /// A connection to a target whose failures were reported has succeeded.
+    Works {
+        /// The target as configured.
+        target: String,
+        /// The time since the first failure.
+        after: Duration,
     },
     /// The name of the target cannot be resolved.
     Unresolved {
@@ -131,6 +143,17 @@ impl fmt::Display for AddressReport {
                  is used. Other addresses are tried before {address} for {} s. Correct the address \
                  in DNS or in `targets`, or fix the network path to it",
                 ADDRESS_SILENT.as_secs()
+            ),
+            Self::Fails { why } => write!(
+                f,
+                "{why}; other targets are tried before this one, which one connection tries again at least \
+                 every {} s",
+                BACK_OFF_MAX.as_secs()
+            ),
+            Self::Works { target, after } => write!(
+                f,
+                "target {target}: connections to it succeed again after {} s",
+                after.as_secs()
             ),
             Self::Unresolved {
                 target,

@@ -1,32 +1,35 @@
 //! Tries a route's targets in order, before the first byte, within the connect timeout.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::addresses::AddressReport;
+use super::list::Choice;
 use super::race::{FailedAttempt, Finish, race};
 use super::stop::stopped;
 use super::unresolved::Due;
-use super::{DnsCache, ProbedTarget};
-use crate::config::{Host, RouteConfig, Target, Timeouts};
+use super::{DnsCache, RouteTarget, TargetList, TargetSlot};
+use crate::config::{Dscp, Host, RouteConfig, Target};
 use crate::tls::limits::SENTENCE_CHARS_MAX;
 use crate::upstream::limits::{ATTEMPT_DELAY, LOOK_UP_HASTE};
 use crate::uring::{Network, SocketOptions, sleep};
 
-/// The socket options from a route's timeouts, for both of its sides.
+/// The socket options of a route, for both of its sides.
 #[must_use]
-pub fn socket_options(timeouts: &Timeouts) -> SocketOptions {
+pub fn socket_options(route: &RouteConfig) -> SocketOptions {
+    let timeouts = &route.timeouts;
     SocketOptions {
         keepalive_idle: timeouts.keepalive.idle,
         keepalive_interval: timeouts.keepalive.interval,
         keepalive_probes: timeouts.keepalive.probes,
         user_timeout: timeouts.user,
+        dscp: route.dscp.map(Dscp::number),
     }
 }
 
@@ -39,6 +42,8 @@ pub struct Connected<S> {
     pub address: SocketAddr,
     /// The target as configured.
     pub target: Target,
+    /// Counts the connection, which it must outlive; `None` for a probe.
+    pub slot: Option<TargetSlot>,
 }
 
 /// The connection attempts to the targets of one connection's route.
@@ -48,19 +53,22 @@ pub struct Connected<S> {
 /// receives a rejection while it still waits. The addresses of a target's name share its time: they are tried
 /// in parallel, and the first one that answers is used.
 ///
-/// Targets that are down are tried last, and so are addresses that recently did not answer. They are never
-/// skipped, because a probe may be wrong and must not prevent a connection that would work.
+/// Targets that are down are tried last, and so are targets and addresses that recently failed. They are never
+/// skipped, because a probe may be wrong and must not prevent a connection that would work. A target in
+/// maintenance, or with its maximum of connections, is not tried.
 #[derive(Debug)]
 pub struct Attempts<'r> {
     route: &'r RouteConfig,
-    targets: VecDeque<&'r Target>,
-    // The probed targets of the route.
-    probed: &'r [Arc<ProbedTarget>],
-    // Whether the down targets are already at the end.
-    is_sorted: bool,
+    targets: Remaining<'r>,
     // The current target, and its remaining addresses.
     target: Option<&'r Target>,
     addresses: VecDeque<SocketAddr>,
+    // The state of the current target, and its slot until it is connected; none for a probe.
+    known: Option<&'r RouteTarget>,
+    slot: Option<TargetSlot>,
+    // Whether the current target failed in a way that counts for its back-off.
+    is_failed: bool,
+    is_tried: bool,
     options: SocketOptions,
     until: Instant,
     // The configuration key that sets `until`.
@@ -73,6 +81,15 @@ pub struct Attempts<'r> {
     lacks_ports: bool,
 }
 
+/// The targets that are still to be tried.
+#[derive(Debug)]
+enum Remaining<'r> {
+    /// The target of a probe, whatever its state.
+    Probed(Option<&'r Target>),
+    /// Those of a connection.
+    Chosen(Choice<'r>),
+}
+
 #[derive(Debug)]
 struct Silent<'r> {
     target: &'r Target,
@@ -81,38 +98,45 @@ struct Silent<'r> {
 }
 
 impl<'r> Attempts<'r> {
-    /// Attempts at `targets` within the timeouts of `route`, from now on. `probed` holds the probe results.
+    /// Attempts at the targets of a list within the timeouts of `route`, from now on.
     #[must_use]
-    pub fn new(
+    pub fn new(route: &'r RouteConfig, targets: &'r TargetList) -> Self {
+        Self::at(route, Remaining::Chosen(targets.choice()))
+    }
+
+    /// Attempts of a probe at one target: within `limit`, and at the latest until `stop` becomes true.
+    #[must_use]
+    pub(super) fn of_probe(
         route: &'r RouteConfig,
-        targets: &'r [Target],
-        probed: &'r [Arc<ProbedTarget>],
+        target: &'r Target,
+        limit: Duration,
+        stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
+            until: Instant::now() + limit,
+            key: "timeout in [route.health]",
+            stop: Some(stop),
+            ..Self::at(route, Remaining::Probed(Some(target)))
+        }
+    }
+
+    fn at(route: &'r RouteConfig, targets: Remaining<'r>) -> Self {
+        Self {
             route,
-            targets: targets.iter().collect(),
-            probed,
-            is_sorted: false,
+            targets,
             target: None,
             addresses: VecDeque::new(),
-            options: socket_options(&route.timeouts),
+            known: None,
+            slot: None,
+            is_failed: false,
+            is_tried: false,
+            options: socket_options(route),
             until: Instant::now() + route.timeouts.connect,
             key: "timeouts.connect",
             stop: None,
             failures: Vec::new(),
             silent: Vec::new(),
             lacks_ports: false,
-        }
-    }
-
-    /// Like `new`, but within `limit`, and at the latest until `stop` becomes true.
-    #[must_use]
-    pub(super) fn within(self, limit: Duration, stop: watch::Receiver<bool>) -> Self {
-        Self {
-            until: Instant::now() + limit,
-            key: "timeout in [route.health]",
-            stop: Some(stop),
-            ..self
         }
     }
 
@@ -129,7 +153,6 @@ impl<'r> Attempts<'r> {
         network: &V,
         dns: &DnsCache,
     ) -> Option<Connected<V::Socket>> {
-        self.sort(dns);
         loop {
             if let Some(target) = self.target
                 && !self.addresses.is_empty()
@@ -137,9 +160,46 @@ impl<'r> Attempts<'r> {
             {
                 return Some(reached);
             }
-            let target = self.targets.pop_front()?;
+            self.leave(dns);
+            let target = self.choose(dns)?;
             self.target = Some(target);
+            self.is_tried = true;
             self.find(network, dns, target).await;
+        }
+    }
+
+    // Chooses the next target by the current states.
+    fn choose(&mut self, dns: &DnsCache) -> Option<&'r Target> {
+        match &mut self.targets {
+            Remaining::Probed(target) => target.take(),
+            Remaining::Chosen(choice) => {
+                let now = Instant::now().into_std();
+                let chosen = choice.next(now, |target| is_silent(dns, target))?;
+                self.known = Some(chosen.target);
+                self.slot = Some(chosen.slot);
+                Some(&chosen.target.target)
+            }
+        }
+    }
+
+    // None of the current target's addresses could be used.
+    fn leave(&mut self, dns: &DnsCache) {
+        let failed = std::mem::take(&mut self.is_failed);
+        if let Some(known) = self.known.take().filter(|_| failed) {
+            self.note_failure(dns, known);
+        }
+        self.slot = None;
+    }
+
+    fn note_failure(&self, dns: &DnsCache, target: &RouteTarget) {
+        // The hasher is seeded at random, so it serves as the source of the jitter.
+        let jitter = RandomState::new().build_hasher().finish();
+        let now = Instant::now().into_std();
+        let is_due = target.state.note_failure(now, jitter);
+        let has_others = matches!(&self.targets, Remaining::Chosen(choice) if choice.has_others());
+        if let Some(why) = self.failures.last().filter(|_| is_due && has_others) {
+            let why = why.clone();
+            dns.report(self.route, &AddressReport::Fails { why });
         }
     }
 
@@ -149,15 +209,48 @@ impl<'r> Attempts<'r> {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Records why a connected target was rejected; the next target may be fine.
-    pub fn reject(&mut self, why: String) {
+    /// Records why a connected target was rejected; the next target may be fine. `in_time` is the time that it
+    /// had to prove itself.
+    pub fn reject(&mut self, dns: &DnsCache, why: String, in_time: Duration) {
         self.failures.push(why);
+        // A target that had hardly any time left is not to blame.
+        if let Some(known) = self.known.filter(|_| in_time >= ATTEMPT_DELAY) {
+            self.note_failure(dns, known);
+        }
+    }
+
+    /// Records that the connected target is used.
+    pub fn accept(&self, dns: &DnsCache) {
+        let now = Instant::now().into_std();
+        let after = self.known.and_then(|known| known.state.note_success(now));
+        if let (Some(after), Some(target)) = (after, self.target) {
+            let target = target.to_string();
+            dns.report(self.route, &AddressReport::Works { target, after });
+        }
+    }
+
+    /// Whether a target was passed over because it had its maximum of connections.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(&self.targets, Remaining::Chosen(choice) if choice.is_full())
+    }
+
+    /// Whether no target was tried.
+    #[must_use]
+    pub fn is_untried(&self) -> bool {
+        !self.is_tried
     }
 
     /// Why no target was usable, in one message.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let whole = self.failures.join("; ");
+        let passed_over = match &self.targets {
+            Remaining::Probed(_) => None,
+            Remaining::Chosen(choice) => Some(choice.reasons()),
+        };
+        let mut failures = self.failures.clone();
+        failures.extend(passed_over.into_iter().flatten());
+        let whole = failures.join("; ");
         // LIMIT: SENTENCE_CHARS_MAX.
         whole.chars().take(SENTENCE_CHARS_MAX).collect()
     }
@@ -166,20 +259,6 @@ impl<'r> Attempts<'r> {
     #[must_use]
     pub fn lacks_ports(&self) -> bool {
         self.lacks_ports
-    }
-
-    // Targets are sorted here, just before the first attempt, by their current state.
-    fn sort(&mut self, dns: &DnsCache) {
-        if std::mem::replace(&mut self.is_sorted, true) {
-            return;
-        }
-        let is_down = |target: &Target| {
-            let mut probed = self.probed.iter();
-            probed.any(|probed| probed.target == *target && probed.is_down())
-        };
-        let is_up = |target: &&Target| !is_down(target) && !is_silent(dns, target);
-        let (up, down): (Vec<_>, Vec<_>) = self.targets.drain(..).partition(is_up);
-        self.targets.extend(up.into_iter().chain(down));
     }
 
     async fn find<V: Network>(&mut self, network: &V, dns: &DnsCache, target: &'r Target) {
@@ -206,6 +285,7 @@ impl<'r> Attempts<'r> {
                 let Host::Name(name) = &target.host else {
                     return;
                 };
+                self.is_failed = !self.is_stopping();
                 self.note(
                     &format!("{name}:{}", target.port),
                     &error,
@@ -222,7 +302,18 @@ impl<'r> Attempts<'r> {
         dns: &DnsCache,
         target: &'r Target,
     ) -> Option<Connected<V::Socket>> {
-        let part = self.left() / count(self.targets.len() + 1);
+        // After a rejected connection, another address of the target may be tried.
+        let slot = match (self.slot.take(), self.known) {
+            (None, Some(known)) => match known.state.take_slot(known.target.connections) {
+                None => {
+                    self.addresses.clear();
+                    return None;
+                }
+                slot => slot,
+            },
+            (slot, _) => slot,
+        };
+        let part = self.left() / count(self.targets.left() + 1);
         let delay = ATTEMPT_DELAY.min(part / count(self.addresses.len()));
         let over = over(part, self.stop.clone());
         let addresses = &mut self.addresses;
@@ -242,11 +333,13 @@ impl<'r> Attempts<'r> {
             self.silence(dns, target, address, waited, why);
         }
         let (socket, address) = won?;
+        self.is_failed = false;
         self.report(dns, target, address);
         Some(Connected {
             socket,
             address,
             target: target.clone(),
+            slot,
         })
     }
 
@@ -263,9 +356,10 @@ impl<'r> Attempts<'r> {
         }
         let remedy = "check that the machine runs and that no firewall drops connections to it";
         self.note(&address.to_string(), error, remedy);
-        let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
+        let had_no_time = error.kind() == io::ErrorKind::TimedOut && *waited < ATTEMPT_DELAY;
+        self.is_failed |= !self.is_stopping() && !had_no_time;
         match error.kind() {
-            _ if is_stopping => {}
+            _ if self.is_stopping() => {}
             io::ErrorKind::TimedOut => {
                 self.silence(dns, target, *address, *waited, in_words(error));
             }
@@ -375,17 +469,29 @@ impl<'r> Attempts<'r> {
     // An equal share of the remaining time for each possible attempt, including this one (which is no longer
     // queued).
     pub(super) fn share(&self) -> Duration {
-        self.left() / count(self.targets.len() + self.addresses.len() + 1)
+        self.left() / count(self.targets.left() + self.addresses.len() + 1)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| *stop.borrow())
     }
 
     // `remedy` is the advice for a target that does not answer in time.
     fn note(&mut self, what: &str, error: &io::Error, remedy: &str) {
-        let is_stopping = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
         let mut failure = format!("target {what} cannot be reached: {}", in_words(error));
-        if error.kind() == io::ErrorKind::TimedOut && !is_stopping {
+        if error.kind() == io::ErrorKind::TimedOut && !self.is_stopping() {
             failure = format!("{failure} ({}); {remedy}", self.key);
         }
         self.failures.push(failure);
+    }
+}
+
+impl Remaining<'_> {
+    fn left(&self) -> usize {
+        match self {
+            Self::Probed(target) => target.iter().count(),
+            Self::Chosen(choice) => choice.left(),
+        }
     }
 }
 

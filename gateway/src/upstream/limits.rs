@@ -65,3 +65,29 @@ pub(super) const CAUSE_CHANGES_AFTER: u32 = 3;
 ///
 /// When reached: the probe fails; `wardgate_health_probes_total`.
 pub(super) const PROBE_BYTES_MAX: usize = 256 << 10;
+
+/// How long other targets are tried first after a connection to a target failed: the first time. A program
+/// that restarts is back within some seconds.
+///
+/// When reached: one connection tries the target again.
+pub(super) const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest back-off; each failure in a row doubles it. A target that is back is used again within this
+/// time, or at once when a probe finds it up.
+///
+/// When reached: one connection tries the target again.
+pub(super) const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// Back-offs in a row after which the log reports that connections to a target fail. After a single one the
+/// program there may only have restarted.
+pub(super) const BACK_OFF_REPORTED: u32 = 2;
+
+/// How long other connections wait for the result of the one that tries a target after its back-off. It is
+/// longer than the default of `connect`. The connection may have no result, because its client has gone.
+///
+/// When reached: the next connection tries the target.
+pub(super) const BACK_OFF_TRIAL: Duration = Duration::from_secs(5);
+
+/// The share of a target at the beginning of its slow start is 1/16 of its full share: small, and still some
+/// connections.
+pub(super) const SLOW_START_LEAST: u64 = 16;

@@ -1,5 +1,7 @@
 //! Tests of targets whose name lookup is slow, or whose addresses do not all answer.
 
+mod choice;
+mod states;
 mod titles;
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +17,7 @@ use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::{AddressReport, Attempts, DnsCache, ProbedTarget, probed_targets};
+use super::{AddressReport, Attempts, DnsCache, RouteTarget, RouteTargets};
 use crate::config::{self, RouteConfig};
 use crate::upstream::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
 use crate::uring::{Lent, LookUp, Network, Pipe, Resolver, Ring, SendQueue, Socket, SocketOptions};
@@ -217,8 +219,9 @@ fn ip(text: &str) -> IpAddr {
 #[tokio::test(start_paused = true)]
 async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
+    let targets = RouteTargets::new(&route, &[]);
     assert!(
-        Attempts::new(&route, &route.targets, &[])
+        Attempts::new(&route, &targets.own)
             .next(&net, &dns)
             .await
             .is_some()
@@ -226,9 +229,7 @@ async fn a_resolver_that_hangs_does_not_stop_a_known_target() {
     sleep(2 * crate::upstream::limits::NAME_FRESH).await;
     net.hangs.set(true);
     let start = Instant::now();
-    let reached = Attempts::new(&route, &route.targets, &[])
-        .next(&net, &dns)
-        .await;
+    let reached = Attempts::new(&route, &targets.own).next(&net, &dns).await;
     assert!(reached.is_some(), "by the address that is remembered");
     assert!(
         start.elapsed() < Duration::from_secs(1),
@@ -242,7 +243,8 @@ async fn a_resolver_that_hangs_is_reported_within_the_connect_timeout() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
     net.hangs.set(true);
     let start = Instant::now();
-    let mut attempts = Attempts::new(&route, &route.targets, &[]);
+    let targets = RouteTargets::new(&route, &[]);
+    let mut attempts = Attempts::new(&route, &targets.own);
     assert!(attempts.next(&net, &dns).await.is_none());
     assert!(
         start.elapsed() <= route.timeouts.connect,
@@ -257,7 +259,7 @@ async fn a_resolver_that_hangs_is_reported_within_the_connect_timeout() {
 }
 
 /// A route with three health-checked targets, one of which belongs to a title, and their states.
-fn probed() -> (Arc<RouteConfig>, Vec<Arc<ProbedTarget>>) {
+fn probed() -> (Arc<RouteConfig>, RouteTargets) {
     let text = ROUTE.replace(
         "targets = [\"gw.region.example:2762\"]",
         "targets = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nhealth = \"c-echo\"",
@@ -266,13 +268,13 @@ fn probed() -> (Arc<RouteConfig>, Vec<Arc<ProbedTarget>>) {
         + "[[route.ae]]\ncalled = [\"CT_B\", \"CT_C\"]\ntargets = [\"127.0.0.1:3\", \"127.0.0.1:1\"]\n";
     let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
     let route = config.routes.into_iter().next().expect("one route");
-    let probed = probed_targets(&route, &[]);
+    let probed = RouteTargets::new(&route, &[]);
     (route, probed)
 }
 
-async fn ports(route: &RouteConfig, probed: &[Arc<ProbedTarget>]) -> Vec<u16> {
+async fn ports(route: &RouteConfig, targets: &RouteTargets) -> Vec<u16> {
     let dns = &DnsCache::default();
-    let (net, mut attempts) = (net(), Attempts::new(route, &route.targets, probed));
+    let (net, mut attempts) = (net(), Attempts::new(route, &targets.own));
     let mut ports = Vec::new();
     while let Some(reached) = attempts.next(&net, dns).await {
         ports.push(reached.address.port());
@@ -288,7 +290,7 @@ async fn targets_that_are_down_are_tried_last_but_never_skipped() {
         [1, 2],
         "without results a target is up"
     );
-    let counters = |index: usize| &probed[index].counters;
+    let counters = |index: usize| &probed.all[index].state.counters;
     counters(0).up.set(0);
     assert_eq!(ports(&route, &probed).await, [2, 1]);
     counters(1).up.set(0);
@@ -300,8 +302,8 @@ async fn targets_that_are_down_are_tried_last_but_never_skipped() {
 #[test]
 fn each_target_of_a_route_is_probed_once_with_its_own_title() {
     let (_, probed) = probed();
-    let each = probed.iter();
-    let each = each.map(|probed| format!("{} {}", probed.target, probed.called));
+    let each = probed.all.iter();
+    let each = each.map(|one: &Arc<RouteTarget>| format!("{} {}", one.target, one.called));
     let texts: Vec<_> = each.collect();
     let expected = [
         "127.0.0.1:1 CT_B",
@@ -309,14 +311,14 @@ fn each_target_of_a_route_is_probed_once_with_its_own_title() {
         "127.0.0.1:3 CT_B",
     ];
     assert_eq!(texts, expected);
-    assert!(probed_targets(&route(), &[]).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_simultaneous_connections_share_one_lookup() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
+    let targets = RouteTargets::new(&route, &[]);
     let one = || async {
-        Attempts::new(&route, &route.targets, &[])
+        Attempts::new(&route, &targets.own)
             .next(&net, &dns)
             .await
             .is_some()
@@ -332,7 +334,8 @@ async fn connect_once(
     route: &RouteConfig,
 ) -> (Option<IpAddr>, Duration, String) {
     let start = Instant::now();
-    let mut attempts = Attempts::new(route, &route.targets, &[]);
+    let targets = RouteTargets::new(route, &[]);
+    let mut attempts = Attempts::new(route, &targets.own);
     let reached = attempts.next(net, dns).await;
     let took = start.elapsed();
     assert_eq!(net.open.get(), reached.iter().count() as u32, "left open");
@@ -460,10 +463,11 @@ async fn slower_addresses_are_tried_again_when_the_connected_one_is_rejected() {
         ("2001:db8::1", Fate::IsSilent),
         ("192.0.2.1", Fate::Answers),
     ]);
-    let mut attempts = Attempts::new(&route, &route.targets, &[]);
+    let targets = RouteTargets::new(&route, &[]);
+    let mut attempts = Attempts::new(&route, &targets.own);
     let reached = attempts.next(&net, &dns).await.expect("one answers");
     assert_eq!(reached.address.ip(), ip("192.0.2.1"));
-    attempts.reject("its certificate is not good".to_owned());
+    attempts.reject(&dns, "its certificate is not good".to_owned(), LOOK_UP);
     net.addresses.borrow_mut()[0].1 = Fate::Answers;
     let reached = attempts.next(&net, &dns).await.expect("now the other");
     assert_eq!(reached.address.ip(), ip("2001:db8::1"));
@@ -495,7 +499,8 @@ async fn silent_targets_are_tried_after_the_others_for_a_while() {
 async fn a_machine_without_source_ports_does_not_blame_the_target() {
     let (route, (dns, reports)) = (route(), reported());
     let net = with_addresses(&[("192.0.2.1", Fate::NoPorts)]);
-    let mut attempts = Attempts::new(&route, &route.targets, &[]);
+    let targets = RouteTargets::new(&route, &[]);
+    let mut attempts = Attempts::new(&route, &targets.own);
     assert!(attempts.next(&net, &dns).await.is_none());
     assert!(attempts.lacks_ports());
     let sentence = attempts.sentence();
@@ -518,8 +523,9 @@ async fn a_name_whose_lookup_hangs_has_one_lookup_only() {
     let (route, net, dns) = (route(), net(), DnsCache::default());
     net.hangs.set(true);
     let start = Instant::now();
+    let targets = RouteTargets::new(&route, &[]);
     let next = || async {
-        let mut attempts = Attempts::new(&route, &route.targets, &[]);
+        let mut attempts = Attempts::new(&route, &targets.own);
         attempts.next(&net, &dns).await.is_some()
     };
     let mut failed = 0;

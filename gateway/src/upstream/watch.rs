@@ -6,8 +6,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::stop::stopped;
-use super::{ProbedTarget, Prober, TargetHealth, Transition};
-use crate::metrics;
+use super::{Prober, RouteTarget, TargetHealth, TargetState, Transition};
 use crate::uring::{Network, sleep_until};
 
 /// Probes `watched` for the first time after `delay` and then at the route's interval, until the prober is
@@ -16,7 +15,7 @@ use crate::uring::{Network, sleep_until};
 /// Must not be dropped before it ends.
 pub async fn watch<V: Network>(
     prober: &Prober<'_, V>,
-    watched: &ProbedTarget,
+    watched: &RouteTarget,
     delay: Duration,
     places: &Semaphore,
     tell: impl Fn(Transition),
@@ -25,7 +24,7 @@ pub async fn watch<V: Network>(
         return;
     };
     let (rise, fall) = (settings.rise, settings.fall);
-    let mut state = match watched.is_down() {
+    let mut state = match watched.state.is_down() {
         true => TargetHealth::down(rise, fall, Instant::now().into_std()),
         false => TargetHealth::new(rise, fall),
     };
@@ -48,28 +47,33 @@ pub async fn watch<V: Network>(
             // The probe may have failed because the gateway is stopping.
             return;
         }
-        if let Some(transition) = note(&mut state, outcome, &watched.counters) {
+        if let Some(transition) = note(&mut state, outcome, &watched.state) {
             tell(transition);
         }
     }
 }
 
-fn note(
-    state: &mut TargetHealth,
+/// Notes the outcome of one probe.
+pub(super) fn note(
+    health: &mut TargetHealth,
     outcome: Result<(), String>,
-    counters: &metrics::TargetCounters,
+    state: &TargetState,
 ) -> Option<Transition> {
     let now = Instant::now().into_std();
+    let counters = &state.counters;
     let transition = match outcome {
         Ok(()) => {
             counters.good.add(1);
-            state.on_success(now)
+            health.on_success(now)
         }
         Err(why) => {
             counters.bad.add(1);
-            state.on_failure(now, why)
+            health.on_failure(now, why)
         }
     };
-    counters.up.set(state.is_up().into());
+    if let Some(Transition::Up(_)) = transition {
+        state.note_up(now);
+    }
+    counters.up.set(health.is_up().into());
     transition
 }

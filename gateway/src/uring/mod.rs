@@ -218,4 +218,6 @@ pub struct SocketOptions {
     pub keepalive_probes: u32,
     /// `TCP_USER_TIMEOUT`: detects a dead peer while sent bytes are unacknowledged.
     pub user_timeout: Duration,
+    /// The DSCP of sent packets, at most 63; `None` leaves them unmarked.
+    pub dscp: Option<u8>,
 }

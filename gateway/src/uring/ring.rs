@@ -72,6 +72,8 @@ impl Network for Ring {
     fn connect(&self, to: SocketAddr, options: &SocketOptions) -> io::Result<RingSocket> {
         let socket = Socket2::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        // Before the first packet.
+        mark(&SockRef::from(&socket), to.is_ipv6(), options.dscp)?;
         match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
@@ -92,6 +94,19 @@ impl Network for Ring {
     fn resolve(&self, name: &str) -> LookUp {
         self.resolver.look_up(name)
     }
+}
+
+// Marks the packets of a socket. A socket of IPv6 may carry IPv4, which has an option of its own.
+fn mark(socket: &SockRef<'_>, is_v6: bool, dscp: Option<u8>) -> io::Result<()> {
+    let Some(dscp) = dscp else {
+        return Ok(());
+    };
+    // The two bits behind the DSCP are for ECN, which the kernel sets.
+    let class = u32::from(dscp) << 2;
+    if is_v6 {
+        socket.set_tclass_v6(class)?;
+    }
+    socket.set_tos_v4(class)
 }
 
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
@@ -125,6 +140,8 @@ impl RingSocket {
         socket.set_tcp_user_timeout(Some(options.user_timeout))?;
         // Urgent data (RFC 6093) stays in its place in the stream; by default Linux removes it.
         socket.set_out_of_band_inline(true)?;
+        let is_v6 = stream.local_addr().is_ok_and(|own| own.is_ipv6());
+        mark(&socket, is_v6, options.dscp)?;
         // By default every close resets, including the end of the process. A clean end is always requested by
         // `finish`.
         socket.set_linger(Some(Duration::ZERO))?;
@@ -493,6 +510,44 @@ mod tests {
         });
     }
 
+    #[test]
+    fn both_kinds_of_sockets_are_marked_with_the_dscp() {
+        let options = SocketOptions {
+            dscp: Some(18),
+            ..unmarked()
+        };
+        for listen in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let listener = TcpListener::bind(listen).expect("a free port");
+            let port = listener.local_addr().expect("it is bound").port();
+            let to: SocketAddr = match listen {
+                "[::1]:0" => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
+                _ => SocketAddr::from(([127, 0, 0, 1], port)),
+            };
+            let ring = Ring::new(Resolver::start().expect("a thread"));
+            let connected = ring.connect(to, &options).expect("it listens");
+            let (accepted, _) = listener.accept().expect("a connection");
+            let accepted = RingSocket::new(accepted, &options).expect("good options");
+            for socket in [connected, accepted] {
+                let socket = SockRef::from(&*socket.stream);
+                let is_v6 = socket.domain().expect("it has one") == Domain::IPV6;
+                assert_eq!(socket.tos_v4().expect("it is set"), 18 << 2, "{listen}");
+                if is_v6 {
+                    assert_eq!(socket.tclass_v6().expect("it is set"), 18 << 2);
+                }
+            }
+        }
+    }
+
+    fn unmarked() -> SocketOptions {
+        SocketOptions {
+            keepalive_idle: Duration::from_secs(60),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_probes: 6,
+            user_timeout: Duration::from_secs(120),
+            dscp: None,
+        }
+    }
+
     fn on_ring(test: impl AsyncFnOnce(RingSocket, TcpStream)) {
         let capabilities = probe().expect("io_uring");
         start(&capabilities, async {
@@ -500,12 +555,7 @@ mod tests {
             let address = listener.local_addr().expect("it is bound");
             let ours = TcpStream::connect(address).expect("it listens");
             let (peer, _) = listener.accept().expect("a connection");
-            let options = SocketOptions {
-                keepalive_idle: Duration::from_secs(60),
-                keepalive_interval: Duration::from_secs(10),
-                keepalive_probes: 6,
-                user_timeout: Duration::from_secs(120),
-            };
+            let options = unmarked();
             let socket = RingSocket::new(ours, &options).expect("good options");
             test(socket, peer).await;
         })

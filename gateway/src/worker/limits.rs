@@ -7,6 +7,16 @@ use std::time::Duration;
 /// When reached: other tasks get their turn first.
 pub(super) const ACCEPT_BATCH: usize = 64;
 
+/// Connections that the kernel queues for a busy listener (bounded by net.core.somaxconn).
+///
+/// When reached: the kernel drops the SYN, and the client tries again.
+pub(crate) const LISTEN_BACKLOG: i32 = 4096;
+
+/// Pause between attempts to listen again after all targets were down, if another program listens on the port.
+///
+/// When reached: the gateway tries again; `wardgate_listener_closed` stays 1.
+pub(super) const LISTEN_AGAIN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Pause of a listener when file descriptors or memory are exhausted.
 ///
 /// When reached: the listener accepts again; `wardgate_accept_paused_total`.

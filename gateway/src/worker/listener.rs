@@ -13,10 +13,12 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{CloseReason, ConnectionSummary, Event};
+use crate::audit::{CloseReason, ConnectionSummary, Event, Level};
+use crate::config::WhenDown;
+use crate::metrics::ConnectionLimit;
 use crate::route::Route;
 use crate::uring;
-use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE};
+use crate::worker::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTEN_AGAIN_PAUSE, LISTEN_BACKLOG};
 
 /// A route's open listener.
 pub(super) struct Listening {
@@ -26,6 +28,10 @@ pub(super) struct Listening {
 
 /// State shared by the listener's task and the owner that stops it.
 struct Accepting {
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "the ring counts its references in one thread, and the supervisor shares the listener"
+    )]
     listener: Rc<Arc<TcpListener>>,
     // The route that serves connections accepted from now on.
     route: RefCell<Arc<Route>>,
@@ -51,6 +57,7 @@ impl Listening {
 
     /// Makes `route` serve connections accepted from now on.
     pub(super) fn accept_for(&self, route: Arc<Route>) {
+        route.state.note_targets_changed();
         *self.accepting.route.borrow_mut() = route;
     }
 
@@ -65,10 +72,17 @@ impl Listening {
 }
 
 async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
+    let mut can_close = true;
     while !accepting.is_stopping.get() {
+        let route = Arc::clone(&accepting.route.borrow());
+        if can_close && route.refuses_connections() {
+            can_close = refuse_while_down(&shared, &accepting).await;
+            continue;
+        }
         let ready = tokio::select! {
             biased;
             () = accepting.stopping.notified() => return,
+            () = route.state.targets_changed() => continue,
             ready = uring::wait_acceptable(&accepting.listener) => ready,
         };
         if ready
@@ -78,6 +92,82 @@ async fn accept_all(shared: Rc<Shared>, accepting: Rc<Accepting>) {
             // Out of file descriptors or memory. Connections in the backlog survive the pause.
             shared.core.counters.accept_paused.add(1);
             uring::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+// Closes the listener while the route refuses connections (`when_down = "refuse"`). The socket stays bound, so no
+// other program can take the port, and no privilege is needed to listen again. Waiting connections are reset.
+// Returns whether the listener could be closed.
+async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
+    let route = || Arc::clone(&accepting.route.borrow());
+    let counters = Arc::clone(route().counters(shared.core.place));
+    if let Err(error) = rustix::net::connect_unspec(&*accepting.listener) {
+        report(shared, &route(), Level::Error, |listen| {
+            format!(
+                "all targets are down, but {listen} cannot refuse connections (when_down): {error}; it accepts \
+                 them as without when_down"
+            )
+        });
+        return false;
+    }
+    counters.listener_closed.set(1);
+    report(shared, &route(), Level::Warn, |listen| {
+        format!(
+            "all targets are down or in maintenance: {listen} refuses connections until one is up (when_down)"
+        )
+    });
+    let mut has_failed = false;
+    while !accepting.is_stopping.get() {
+        if route().refuses_connections() {
+            accepting.pause(&route(), None).await;
+            continue;
+        }
+        match rustix::net::listen(&*accepting.listener, LISTEN_BACKLOG) {
+            Ok(()) => {
+                let why = match route().config.when_down {
+                    WhenDown::Refuse => "a target is up",
+                    WhenDown::Accept => "when_down has changed",
+                };
+                report(shared, &route(), Level::Info, |listen| {
+                    format!("{why}: {listen} accepts connections again")
+                });
+                break;
+            }
+            Err(error) if !has_failed => report(shared, &route(), Level::Error, |listen| {
+                format!(
+                    "{listen} cannot accept connections again: {error}; if another program listens there, stop \
+                     it: the gateway tries again each second"
+                )
+            }),
+            Err(_) => {}
+        }
+        has_failed = true;
+        accepting.pause(&route(), Some(LISTEN_AGAIN_PAUSE)).await;
+    }
+    counters.listener_closed.set(0);
+    true
+}
+
+fn report(shared: &Shared, route: &Route, level: Level, text: impl Fn(SocketAddr) -> String) {
+    let (name, text) = (&route.config.name, text(route.config.listen));
+    let text = format!("route \"{name}\": {text}");
+    shared.core.journal.report(Event::Notice { level, text });
+}
+
+impl Accepting {
+    // Waits until the listener is stopped or the targets of `route` change, and for no longer than `limit`.
+    async fn pause(&self, route: &Route, limit: Option<Duration>) {
+        let time = async {
+            match limit {
+                Some(limit) => uring::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stopping.notified() => {}
+            () = route.state.targets_changed() => {}
+            () = time => {}
         }
     }
 }
@@ -93,6 +183,11 @@ fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
                 io::ErrorKind::WouldBlock => return Ok(()),
                 // This connection failed before accept; the next one may be fine.
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
+                // Another process that holds the socket has closed it for all, with `when_down`.
+                io::ErrorKind::InvalidInput => {
+                    rustix::net::listen(&*accepting.listener, LISTEN_BACKLOG)?;
+                    return Ok(());
+                }
                 _ => return Err(error),
             },
         }
@@ -103,7 +198,18 @@ fn accept_some(shared: &Rc<Shared>, accepting: &Accepting) -> io::Result<()> {
 fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: SocketAddr) {
     let source = SocketAddr::new(source.ip().to_canonical(), source.port());
     let own = shared.core.place;
-    route.counters(own).accepted.add(1);
+    let counters = route.counters(own);
+    counters.accepted.add(1);
+    if !may_connect(&route, source) {
+        counters.sources_refused.add(1);
+        return reset_connection(
+            shared,
+            &route,
+            &socket,
+            source,
+            CloseReason::SourceNotAllowed,
+        );
+    }
     let full = route.full(shared.core.connections_max);
     let (mut placement, now) = (shared.placement.borrow_mut(), Instant::now());
     let slot = match full {
@@ -114,7 +220,8 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     };
     drop(placement);
     let Some(slot) = slot else {
-        return reset_connection(shared, &route, &socket, source, "open connections");
+        counters.limited_by(ConnectionLimit::All).add(1);
+        return refuse(shared, &route, &socket, source, "open connections");
     };
     let core = slot.core();
     let handed = Handed {
@@ -129,7 +236,7 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     // LIMIT: MAILBOX_MAX, counted in wardgate_connections_limited_total.
     let sent = mailbox.try_send(Message::Connection(handed));
     if let Some(Message::Connection(handed)) = sent.err().map(TrySendError::into_inner) {
-        reset_connection(
+        refuse(
             shared,
             &handed.route,
             &handed.socket,
@@ -139,19 +246,36 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     }
 }
 
-// Resets the connection, so that the client sees an error and not a clean end.
-fn reset_connection(
+fn may_connect(route: &Route, source: SocketAddr) -> bool {
+    let from = route.config.from.as_ref();
+    from.is_none_or(|from| from.iter().any(|network| network.contains(source.ip())))
+}
+
+// Resets a connection for which there is no place.
+fn refuse(
     shared: &Rc<Shared>,
     route: &Route,
     socket: &TcpStream,
     source: SocketAddr,
     which: &'static str,
 ) {
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     route.counters(shared.core.place).limited.add(1);
+    let reason = CloseReason::Limit(which.into());
+    reset_connection(shared, route, socket, source, reason);
+}
+
+// Resets the connection, so that the client sees an error and not a clean end.
+fn reset_connection(
+    shared: &Rc<Shared>,
+    route: &Route,
+    socket: &TcpStream,
+    source: SocketAddr,
+    reason: CloseReason,
+) {
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
     let id = shared.ids.next();
     let config = Arc::clone(&route.config);
-    let account = ConnectionSummary::unserved(id, config, source, CloseReason::Limit(which.into()));
+    let account = ConnectionSummary::unserved(id, config, source, reason);
     shared
         .core
         .journal

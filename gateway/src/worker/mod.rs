@@ -34,7 +34,9 @@ use crate::audit::{
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
 use crate::pki::expiry::unix;
-use crate::relay::{AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, serve};
+use crate::relay::{
+    AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, HandshakeRate, serve,
+};
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
@@ -42,11 +44,14 @@ use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
 use crate::worker::limits::PROBES_MAX;
 use activity::{ActivityMeter, measured};
 use busy_poller::BusyPoller;
-use registry::Registry;
+pub(crate) use registry::Registry;
 use routes::Routes;
 
 /// What a worker answers, to show that it is not stuck.
 pub(crate) type Ping = oneshot::Sender<()>;
+
+/// A worker drops it when it has carried a message out.
+pub(crate) type Done = mpsc::Sender<()>;
 
 /// Messages to a worker.
 pub(crate) enum Message {
@@ -57,11 +62,11 @@ pub(crate) enum Message {
     /// End this connection, and send a value if it was open.
     End(ConnectionId, mpsc::Sender<()>),
     /// Close the listener of this route; open connections and probes continue.
-    StopListening(RouteId),
+    StopListening(RouteId, Done),
     /// Accept on this listener, which was closed by `StopListening` or is new.
     Listen(RouteId, Arc<TcpListener>),
     /// Close the listeners and end the probes; open connections continue.
-    StopAccepting,
+    StopAccepting(Done),
     /// End after the last connection has ended.
     Finish,
 }
@@ -111,6 +116,8 @@ pub(crate) struct WorkerSetup {
     pub inbox: mpsc::Receiver<Message>,
     /// Pings of the watchdog, in a channel of their own: a full mailbox is no sign of a stuck worker.
     pub pings: mpsc::Receiver<Ping>,
+    /// How many handshakes each source may begin, on all cores together.
+    pub handshake_rate: Arc<HandshakeRate>,
     /// How many connections each core has, and the limits.
     pub loads: Arc<Loads>,
     /// This core's counters.
@@ -182,13 +189,15 @@ async fn run(plan: WorkerSetup) {
     let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
+            table: RefCell::new(Some(Arc::clone(&plan.routes.table))),
             network: Ring::new(plan.resolver),
             cipher: plan.cipher,
             pool: Pool::default(),
             pipes: Pipes::default(),
             dns: dns(plan.failures, &plan.journal),
             connections_max: plan.loads.connections_max(),
-            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters)),
+            limiter: HandshakeLimiter::new(places, Arc::clone(&plan.counters))
+                .with_rate(plan.handshake_rate),
             counters: plan.counters,
             journal: plan.journal,
             place: plan.core,
@@ -221,6 +230,8 @@ async fn run(plan: WorkerSetup) {
                 }
                 Some(Message::Routes(new)) => {
                     let table = Arc::clone(&new.table);
+                    // Before the listeners change: a peer that is accepted from now on is checked by this table.
+                    shared.core.table.replace(Some(Arc::clone(&table)));
                     routes.take(&shared, *new).await;
                     shared.registry.end_unaccepted(&table, unix(SystemTime::now()));
                 }
@@ -229,11 +240,11 @@ async fn run(plan: WorkerSetup) {
                         let _ = found.try_send(());
                     }
                 }
-                Some(Message::StopListening(route)) => routes.stop_listening(route).await,
+                Some(Message::StopListening(route, _done)) => routes.stop_listening(route).await,
                 Some(Message::Listen(route, listener)) => {
                     routes.listen(&shared, route, listener).await;
                 }
-                Some(Message::StopAccepting) => routes.stop().await,
+                Some(Message::StopAccepting(_done)) => routes.stop().await,
                 Some(Message::Finish) | None => break,
             },
             Some(answer) = pings.recv() => {
@@ -264,8 +275,12 @@ fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
     DnsCache::new(failures).reporting(move |route, report| {
         let level = match report {
-            AddressReport::Silent { .. } | AddressReport::Unresolved { .. } => Level::Warn,
-            AddressReport::Answers { .. } | AddressReport::Resolved { .. } => Level::Info,
+            AddressReport::Silent { .. }
+            | AddressReport::Fails { .. }
+            | AddressReport::Unresolved { .. } => Level::Warn,
+            AddressReport::Answers { .. }
+            | AddressReport::Works { .. }
+            | AddressReport::Resolved { .. } => Level::Info,
         };
         let text = format!("route \"{}\": {report}", route.name);
         journal.report(Event::Notice { level, text });
@@ -291,7 +306,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         source,
         slot,
     } = handed;
-    let options = socket_options(&route.config.timeouts);
+    let options = socket_options(&route.config);
     // The client reset the connection between accept and here, before the first byte.
     let Ok(socket) = RingSocket::new(socket, &options) else {
         return;

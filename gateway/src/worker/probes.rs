@@ -12,7 +12,7 @@ use super::{Journal, Shared};
 use crate::audit::{Event, Level};
 use crate::config::RouteConfig;
 use crate::route::{Route, Transport};
-use crate::upstream::{ProbedTarget, Prober, Transition, watch as watch_target};
+use crate::upstream::{Prober, RouteTarget, Transition, watch as watch_target};
 use crate::uring;
 
 /// The probes of one route: one task per target.
@@ -26,7 +26,7 @@ impl Probes {
     /// that the probes of all routes of the core are spread over time.
     pub(super) fn start(shared: &Rc<Shared>, route: &Arc<Route>, turn: usize, of: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let begin = |(index, target): (usize, &Arc<ProbedTarget>)| {
+        let begin = |(index, target): (usize, &Arc<RouteTarget>)| {
             let work = ProbeTask {
                 shared: Rc::clone(shared),
                 route: Arc::clone(route),
@@ -35,7 +35,7 @@ impl Probes {
             };
             uring::spawn(work.run(turn.saturating_add(index), of))
         };
-        let tasks = route.targets.iter().enumerate().map(begin).collect();
+        let tasks = route.probed().iter().enumerate().map(begin).collect();
         Self { stop, tasks }
     }
 
@@ -52,7 +52,7 @@ impl Probes {
 struct ProbeTask {
     shared: Rc<Shared>,
     route: Arc<Route>,
-    target: Arc<ProbedTarget>,
+    target: Arc<RouteTarget>,
     stop: watch::Receiver<bool>,
 }
 
@@ -75,10 +75,14 @@ impl ProbeTask {
         };
         let (target, places) = (&*self.target, &self.shared.probes);
         let delay = share(health.interval, turn, of);
-        let log = |transition| log_transition(journal, route, target, &transition);
+        let log = |transition| {
+            self.route.state.note_targets_changed();
+            log_transition(journal, route, target, &transition);
+        };
         let work = watch_target(&prober, target, delay, places, log);
         if let Err(panic) = contained(Box::pin(work)).await {
             give_up(journal, route, target, &panic);
+            self.route.state.note_targets_changed();
         }
     }
 }
@@ -91,7 +95,7 @@ fn share(interval: Duration, turn: usize, of: usize) -> Duration {
 fn log_transition(
     journal: &Journal,
     route: &RouteConfig,
-    target: &ProbedTarget,
+    target: &RouteTarget,
     transition: &Transition,
 ) {
     let label = label(route, target);
@@ -110,8 +114,8 @@ fn log_transition(
 }
 
 // The target is not probed any more, so its state is unknown.
-fn give_up(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, panic: &str) {
-    target.counters.up.set(1);
+fn give_up(journal: &Journal, route: &RouteConfig, target: &RouteTarget, panic: &str) {
+    target.state.counters.up.set(1);
     let label = label(route, target);
     let text = format!("{label} is not probed any more: internal error: {panic}");
     journal.report(Event::Notice {
@@ -120,6 +124,6 @@ fn give_up(journal: &Journal, route: &RouteConfig, target: &ProbedTarget, panic:
     });
 }
 
-fn label(route: &RouteConfig, target: &ProbedTarget) -> String {
+fn label(route: &RouteConfig, target: &RouteTarget) -> String {
     format!("route \"{}\": target {}", route.name, target.target)
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::audit::{CloseReason, ConnectionId};
 use crate::relay::ConnectionHandle;
@@ -10,25 +11,41 @@ use crate::route::RouteTable;
 
 /// All connections that the core serves. Their number is bounded by the slots of the core.
 #[derive(Default)]
-pub(super) struct Registry(RefCell<HashMap<ConnectionId, Rc<ConnectionHandle>>>);
+pub(crate) struct Registry(RefCell<HashMap<ConnectionId, Rc<ConnectionHandle>>>);
 
 /// A connection's entry. Removed on drop, also after a panic.
-pub(super) struct Registered<'r> {
+pub(crate) struct Registered<'r> {
     registry: &'r Registry,
     id: ConnectionId,
 }
 
 impl Registry {
     /// Registers a connection until the returned value is dropped.
-    pub(super) fn enter(&self, handle: Rc<ConnectionHandle>) -> Registered<'_> {
+    pub(crate) fn enter(&self, handle: Rc<ConnectionHandle>) -> Registered<'_> {
         let id = handle.id;
-        self.0.borrow_mut().insert(id, handle);
+        self.insert(handle);
         let registry = self;
         Registered { registry, id }
     }
 
+    /// Registers a connection until `remove`.
+    pub(crate) fn insert(&self, handle: Rc<ConnectionHandle>) {
+        self.0.borrow_mut().insert(handle.id, handle);
+    }
+
+    /// Removes a connection.
+    pub(crate) fn remove(&self, id: ConnectionId) {
+        self.0.borrow_mut().remove(&id);
+    }
+
+    /// The number of connections.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// Ends one connection. Returns whether it was open.
-    pub(super) fn end_one(&self, id: ConnectionId) -> bool {
+    pub(crate) fn end_one(&self, id: ConnectionId) -> bool {
         let open = self.0.borrow();
         let found = open.get(&id);
         found
@@ -47,16 +64,20 @@ impl Registry {
 
     /// Ends the connections whose peers the routes of `table` would not accept at `now`, in seconds since
     /// 1970. Connections of other routes are drained by their route.
-    pub(super) fn end_unaccepted(&self, table: &RouteTable, now: i64) {
+    pub(crate) fn end_unaccepted(&self, table: &RouteTable, now: i64) {
         self.end(|handle| {
             let (peer, route) = (handle.peer()?, table.get(handle.route.id())?);
+            // An unchanged route accepts whom it accepted.
+            if Arc::ptr_eq(route, &handle.route) {
+                return None;
+            }
             let fault = route.still_accepts(peer, now).err()?;
             Some(CloseReason::PeerNotAccepted(fault))
         });
     }
 
     /// Ends the connections whose peers' certificates have expired at `now`, in seconds since 1970.
-    pub(super) fn end_expired(&self, now: i64) {
+    pub(crate) fn end_expired(&self, now: i64) {
         self.end(|handle| {
             let fault = handle.peer()?.check_expiry(now).err()?;
             Some(CloseReason::PeerNotAccepted(fault))
@@ -66,6 +87,6 @@ impl Registry {
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        self.registry.0.borrow_mut().remove(&self.id);
+        self.registry.remove(self.id);
     }
 }

@@ -48,7 +48,7 @@ impl Routes {
                     if let Some(listening) = &known.listening {
                         listening.accept_for(Arc::clone(&route));
                     }
-                    let probes = Probes::start(shared, &route, 0, route.targets.len());
+                    let probes = Probes::start(shared, &route, 0, route.probed().len());
                     std::mem::replace(&mut known.probes, probes).stop().await;
                 }
                 Change::NewListener(route) | Change::Removed(route) => {
@@ -59,12 +59,12 @@ impl Routes {
             }
         }
         let of_all = || listeners.iter().filter_map(|(id, _)| table.get(*id));
-        let count = of_all().map(|route| route.targets.len()).sum();
+        let count = of_all().map(|route| route.probed().len()).sum();
         let mut turn = 0;
         for (id, listener) in listeners {
             let Some(route) = table.get(id) else { continue };
             let probes = Probes::start(shared, route, turn, count);
-            turn += route.targets.len();
+            turn += route.probed().len();
             let route = Arc::clone(route);
             let listening = Some(Listening::start(Rc::clone(shared), route, listener));
             self.served.insert(id, ServedRoute { listening, probes });
@@ -95,7 +95,7 @@ impl Routes {
         let listening = Listening::start(Rc::clone(shared), Arc::clone(route), listener);
         let served = self.served.entry(id).or_insert_with(|| ServedRoute {
             listening: None,
-            probes: Probes::start(shared, route, 0, route.targets.len()),
+            probes: Probes::start(shared, route, 0, route.probed().len()),
         });
         served.listening = Some(listening);
     }

@@ -100,6 +100,7 @@ mod tests {
             "wardgate.1",
             "wardgate-run.1",
             "wardgate-pki-issue.1",
+            "wardgate-pki-crl-fetch.1",
             "wardgate.bash",
             "_wardgate",
             "wardgate.fish",

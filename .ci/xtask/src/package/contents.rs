@@ -24,10 +24,26 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 10] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
+    ),
+    (
+        "systemd/wardgate-crl-fetch.service",
+        "/usr/lib/systemd/system/wardgate-crl-fetch.service",
+    ),
+    (
+        "systemd/wardgate-crl-fetch.timer",
+        "/usr/lib/systemd/system/wardgate-crl-fetch.timer",
+    ),
+    (
+        "systemd/wardgate-crl-renew.service",
+        "/usr/lib/systemd/system/wardgate-crl-renew.service",
+    ),
+    (
+        "systemd/wardgate-crl-renew.timer",
+        "/usr/lib/systemd/system/wardgate-crl-renew.timer",
     ),
     ("systemd/sysusers.conf", "/usr/lib/sysusers.d/wardgate.conf"),
     ("systemd/tmpfiles.conf", "/usr/lib/tmpfiles.d/wardgate.conf"),

@@ -155,6 +155,7 @@ fn a_keyword_is_a_probe_with_defaults() {
         timeout: Duration::from_secs(5),
         rise: 1,
         fall: 3,
+        slow_start: None,
         calling: title("WARDGATE"),
         called: None,
     };

@@ -8,6 +8,7 @@ use super::*;
 fn routes() -> [RouteMetrics; 3] {
     let routes = ["ct", "ris", "tcp"].map(|name| RouteMetrics {
         name: name.to_owned(),
+        peers: Vec::new(),
         cores: (0..2).map(|_| Arc::default()).collect(),
     });
     let [ct, ris, _] = &routes;

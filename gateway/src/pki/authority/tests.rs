@@ -366,6 +366,20 @@ fn ca_names_that_a_certificate_cannot_contain_are_refused() {
 }
 
 #[test]
+fn renew_completes_a_pair_that_a_crash_between_the_two_files_left() {
+    let region = Region::new();
+    region.issue("site");
+    region.issue("next");
+    let (site, next) = (region.output("site"), region.output("next"));
+    // The key was renamed and the certificate was not.
+    std::fs::copy(&next.key, &site.key).expect("copied");
+    region.load("site", region.now).expect_err("no pair");
+    let renewed = region.open().renew(&site, CERTIFICATE_DAYS, region.now);
+    renewed.expect("renewed");
+    region.load("site", region.now).expect("a pair");
+}
+
+#[test]
 fn renew_keeps_names_key_type_and_permissions_and_changes_the_key() {
     let region = Region::new();
     let wanted = NewCertificate {

@@ -7,11 +7,11 @@ use rustls::pki_types::CertificateRevocationListDer;
 
 use super::super::crl::{self, Crl, CrlHead, SignedBy};
 use super::super::expiry::date;
-use super::super::file::FileRole;
+use super::super::file::{self, FileRole};
 use super::super::webpki_error::webpki_error_text;
 use super::super::{facts, rules};
-use super::{OwnChain, Parsed, PkiLoader};
-use crate::config::{Located, Problem};
+use super::{OwnChain, Parsed, PkiLoader, Store};
+use crate::config::{IdentityFiles, Located, Mode, Problem};
 
 /// The revocation lists of a file, or why it cannot be read.
 pub(super) type CrlFile = Result<Vec<ReadCrl>, String>;
@@ -54,6 +54,37 @@ impl ReadCrl {
             crl,
             problems: problems.into_iter().map(of_issuer).collect(),
         }
+    }
+}
+
+impl Store {
+    /// Notes the chain of an identity whose key is not needed, because the CAs of the chain sign revocation
+    /// lists too.
+    pub fn own_chain(&mut self, files: &IdentityFiles, mode: Mode) {
+        let chain = PkiLoader::new("", self.now).chain(files, mode);
+        self.own.push(OwnChain {
+            scope: String::new(),
+            at: files.certificate.clone(),
+            chain,
+        });
+    }
+
+    /// The revocation lists in `bytes`, PEM or DER, that the CAs in the file `trust` or those above this site
+    /// have signed, and every problem of the bytes and of the file. `at` is the file that problems name.
+    pub(in crate::pki) fn lists(
+        &self,
+        scope: &str,
+        trust: &Located<PathBuf>,
+        at: &Located<PathBuf>,
+        bytes: &[u8],
+    ) -> (Vec<Arc<Crl>>, Vec<Problem>) {
+        let mut loader = PkiLoader::new(scope, self.now);
+        let anchors = loader.anchors(trust);
+        let crls = file::parse_crls(&at.value, bytes);
+        let read = |der| ReadCrl::new(der, self.now);
+        let file = crls.map(|crls| crls.into_iter().map(read).collect());
+        let lists = loader.crls(at, &file, &anchors, &self.own);
+        (lists, loader.problems)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod pacer;
 mod places;
+mod rate;
 mod steps;
 
 use std::cell::{Cell, RefCell};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::audit::CloseReason;
 use crate::handshake::Pace;
@@ -25,8 +27,10 @@ use crate::relay::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
 use crate::route::{RouteId, Source, passthrough_max, source_max};
+use crate::uring::sleep;
 use pacer::{PacedStep, Pacer};
 use places::{Bounds, Exhausted, Places, Ticket};
+pub use rate::HandshakeRate;
 
 /// Limits the unauthenticated clients of one core, for each stage and for each address.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ pub struct HandshakeLimiter {
     stages: [RefCell<Places<Rc<Handle>>>; ClientStage::COUNT],
     counters: Arc<metrics::CoreCounters>,
     pacer: Pacer,
+    rate: Option<Arc<HandshakeRate>>,
 }
 
 /// A connection's place; returned when dropped.
@@ -65,6 +70,17 @@ impl HandshakeLimiter {
             stages: places.map(|places| RefCell::new(Places::new(bounds(places)))),
             pacer: Pacer::new(Arc::clone(&counters)),
             counters,
+            rate: None,
+        }
+    }
+
+    /// Also limits how many handshakes each source may begin in a second. Cores that share `rate` count
+    /// together.
+    #[must_use]
+    pub fn with_rate(self, rate: Arc<HandshakeRate>) -> Self {
+        Self {
+            rate: Some(rate),
+            ..self
         }
     }
 
@@ -142,11 +158,27 @@ impl HandshakeLimiter {
         route: RouteId,
         counters: &Arc<RouteCounters>,
     ) -> LimiterPlace<'_> {
-        let source = Source::from(source);
-        let handle = Rc::new(Handle {
+        let handle = Handle {
             counters: Arc::clone(counters),
             ..Handle::default()
-        });
+        };
+        self.admit_as(stage, source, Some(route), handle)
+    }
+
+    /// The same for a connection beyond a limit, which waits for its request to be rejected: its end makes no
+    /// room on its route.
+    pub(super) fn admit_excess(&self, stage: ClientStage, source: IpAddr) -> LimiterPlace<'_> {
+        self.admit_as(stage, source, None, Handle::default())
+    }
+
+    fn admit_as(
+        &self,
+        stage: ClientStage,
+        source: IpAddr,
+        route: Option<RouteId>,
+        handle: Handle,
+    ) -> LimiterPlace<'_> {
+        let (source, handle) = (Source::from(source), Rc::new(handle));
         Self::count(&handle, |counter| counter.add(1));
         let (ticket, ended) = self.places(stage, |places| {
             places.admit(source, route, Rc::clone(&handle))
@@ -202,6 +234,36 @@ impl LimiterPlace<'_> {
         self.limiter.end_all(self.stage, ended);
     }
 
+    /// Waits until the source may begin another handshake, or until `cancel`.
+    ///
+    /// # Errors
+    /// The limit, if that would take longer than `patience`.
+    // LIMIT: `handshakes_per_second`, RATE_SOURCES_MAX.
+    pub(super) async fn begin(&self, source: IpAddr, patience: Duration) -> Result<(), String> {
+        let Some(rate) = &self.limiter.rate else {
+            return Ok(());
+        };
+        let now = Instant::now().into_std();
+        let Some(wait) = rate.take(source, patience, now) else {
+            return Err(rate_limit(rate.per_second()));
+        };
+        if !wait.is_zero() {
+            self.limiter.counters.handshakes_delayed.add(1);
+            tokio::select! {
+                biased;
+                () = self.cancelled() => {}
+                () = sleep(wait) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn cancelled(&self) {
+        while !self.handle.is_cancelled.get() {
+            self.handle.cancelled.notified().await;
+        }
+    }
+
     /// Returns when another connection needs the place more. The connection must then be ended.
     pub(super) async fn ended(&self) -> CloseReason {
         loop {
@@ -218,14 +280,9 @@ impl<'l> Pace for LimiterPlace<'l> {
     type Step = PacedStep<'l>;
 
     async fn step(&self) -> Option<PacedStep<'l>> {
-        let cancelled = async {
-            while !self.handle.is_cancelled.get() {
-                self.handle.cancelled.notified().await;
-            }
-        };
         tokio::select! {
             biased;
-            () = cancelled => None,
+            () = self.cancelled() => None,
             step = self.limiter.pacer.turn(self.source) => Some(step),
         }
     }
@@ -287,6 +344,29 @@ pub(super) fn source_limit(all: usize) -> String {
         "answered passthrough connections of one address: {}, a quarter of all {all}; it may be a flood, or \
          many devices behind one NAT address: block the address, or {MORE_PLACES}",
         source_max(all)
+    )
+}
+
+/// The limit of one address on a route, which may have `most` connections there.
+pub(super) fn route_source_limit(most: u32) -> String {
+    format!(
+        "connections of one address on this route: {most}, as `connections_per_source` sets; check what opens \
+         them, or allow more"
+    )
+}
+
+/// The limit of one peer on a route, which may have `most` connections there.
+pub(super) fn route_peer_limit(most: u32) -> String {
+    format!(
+        "connections of one peer on this route: {most}, as `connections_per_peer` sets; ask the peer why it \
+         opens so many, or allow more"
+    )
+}
+
+fn rate_limit(per_second: u32) -> String {
+    format!(
+        "handshakes of one address: {per_second} per second, as `handshakes_per_second` in [gateway] sets; it may \
+         be a flood, or many devices behind one NAT address: block the address, or allow more"
     )
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Places<H> {
     // the oldest connection.
     by_places: BTreeSet<HolderRank>,
     by_units: BTreeSet<HolderRank>,
-    // INVARIANT: one entry for each connection: its route, its age, its source.
+    // INVARIANT: one entry for each connection that counts on a route: its route, its age, its source.
     by_route: BTreeSet<(RouteId, u64, Source)>,
     places: usize,
     units: usize,
@@ -75,7 +75,7 @@ struct Holder<H> {
 #[derive(Debug)]
 struct HeldPlace<H> {
     handle: H,
-    route: RouteId,
+    route: Option<RouteId>,
     units: usize,
 }
 
@@ -104,12 +104,12 @@ impl<H> Places<H> {
         self.places
     }
 
-    /// Admits a connection of this route. The caller must end all returned handles, which hold nothing any
+    /// Admits a connection that counts on this route. The caller must end all returned handles, which hold nothing any
     /// more; the new connection may be among them.
     pub(super) fn admit(
         &mut self,
         source: Source,
-        route: RouteId,
+        route: Option<RouteId>,
         handle: H,
     ) -> (Ticket, Vec<(H, Exhausted)>) {
         let age = self.admitted;
@@ -119,7 +119,9 @@ impl<H> Places<H> {
             route,
             units: 1,
         };
-        self.by_route.insert((route, age, source));
+        if let Some(route) = route {
+            self.by_route.insert((route, age, source));
+        }
         self.change(source, |holder| holder.insert(age, held));
         (Ticket { source, age }, self.end_excess(source))
     }
@@ -165,7 +167,9 @@ impl<H> Places<H> {
         let Ticket { source, age } = ticket;
         self.find(ticket)?;
         let held = self.change(source, |holder| holder.remove(age))?;
-        self.by_route.remove(&(held.route, age, source));
+        if let Some(route) = held.route {
+            self.by_route.remove(&(route, age, source));
+        }
         Some(held.handle)
     }
 

@@ -182,5 +182,6 @@ fn target() -> Target {
         host: Host::Name("target.example".into()),
         port: 2762,
         expected: None,
+        connections: None,
     }
 }

@@ -87,6 +87,17 @@ fn a_peer_below_a_revoked_intermediate_is_not_accepted_any_more() {
 }
 
 #[test]
+fn the_newest_list_of_a_ca_decides() {
+    let ca = Authority::new("Site CA");
+    let peer = accepted(&Gateway::under(&ca), &ca.issue(&[PEER]));
+    let at = OffsetDateTime::now_utc();
+    // Put on hold, and released since.
+    let older = ca.crl_between(&[SERIAL], at - Duration::days(2), at + Duration::days(1));
+    let lists = vec![older, ca.crl(&[])];
+    assert_eq!(still(&Gateway::under(&ca).with_crls(lists), &peer), Ok(()));
+}
+
+#[test]
 fn an_expired_list_ends_no_open_connection() {
     let ca = Authority::new("Site CA");
     let peer = accepted(&Gateway::under(&ca), &ca.issue(&[PEER]));

@@ -9,14 +9,13 @@ mod mllp;
 mod proof;
 
 use std::cell::Cell;
-use std::slice;
 
 use tokio::sync::watch;
 
 use self::channel::{Channel, ChannelError};
 use super::connect::{NO_ANSWER, over};
 use super::stop::stopped;
-use super::{Attempts, Connected, DnsCache, ProbedTarget};
+use super::{Attempts, Connected, DnsCache, RouteTarget};
 use crate::config::{HealthCheck, Probe, RouteConfig};
 use crate::tls::Connector;
 use crate::upstream::limits::PROBE_BYTES_MAX;
@@ -41,15 +40,18 @@ impl<V: Network> Prober<'_, V> {
     ///
     /// # Errors
     /// Why the probe failed, as a message.
-    pub async fn probe(&self, watched: &ProbedTarget, health: &HealthCheck) -> Result<(), String> {
-        let target = slice::from_ref(&watched.target);
-        let attempts = Attempts::new(self.route, target, &[]);
-        let mut attempts = attempts.within(health.timeout, self.stop.clone());
+    pub async fn probe(&self, watched: &RouteTarget, health: &HealthCheck) -> Result<(), String> {
+        let (target, stop) = (&watched.target, self.stop.clone());
+        let mut attempts = Attempts::of_probe(self.route, target, health.timeout, stop);
         while let Some(reached) = attempts.next(self.network, self.dns).await {
-            let over = over(attempts.share(), Some(self.stop.clone()));
+            let share = attempts.share();
+            let over = over(share, Some(self.stop.clone()));
             match self.visit(&reached, watched, health, over).await {
                 Ok(()) => return Ok(()),
-                Err(why) => attempts.reject(format!("target {}: {why}", reached.address)),
+                Err(why) => {
+                    let why = format!("target {}: {why}", reached.address);
+                    attempts.reject(self.dns, why, share);
+                }
             }
         }
         Err(attempts.sentence())
@@ -58,7 +60,7 @@ impl<V: Network> Prober<'_, V> {
     async fn visit(
         &self,
         reached: &Connected<V::Socket>,
-        watched: &ProbedTarget,
+        watched: &RouteTarget,
         health: &HealthCheck,
         over: impl Future<Output = &'static str>,
     ) -> Result<(), String> {
@@ -100,7 +102,7 @@ impl<V: Network> Prober<'_, V> {
 
 async fn converse<S: Socket>(
     channel: &mut Channel<'_, S>,
-    watched: &ProbedTarget,
+    watched: &RouteTarget,
     health: &HealthCheck,
     awaited: &Cell<&'static str>,
 ) -> Result<(), ProbeFailure> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::ROUTE;
 use crate::config;
-use crate::upstream::probed_targets;
+use crate::upstream::RouteTargets;
 
 /// The settings of a route, and the titles that its targets are probed with.
 #[test]
@@ -28,8 +28,8 @@ fn a_c_echo_calls_a_title_that_leads_to_the_target() {
         let targets = format!("targets = {own}\n{}", keys.join("\n"));
         let text = ROUTE.replace("targets = [\"gw.region.example:2762\"]", &targets) + tables;
         let config = config::parse(&text, Path::new("wardgate.toml")).expect("a good route");
-        let probed = probed_targets(&config.routes[0], &[]);
-        let called = probed.iter().map(|probed| probed.called.to_string());
+        let probed = RouteTargets::new(&config.routes[0], &[]);
+        let called = probed.all.iter().map(|probed| probed.called.to_string());
         let called: Vec<_> = called.collect();
         assert_eq!(called, titles, "{keys:?} {tables}");
     }

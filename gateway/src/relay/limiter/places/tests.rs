@@ -17,7 +17,7 @@ fn v4(last: u8) -> Source {
 
 /// Admits a connection and says which were ended.
 fn admit(places: &mut Places<u32>, source: Source, name: u32) -> (Ticket, Vec<(u32, Exhausted)>) {
-    places.admit(source, RouteId::LEAST, name)
+    places.admit(source, Some(RouteId::LEAST), name)
 }
 
 /// Admits connections that nobody has to go for.
@@ -181,7 +181,7 @@ fn the_oldest_connection_of_a_route_can_be_ended() {
     let zero = RouteId::LEAST;
     let (one, two) = (zero.following(), zero.following().following());
     for (route, name) in [(one, 10), (zero, 0), (one, 11), (two, 20)] {
-        let (_, ended) = places.admit(v4(name as u8), route, name);
+        let (_, ended) = places.admit(v4(name as u8), Some(route), name);
         assert_eq!(ended, []);
     }
     let mut ended = |route| places.end_oldest_of(route);

@@ -1,0 +1,189 @@
+//! The commands that hand the listeners over to another process.
+
+use std::os::fd::AsFd;
+use std::process::{Command as Program, Stdio};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::handover::Upgrade;
+use super::running::Running;
+use super::{bind, notice, notify};
+use crate::admin::{Answer, Caller};
+use crate::audit::Level;
+use crate::control::{CommandReply, HandedListener};
+use crate::supervisor::limits::UPGRADE_WITHIN;
+
+impl Running {
+    /// Starts the installed program. `answer` is used when it serves, or has failed.
+    pub(super) fn begin_upgrade(&mut self, answer: oneshot::Sender<Answer>) {
+        let refuse = |answer: oneshot::Sender<Answer>, why: String| {
+            let _ = answer.send(CommandReply::refused([why]).into());
+        };
+        if let Some(why) = self.obstacle_of_upgrade() {
+            return refuse(answer, why);
+        }
+        if self.handover.upgrade.is_some() {
+            let why = "an upgrade has begun already and has not ended yet".to_owned();
+            return refuse(answer, why);
+        }
+        let Some(socket) = bind::admin_path(&self.config) else {
+            let why = "this gateway has no admin socket".to_owned();
+            return refuse(answer, why);
+        };
+        let mut program = Program::new(&self.handover.program);
+        program
+            .args(["run", "--config"])
+            .arg(&self.file)
+            .arg("--take-over")
+            .arg(socket)
+            // These name this process to the service manager's library.
+            .env_remove("WATCHDOG_PID")
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .stdin(Stdio::null());
+        match program.spawn() {
+            Ok(child) => {
+                let since = Instant::now();
+                self.handover.upgrade = Some(Upgrade {
+                    child,
+                    since,
+                    answer,
+                });
+            }
+            Err(error) => {
+                let program = self.handover.program.display();
+                refuse(answer, format!("{program} cannot be started: {error}"));
+            }
+        }
+    }
+
+    // What the new process would not know.
+    fn obstacle_of_upgrade(&self) -> Option<String> {
+        if let Some(problem) = self.still_used.first() {
+            return Some(format!(
+                "the new process could not read what this one still uses; fix this first: {problem}"
+            ));
+        }
+        let routes = &self.workers.table().routes;
+        let drained = routes
+            .iter()
+            .find(|route| self.drains.is_by_command(route.id()));
+        drained.map(|route| {
+            let name = &route.config.name;
+            format!(
+                "route \"{name}\" is drained, and the new process would accept on it again; run `wardgate drain \
+                 --undo {name}` first, or remove the route and reload"
+            )
+        })
+    }
+
+    /// Looks whether the new program has ended or takes too long.
+    pub(super) fn look_at_upgrade(&mut self) {
+        self.look_at_successor();
+        let Some(mut upgrade) = self.handover.upgrade.take() else {
+            return;
+        };
+        let ended = upgrade.child.try_wait();
+        let why = match ended {
+            Ok(Some(status)) => format!("it ended ({status}); the log has its reasons"),
+            Ok(None) if upgrade.since.elapsed() < UPGRADE_WITHIN => {
+                self.handover.upgrade = Some(upgrade);
+                return;
+            }
+            _ => {
+                // It serves nobody yet, so nothing is lost.
+                let _ = upgrade.child.kill();
+                let _ = upgrade.child.wait();
+                format!("it did not serve within {} s", UPGRADE_WITHIN.as_secs())
+            }
+        };
+        let reply = CommandReply::refused([format!(
+            "the new program did not take over: {why}; this process goes on"
+        )]);
+        self.log_reply("upgrade", &reply);
+        let _ = upgrade.answer.send(reply.into());
+    }
+
+    /// The listeners, for the process that asks.
+    pub(super) fn hand_over(&mut self, caller: Caller) -> Answer {
+        // Whoever has the listeners reads what hospitals send.
+        if !caller.is_trusted() {
+            let why = format!(
+                "the listeners are handed over to root and to the user of this gateway only, not to uid {}",
+                caller.uid
+            );
+            return CommandReply::refused([why]).into();
+        }
+        let (mut listeners, mut descriptors) = (Vec::new(), Vec::new());
+        for route in &self.workers.table().routes {
+            let Some(listener) = self.workers.listener(route.id()) else {
+                continue;
+            };
+            let address = Some(route.config.listen);
+            // Without a descriptor the other process opens its own listener, or says why it cannot.
+            if let Ok(descriptor) = listener.as_fd().try_clone_to_owned() {
+                listeners.push(HandedListener { address });
+                descriptors.push(descriptor);
+            }
+        }
+        for (named, descriptor) in &self.handover.sockets {
+            if let Ok(descriptor) = descriptor.try_clone() {
+                listeners.push(named.clone());
+                descriptors.push(descriptor);
+            }
+        }
+        self.handover.asked_by = Some(caller.connection);
+        let text = format!("{} listeners are handed to {caller}", listeners.len());
+        let reply = CommandReply {
+            listeners,
+            ..CommandReply::done([text])
+        };
+        Answer { reply, descriptors }
+    }
+
+    /// The process that has asked for the listeners serves now: this one drains and ends.
+    pub(super) async fn taken_over(&mut self, caller: Caller) -> CommandReply {
+        if self.handover.asked_by != Some(caller.connection) {
+            return CommandReply::refused([
+                "the listeners were not asked for on this connection, or by another one since"
+                    .to_owned(),
+            ]);
+        }
+        if let Some(pid) = caller.pid {
+            notify::main_process(pid);
+            let text = format!("process {pid} serves now; this process drains and ends");
+            notice(&self.journal, Level::Info, text);
+        }
+        self.handover.sockets.clear();
+        self.view.handed_over.send_replace(true);
+        self.begin_stop(false).await;
+        let reply = CommandReply::done([format!(
+            "process {} serves now; the earlier process ends after its {} open connections",
+            caller.pid.unwrap_or_default(),
+            self.workers.open()
+        )]);
+        if let Some(upgrade) = self.handover.upgrade.take() {
+            let _ = upgrade.answer.send(reply.clone().into());
+            self.handover.successor = Some(upgrade.child);
+        }
+        reply
+    }
+
+    // While this process drains, it is the parent of the new one, so the service manager does not notice the end
+    // of the new one. The service then begins again with the end of this process.
+    fn look_at_successor(&mut self) {
+        let Some(successor) = &mut self.handover.successor else {
+            return;
+        };
+        if let Ok(Some(status)) = successor.try_wait() {
+            self.handover.successor = None;
+            let text = format!(
+                "the process that serves in place of this one has ended ({status}); this one ends at once, so \
+                 that the service manager starts the service again"
+            );
+            notice(&self.journal, Level::Error, text);
+            self.drains.hurry(Instant::now());
+        }
+    }
+}
