@@ -107,7 +107,14 @@ fn the_service_manager_keeps_the_listeners_that_are_open_and_no_others() {
         let site = Site::new(&pki, A).timeout("drain", "\"300ms\"");
         manager.watch(site.passthrough(first, target).name("first"))
     };
-    let gateway = site(one).passthrough(two, target).name("second").start();
+    let site_of_two = site(one).passthrough(two, target).name("second");
+    // A route that refuses clients while its target is down does so without a gateway as well.
+    let health = "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\" }";
+    let refusing = site_of_two.passthrough(local(), local()).name("refusing");
+    let refusing = refusing
+        .set("when_down", "\"refuse\"")
+        .set("health", health);
+    let gateway = refusing.start();
     let mut both = [one, two];
     both.sort_by_key(ToString::to_string);
     let kept = both.map(|at| manager.assert_kept(at));
@@ -124,7 +131,7 @@ fn the_service_manager_keeps_the_listeners_that_are_open_and_no_others() {
     command(&["reload"]);
     let mut gone = [one, two];
     gone.sort_by_key(ToString::to_string);
-    gone.map(|at| manager.assert_forgotten(at));
+    gone.iter().for_each(|at| manager.assert_forgotten(*at));
     drop(manager.assert_kept(moved));
 
     // Clients are refused at once, although a connection still drains.

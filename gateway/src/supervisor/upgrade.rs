@@ -178,6 +178,10 @@ impl Running {
         };
         if let Ok(Some(status)) = successor.try_wait() {
             self.handover.successor = None;
+            // It was stopped, or has been replaced itself.
+            if status.success() {
+                return;
+            }
             let text = format!(
                 "the process that serves in place of this one has ended ({status}); this one ends at once, so \
                  that the service manager starts the service again"
