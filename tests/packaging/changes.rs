@@ -6,8 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use wardgate_tests::{Background, until};
 
-use crate::machine::Machine;
-use crate::service::{CONFIGURATION, SECONDS, assert_restarted, upgrade};
+use crate::machine::{CONFIGURATION, Machine, SECONDS, assert_restarted, upgrade};
 
 /// Asks for one association after the other until the file of its first argument is there. A client that is refused
 /// ends it.

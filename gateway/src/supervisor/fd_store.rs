@@ -1,6 +1,6 @@
 //! Keeps the listeners with the service manager (`FileDescriptorStoreMax=` of systemd.service(5)), which passes
 //! them to the next process of the service. While none runs, the kernel queues the clients, so a restart refuses
-//! nobody. Without a service manager it has no effect.
+//! none of them. Without a service manager it has no effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -14,10 +14,6 @@ use std::sync::{Arc, Weak};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::SockRef;
 
-use super::notice;
-use super::running::Running;
-use crate::audit::Level;
-use crate::config::{RouteConfig, WhenDown};
 use crate::supervisor::limits::FD_STORE_WITHIN;
 
 /// The listeners that the service manager keeps for this service, by their names.
@@ -39,7 +35,7 @@ impl FdStore {
     ///
     /// # Errors
     /// The service manager does not read; what it has got so far is remembered.
-    fn keep(&mut self, wanted: &BTreeMap<String, Arc<TcpListener>>) -> io::Result<()> {
+    pub(super) fn keep(&mut self, wanted: &BTreeMap<String, Arc<TcpListener>>) -> io::Result<()> {
         let is_wanted = |name: &String, kept: &Weak<TcpListener>| {
             let listener = wanted.get(name);
             listener.is_some_and(|listener| kept.as_ptr() == Arc::as_ptr(listener))
@@ -70,45 +66,8 @@ impl FdStore {
     }
 }
 
-impl Running {
-    /// Makes the service manager keep the listeners that are open now. To be called after each change of them.
-    pub(super) fn store_listeners(&mut self) {
-        if self.stop.is_some() {
-            return;
-        }
-        let routes = self.workers.table().routes.iter();
-        let open = routes.filter(|route| outlives_the_process(&route.config));
-        let open = open.filter_map(|route| {
-            let listener = self.workers.listener(route.id())?;
-            Some((name(&listener)?, listener))
-        });
-        let open = open.collect();
-        self.report_store(|store| store.keep(&open));
-    }
-
-    /// Makes the service manager close the listeners: the service stops, and clients are refused from now on.
-    pub(super) fn forget_listeners(&mut self) {
-        self.report_store(|store| store.keep(&BTreeMap::new()));
-    }
-
-    fn report_store(&mut self, change: impl FnOnce(&mut FdStore) -> io::Result<()>) {
-        if let Err(error) = change(&mut self.fd_store) {
-            let text = format!(
-                "the service manager does not take the listeners: {error}; `systemctl restart` may refuse clients, \
-                 and `wardgate upgrade` does not"
-            );
-            notice(&self.journal, Level::Warn, text);
-        }
-    }
-}
-
-// A route that refuses clients while no target can serve them also does so while there is no gateway.
-fn outlives_the_process(route: &RouteConfig) -> bool {
-    route.when_down != WhenDown::Refuse
-}
-
 /// The name of a listener in the store: its address and interface. A name has no colon.
-fn name(listener: &TcpListener) -> Option<String> {
+pub(super) fn name(listener: &TcpListener) -> Option<String> {
     let address = listener.local_addr().ok()?;
     let device = SockRef::from(listener).device().unwrap_or_default();
     let device = device.map(|device| format!("@{}", String::from_utf8_lossy(&device)));
@@ -126,7 +85,7 @@ pub(super) fn forget_passed() {
 }
 
 fn forget(names: &BTreeSet<&str>) {
-    // An error means that nobody keeps listeners.
+    // An error means that there is no service manager, so no listener is kept.
     let Ok(Some(manager)) = Manager::connect() else {
         return;
     };

@@ -13,6 +13,7 @@ mod fd_store;
 mod files_watch;
 mod handover;
 mod inherited;
+mod kept_listeners;
 mod limits;
 mod materials;
 mod nodes;
