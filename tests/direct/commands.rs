@@ -50,14 +50,14 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
     pass(&mut of_resting, &mut resting, ANSWER);
     let text = told(&pair.a, &["drain", "originate-1"]);
     assert!(
-        text.contains("route \"originate-1\" accepts no more; 2 connections are open"),
+        text.contains("route \"originate-1\" accepts no new connections; 2 connections are open"),
         "{text}"
     );
     until("clients are refused", DEADLINE, || {
         is_refused(pair.entry).then_some(())
     });
     assert_eq!(ending(&mut resting), (0, Ending::Orderly));
-    assert!(told(&pair.a, &["drain", "originate-1"]).contains("drains already"));
+    assert!(told(&pair.a, &["drain", "originate-1"]).contains("is draining already"));
     let status = told(&pair.a, &["status"]);
     assert!(status.contains("draining"), "{status}");
     // The acknowledgement comes through, then the connection ends cleanly.
@@ -75,7 +75,7 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
     assert!(text.contains("accepts on"), "{text}");
     let (mut client, mut server) = message(pair.entry, &pair.exit);
     pass(&mut server, &mut client, ANSWER);
-    assert!(told(&pair.a, &["drain", "--undo"]).contains("no route drains"));
+    assert!(told(&pair.a, &["drain", "--undo"]).contains("no route is draining"));
     assert!(
         refused(&pair.a, &["drain", "r2"])
             .contains("there is no open route \"r2\"; the open routes are originate-1")
@@ -135,7 +135,7 @@ fn one_connection_is_ended_by_its_number_and_no_other() {
         text.contains(&format!("no connection {id} is open"))
             .then_some(())
     });
-    assert!(refused(&pair.a, &["end", "x"]).contains("is not the number of a connection"));
+    assert!(refused(&pair.a, &["end", "x"]).contains("is not the id of a connection"));
     let audit = pair
         .a
         .lines()
@@ -193,6 +193,24 @@ fn a_malformed_request_gets_an_error_and_costs_nothing() {
     drop((client, server));
     through.gateway.stop();
     assert!(!path.exists());
+}
+
+#[test]
+fn the_admin_socket_replaces_no_file() {
+    let through = Through::start();
+    let good = std::fs::read_to_string(through.gateway.config()).expect("our file");
+    let other = through.gateway.folder().join("other.toml");
+    let text = good.replace("\"admin.sock\"", "\"other.toml\"");
+    std::fs::write(&other, &text).expect("our folder");
+    through.gateway.stop_and_keep_folder(|| {
+        let outcome = wardgate_tests::Program::new(wardgate_tests::wardgate())
+            .args(["run", "--config"])
+            .arg(&other)
+            .run()
+            .expect_failure();
+        assert!(outcome.text().contains("no socket"), "{outcome}");
+        assert_eq!(std::fs::read_to_string(&other).expect("it is there"), text);
+    });
 }
 
 #[test]

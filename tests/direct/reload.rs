@@ -80,11 +80,11 @@ fn a_reload_changes_what_changed_and_every_open_connection_goes_on() {
     ));
     let text = reload(&gateway);
     for line in [
-        "the configuration is in use; 6 routes changed, of 5 now",
-        "route \"changed\": changed: applies to the next connection; its open connection goes on as it began",
-        &format!("route \"moved\": moved: accepts on {moved_to} now; its open connection goes on"),
+        "the configuration is in use; routes changed: 6, routes now: 5",
+        "route \"changed\": changed: applies to new connections; 1 open connection keeps the earlier configuration",
+        &format!("route \"moved\": moved: accepts on {moved_to} now; 1 open connection keeps"),
         &format!("route \"added\": added: accepts on {added} now"),
-        "route \"removed\": removed: accepts no more; its open connection has 0 s to end",
+        "route \"removed\": removed: accepts no new connections; 1 open connection has 0 s to end",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -180,7 +180,7 @@ fn a_wrong_configuration_changes_nothing_and_every_problem_is_named() {
     assert_eq!(wrong_key.expect("a line").text("level"), "ERROR");
     // A good configuration works again.
     gateway.write_config(&good);
-    assert!(reload(&gateway).contains("none of 1 routes changed"));
+    assert!(reload(&gateway).contains("no route changed"));
     joined.exchange();
     gateway.stop();
 }
@@ -203,7 +203,10 @@ fn keys_that_need_a_restart_are_named_and_everything_else_is_in_use() {
     assert!(text.contains(words), "{text}");
     Joined::new(other, &exit);
     let status = gateway.command(&["status"]).run().expect_success().text();
-    assert!(status.contains("after the next start: "), "{status}");
+    assert!(
+        status.contains("new values at the next start: "),
+        "{status}"
+    );
     gateway.stop();
 }
 

@@ -131,7 +131,7 @@ fn a_new_process_that_does_not_start_leaves_the_running_one_as_it_was() {
         told.contains("did not take over: it ended (exit status: 78)"),
         "{told}"
     );
-    assert!(told.contains("this process goes on"), "{told}");
+    assert!(told.contains("the running process continues"), "{told}");
     exchange(&mut client, &mut server);
     let (mut client, mut server) = through.join();
     exchange(&mut client, &mut server);

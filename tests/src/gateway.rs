@@ -210,6 +210,15 @@ impl Gateway {
         assert!(status.success(), "ended with {status} on SIGTERM\n{output}");
     }
 
+    /// Ends it with SIGTERM, and calls `then` while its folder is still there.
+    pub fn stop_and_keep_folder(mut self, then: impl FnOnce()) {
+        self.process().signal(Signal::TERM);
+        until("the gateway does not end", DEADLINE, || {
+            self.child.try_wait().expect("the child is ours")
+        });
+        then();
+    }
+
     /// Waits until it has ended by itself, and returns its status and all that it wrote.
     pub fn wait(mut self, deadline: Duration) -> (ExitStatus, String) {
         let status = until("the gateway does not end", deadline, || {

@@ -34,7 +34,7 @@ use crate::worker::limits::ACCEPT_PAUSE;
 pub(crate) struct AdminRequest {
     /// What it asks for.
     pub command: Command,
-    /// Who asks.
+    /// The client.
     pub caller: Caller,
     /// Takes the answer. A client may be gone by then.
     pub answer: oneshot::Sender<Answer>,
@@ -79,7 +79,7 @@ impl Caller {
         }
     }
 
-    /// Whether it is root or has the user of this process, so that it could do the same without asking.
+    /// Whether it is root or has the user of this process, so that it needs no permission of this process.
     pub(crate) fn is_trusted(self) -> bool {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
@@ -99,8 +99,14 @@ impl fmt::Display for Caller {
 /// # Errors
 /// Why it cannot be opened, as the end of a sentence.
 pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
-    let found = fs::symlink_metadata(path);
-    if found.is_ok_and(|found| found.file_type().is_socket()) {
+    let is_socket = |path: &Path| {
+        let found = fs::symlink_metadata(path);
+        found.map(|found| found.file_type().is_socket())
+    };
+    if let Ok(false) = is_socket(path) {
+        return Err(why(&io::ErrorKind::AddrInUse.into()));
+    }
+    if is_socket(path).is_ok() {
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(
                 "another gateway serves this socket; stop it, or give each gateway its own `admin`"
@@ -112,33 +118,33 @@ pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
             Err(error) => return Err(why(&error)),
         }
     }
-    // The socket appears at its path with its mode, so that nobody else connects in between.
+    // The socket appears at its path with its mode, so that no other user connects in between.
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = Path::new(&beside);
-    let _ = fs::remove_file(beside);
+    if is_socket(beside).is_ok_and(|is_socket| is_socket) {
+        let _ = fs::remove_file(beside);
+    }
     let opened = StdListener::bind(beside).and_then(|listener| {
         listener.set_nonblocking(true)?;
         fs::set_permissions(beside, fs::Permissions::from_mode(0o660))?;
         fs::rename(beside, path)?;
         Ok(listener)
     });
-    opened.map_err(|error| {
-        let _ = fs::remove_file(beside);
-        why(&error)
-    })
+    opened.map_err(|error| why(&error))
 }
 
 fn why(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "its folder does not exist; make it, owned by the user that wardgate runs as".to_owned()
+            "its folder does not exist; create the folder, owned by the user that wardgate runs as"
+                .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            "the user that wardgate runs as may not write its folder".to_owned()
+            "the user that wardgate runs as has no write permission for its folder".to_owned()
         }
         io::ErrorKind::AddrInUse => {
-            "there is a file at this path that is no socket; choose another path".to_owned()
+            "this path is taken by a file that is no socket; choose another path".to_owned()
         }
         _ => error.to_string(),
     }
@@ -174,7 +180,7 @@ pub(crate) async fn serve_requests(
                 let requests = requests.clone();
                 connection = connection.wrapping_add(1);
                 tasks.spawn_local(async move {
-                    // A client that is gone gets no answer, and nobody else needs its error.
+                    // A client that is gone gets no answer, and no other code needs its error.
                     let _ = answer(stream, requests, connection).await;
                     drop(place);
                 });
@@ -225,7 +231,7 @@ async fn answer(
             Err(_) => ending(),
         };
         send(&mut stream, &answer).await?;
-        // Whoever takes the listeners over says on the same connection when it serves.
+        // The process that takes the listeners over reports on the same connection when it serves.
         if !(is_hand_over && answer.reply.ok) {
             return Ok(());
         }
@@ -247,7 +253,7 @@ fn may_ask(stream: &UnixStream, credentials: &UCred) -> bool {
 }
 
 fn ending() -> Answer {
-    CommandReply::refused(["the gateway is ending".to_owned()]).into()
+    CommandReply::refused(["the gateway is stopping".to_owned()]).into()
 }
 
 // One line without its end; `None` at the end of the stream.
@@ -285,4 +291,23 @@ fn send_descriptors(socket: BorrowedFd<'_>, some: &[BorrowedFd<'_>]) -> io::Resu
     let flags = SendFlags::NOSIGNAL;
     sendmsg(socket, &[IoSlice::new(b"\n")], &mut control, flags)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_handed_over_to_root_and_the_own_user_only() {
+        let own = rustix::process::geteuid().as_raw();
+        let caller = |uid| Caller {
+            uid,
+            pid: None,
+            connection: 1,
+        };
+        assert!(caller(0).is_trusted());
+        assert!(caller(own).is_trusted());
+        assert!(!caller(own + 1).is_trusted());
+        assert!(!caller(65_534).is_trusted());
+    }
 }

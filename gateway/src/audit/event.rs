@@ -327,7 +327,7 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Complete => f.write_str("complete"),
             Self::AtRest => {
-                f.write_str("closed with nothing outstanding, because the gateway is stopping")
+                f.write_str("closed with nothing outstanding, because the route is draining")
             }
             Self::Unfinished => f.write_str(
                 "closed while the other side waited for it: the association was neither answered, released \

@@ -46,7 +46,7 @@ struct OnlyConfig {
 pub(crate) struct DrainArgs {
     /// The route; all routes without it
     route: Option<String>,
-    /// Accept again on the route, or on all routes
+    /// End the drain: accept again on the route, or on all routes
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub(crate) struct DrainArgs {
 /// `wardgate end`.
 #[derive(Debug, Args)]
 pub(crate) struct EndArgs {
-    /// The number of the connection, as the log shows it: 19a00000000-1-2
+    /// The id of the connection, as log lines show it: 19a00000000-1-2
     connection: String,
     #[command(flatten)]
     admin: AdminArgs,
@@ -93,7 +93,7 @@ impl AdminArgs {
     fn run(&self, command: Command) -> anyhow::Result<u8> {
         let text = ask(&self.socket(), command)?;
         let reply: CommandReply = serde_json::from_str(&text).context(
-            "the gateway's reply is not understood; use the `wardgate` program that belongs to it",
+            "the gateway's reply cannot be read; use the `wardgate` program that belongs to the running gateway",
         )?;
         if self.json {
             print!("{text}");
@@ -106,7 +106,7 @@ impl AdminArgs {
         })
     }
 
-    // A configuration that is wrong by now must not keep an operator from asking the gateway that runs.
+    // An operator can reach the running gateway even if the configuration is not valid any more.
     fn socket(&self) -> PathBuf {
         let named = || {
             let config = config::load(&self.config.config).config.ok()?;
@@ -149,7 +149,7 @@ fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
     let text = exchange().with_context(|| format!("no reply from the gateway at {shown}"))?;
     anyhow::ensure!(
         !text.is_empty(),
-        "the gateway at {shown} ended without a reply"
+        "the gateway at {shown} closed the connection without a reply"
     );
     Ok(text)
 }
@@ -192,6 +192,9 @@ fn print_status(status: &GatewayStatus) {
         println!("problem: {problem}");
     }
     if !status.restart.is_empty() {
-        println!("after the next start: {}", status.restart.join(", "));
+        println!(
+            "new values at the next start: {}",
+            status.restart.join(", ")
+        );
     }
 }

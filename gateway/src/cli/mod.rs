@@ -47,7 +47,7 @@ enum CliCommand {
     Reload(admin::AdminArgs),
     /// Show the routes of a running gateway and their connections
     Status(admin::AdminArgs),
-    /// Stop accepting on a route, or on all, and let open connections end
+    /// Stop accepting on a route, or on all routes, and let open connections end
     #[command(after_help = DRAIN_HELP)]
     Drain(admin::DrainArgs),
     /// Reset one open connection
@@ -88,8 +88,8 @@ impl ConfigArgs {
 const RUN_HELP: &str = "\
 Signals:
   SIGTERM, SIGINT  stop accepting connections; open connections have the `drain`
-                   time to end, then the gateway resets them. A second signal
-                   resets them at once
+                   time of their route to end, then the gateway resets them. A
+                   second signal resets them at once
   SIGHUP           read the configuration and its files again, as `wardgate
                    reload` does; the log has the outcome
   SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGVTALRM and
@@ -105,9 +105,11 @@ Exit codes:
 
 const RELOAD_HELP: &str = "\
 Reads the configuration and every file that it names. If anything is wrong, nothing
-changes, and each problem is printed. Open connections go on: a changed route serves
-new connections by its new rules, a removed route drains. The keys `cores`,
-`busy_poll`, `cipher`, `admin`, `metrics` and `log` take effect at the next start.
+changes, and each problem is printed. Open connections continue: a changed route uses
+its new configuration for new connections, and a removed route drains. Connections
+whose peer is no longer accepted are reset. The keys of [gateway] take effect at the
+next start. A replaced certificate, key, CA or revocation list needs no reload: the
+gateway notices it.
 
 Exit codes:
   0  the configuration is in use
@@ -116,18 +118,21 @@ Exit codes:
 
 const DRAIN_HELP: &str = "\
 New clients are refused at once. An association ends at its A-RELEASE, an MLLP
-connection after its last acknowledgement; what is left after the `drain` time of
-the route is reset. `wardgate status` shows the progress. The process goes on, and
-`--undo` accepts again.";
+connection after its last acknowledgement. Connections that are open after the
+`drain` time of the route are reset. `wardgate status` shows the progress. The
+process does not end, and `--undo` makes the route accept again.";
 
 const UPGRADE_HELP: &str = "\
-No client is refused: both processes accept for a moment. Open connections stay with
-the earlier process, which ends after them, or after their `drain` time. If the new
-program does not start, the running one goes on, and the reason is in the log.
+No client is refused: the listeners stay open. Open connections stay with
+the earlier process, which ends after the last one, or after the `drain` time of each
+route. If the new process does not start, the running one continues, and the log has
+the reason. The new process reads the configuration and its files: run `wardgate
+check` before. An upgrade is refused while a route is drained, or while earlier
+contents of a bad file are in use: the new process would not know of them.
 
 Exit codes:
   0  the new process serves
-  1  it does not, and the earlier one goes on
+  1  it does not, and the running process continues; standard error names the reason
   2  the command line is not valid";
 
 const CHECK_HELP: &str = "\

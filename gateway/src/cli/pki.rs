@@ -335,8 +335,8 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
         let issued = authority.renew(&output, args.days, now)?;
         report_issued(&issued, &output);
         println!(
-            "next: restart the gateways that use it ({ENDINGS}); peers that list its key by sha256: \
-             need the new one"
+            "next: if the gateway runs on another machine, copy both files there; a running gateway notices new \
+             files; peers that list the key by sha256: need the new one"
         );
         if let Some(replaced) = &issued.replaced {
             println!("{}", state_of(replaced, &args.ca.dir));
@@ -393,13 +393,10 @@ fn report_crl(crl: &CrlWritten, published: Option<&Path>) {
             path.display()
         ),
         None => println!(
-            "next: send it to every site that trusts this CA, and restart wardgate there ({ENDINGS})"
+            "next: send it to every site that trusts this CA; a running gateway there notices the new file"
         ),
     }
 }
-
-/// What a restart does to open connections.
-const ENDINGS: &str = "after SIGTERM, open connections have their drain time to finish";
 
 #[cfg(test)]
 mod tests;

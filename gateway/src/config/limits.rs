@@ -156,8 +156,7 @@ pub(super) const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600
 /// When reached: the configuration is refused.
 pub(super) const ASSOCIATION_IDLE_MIN: Duration = Duration::from_secs(1);
 
-/// Longest drain time. The process uses the longest of its routes. A large study over a slow line ends within
-/// a day.
+/// Longest drain time. Each route has its own. A large study over a slow line ends within a day.
 ///
 /// When reached: the configuration is refused.
 pub(super) const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Gateway;
 use crate::route::{Change, Route};
 
-/// The change of one route by a reload.
+/// What a reload did to one route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteChange {
     /// The name of the route.
@@ -44,35 +44,26 @@ impl RouteChange {
 }
 
 fn meaning(change: &Change, route: &Route, open: u32) -> String {
-    match change {
-        Change::Kept(_) => "unchanged".to_owned(),
-        Change::Changed(_) if open == 0 => "applies to the next connection".to_owned(),
-        Change::Changed(_) => format!(
-            "applies to the next connection; {} goes on as it began, unless its peer is not accepted any more",
-            of_open(open)
-        ),
-        Change::NewListener(_) => {
-            let listen = route.config.listen;
-            format!(
-                "accepts on {listen} now; {} goes on as it began",
-                of_open(open)
-            )
+    let effect = match change {
+        Change::Kept(_) => return "unchanged".to_owned(),
+        Change::Changed(_) => "applies to new connections".to_owned(),
+        Change::NewListener(_) | Change::Added(_) => {
+            format!("accepts on {} now", route.config.listen)
         }
-        Change::Added(_) => format!("accepts on {} now", route.config.listen),
-        Change::Removed(_) if open == 0 => "accepts no more".to_owned(),
-        Change::Removed(_) => format!(
-            "accepts no more; {} has {} s to end",
-            of_open(open),
-            route.config.timeouts.drain.as_secs()
+        Change::Removed(_) => "accepts no new connections".to_owned(),
+    };
+    let drain = route.config.timeouts.drain.as_secs();
+    let of_open = match (change, open) {
+        (_, 0) => return effect,
+        (Change::Removed(_), 1) => format!("1 open connection has {drain} s to end"),
+        (Change::Removed(_), _) => format!("{open} open connections have {drain} s to end"),
+        (_, 1) => "1 open connection keeps the earlier configuration while its peer is accepted"
+            .to_owned(),
+        (_, _) => format!(
+            "{open} open connections keep the earlier configuration while their peers are accepted"
         ),
-    }
-}
-
-fn of_open(open: u32) -> String {
-    match open {
-        1 => "its open connection".to_owned(),
-        _ => format!("each of its {open} open connections"),
-    }
+    };
+    format!("{effect}; {of_open}")
 }
 
 /// The keys of `[gateway]` that differ and take effect at the next start only.

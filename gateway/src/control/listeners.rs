@@ -16,8 +16,8 @@ pub enum ListenerPlan {
     Open,
 }
 
-/// Plans the listener of the route `wanted`, while `current` is in use. `is_drained` tells the routes that an
-/// operator has drained.
+/// Plans the listener of the route `wanted`, while `current` is in use. `is_drained` returns whether an
+/// operator has drained a route.
 #[must_use]
 pub fn plan_listener(
     current: &RouteTable,

@@ -1,4 +1,5 @@
-//! The requests and replies of the admin socket: one JSON object each.
+//! The requests and replies of the admin socket: one JSON object each. `docs/src/reference/admin.md` describes
+//! them for other programs.
 //!
 //! A request is one line: `{"version":1,"command":"reload"}`, or with parameters
 //! `{"version":1,"command":{"drain":{"route":"pacs-to-region"}}}`. The reply is one JSON object. Fields may be
@@ -40,11 +41,11 @@ impl Request {
     /// What is wrong with it, for the client.
     pub fn read(text: &str) -> Result<Command, String> {
         let request: Self = serde_json::from_str(text).map_err(|error| {
-            format!("the request is not understood ({error}); it must be one line of JSON such as {EXAMPLE}")
+            format!("the request is not valid ({error}); write one line of JSON such as {EXAMPLE}")
         })?;
         if request.version != PROTOCOL_VERSION {
             return Err(format!(
-                "the request has version {}, and this gateway speaks version {PROTOCOL_VERSION}; use the \
+                "the request has version {}, and this gateway supports version {PROTOCOL_VERSION}; use the \
                  `wardgate` program that belongs to the running gateway",
                 request.version
             ));
@@ -63,7 +64,7 @@ pub enum Command {
     Stop,
     /// Read the configuration and its files again.
     Reload,
-    /// Tell the state of the routes.
+    /// Report the state of the routes.
     Status,
     /// Stop accepting on a route, or on all routes, and let open connections end.
     Drain {
@@ -76,7 +77,7 @@ pub enum Command {
     },
     /// End one connection.
     End {
-        /// The number of the connection, as in the log.
+        /// The id of the connection, as in the log.
         connection: String,
     },
     /// Start the installed program, and hand the listeners over to it.
@@ -104,7 +105,7 @@ impl Command {
         }
     }
 
-    /// Whether it only reads, so that the log need not name who asked.
+    /// Whether the command only reads. The log does not report such commands.
     #[must_use]
     pub fn only_reads(&self) -> bool {
         matches!(self, Self::Status)
@@ -220,5 +221,36 @@ mod tests {
         }
         let other = Request::read(r#"{"version":2,"command":"reload"}"#).expect_err("a version");
         assert!(other.contains("version 2"), "{other}");
+    }
+
+    /// The examples of the page that describes the protocol.
+    fn examples() -> Vec<String> {
+        let page = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../docs/src/reference/admin.md"
+        );
+        let text = std::fs::read_to_string(page).expect("our page");
+        let blocks = text.split("```json\n").skip(1);
+        let blocks = blocks.filter_map(|rest| rest.split("```").next());
+        blocks.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_reference_are_requests_and_replies() {
+        let (mut requests, mut replies) = (0, 0);
+        for text in examples() {
+            let value: serde_json::Value = serde_json::from_str(&text).expect(&text);
+            if value.get("command").is_some() {
+                requests += 1;
+                assert!(Request::read(text.trim()).is_ok(), "{text}");
+                assert!(!text.trim().contains('\n'), "a request is one line: {text}");
+                continue;
+            }
+            replies += 1;
+            let reply: CommandReply = serde_json::from_str(&text).expect(&text);
+            // A field that a reply does not have would be lost.
+            assert_eq!(serde_json::to_value(&reply).expect("text keys"), value);
+        }
+        assert_eq!((requests, replies), (6, 4));
     }
 }

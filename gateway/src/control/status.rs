@@ -1,4 +1,4 @@
-//! The state of a running gateway, as the admin socket tells it.
+//! The state of a running gateway, as the admin socket reports it.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct GatewayStatus {
     /// The version of the program.
     pub program: String,
-    /// The process.
+    /// The process id.
     pub pid: u32,
     /// 0 for the configuration of the start, then one more for each change.
     pub generation: u64,

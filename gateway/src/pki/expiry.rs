@@ -340,14 +340,14 @@ mod tests {
         assert_eq!(
             expiry.sentence(at(20_001)),
             "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
-             one, then restart wardgate"
+             one"
         );
         expiry.kind = ExpiryKind::Crl;
         expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
         assert_eq!(
             expiry.sentence(at(19_999)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expires on 2024-10-04, in 1 day; get a \
-             current list, then restart wardgate"
+             current list"
         );
         let before = |seconds| {
             let now = at(20_000).checked_sub(Duration::from_secs(seconds));
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(
             expiry.sentence(at(20_000)),
             "peer \"region\": crl \"ca.crl\": the list of \"CN=x\" expired on 2024-10-04; every peer of that CA is refused; \
-             get a current list, then restart wardgate"
+             get a current list"
         );
     }
 

@@ -4,9 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
-use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,16 +25,15 @@ use super::seal::{SealDirection, TlsWriter};
 use super::shake::Limit;
 use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
 use super::task::{ConnectionTask, Core};
-use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline, Event};
+use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline};
 use crate::config::{Connect, Mode};
 use crate::handshake::{Secured, Unpaced};
 use crate::metrics::{ClientStage, ConnectionLimit};
 use crate::observe::{Direction, Observer};
-use crate::pki::expiry::unix;
 use crate::relay::limits::{DRAIN_GRACE, FIRST_MOVE_LOOK};
 use crate::route::{AnsweredPlace, OfRoute, RouteBandwidth, Transport};
 use crate::tls::session::Session;
-use crate::tls::{Acceptor, Connector, PeerInfo, PeerVerification, RefusalClass};
+use crate::tls::{Acceptor, Connector, PeerVerification, RefusalClass};
 use crate::upstream::{Attempts, TargetSlot};
 use crate::uring::{Network, Socket, sleep, sleep_until, until};
 
@@ -458,40 +455,6 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let [to_plain, to_tls] = link.left();
         stats.note_left(to_plain, to_tls);
         close
-    }
-
-    // The handshake may have begun before a change that refuses this peer.
-    fn end_if_not_accepted(&self, peer: &PeerInfo) {
-        let table = self.core.table.borrow();
-        let now = table.as_ref().and_then(|table| table.get(self.route.id()));
-        let Some(now) = now.filter(|now| !std::ptr::eq(&***now, self.route)) else {
-            return;
-        };
-        if let Err(fault) = now.still_accepts(peer, unix(SystemTime::now())) {
-            self.handle.end(CloseReason::PeerNotAccepted(fault));
-        }
-    }
-
-    // Recorded before any payload of the peer moves: if the process is killed, a record at the end of the
-    // connection would be lost.
-    fn report_accepted(&self) {
-        let Some(peer) = self.stats.peer.clone() else {
-            return;
-        };
-        self.handle.accept(Arc::clone(&peer));
-        self.end_if_not_accepted(&peer);
-        self.route.note_certificates(&peer);
-        let accepted = audit::AcceptedPeer {
-            id: self.handle.id,
-            route: Arc::clone(&self.route.config),
-            source: self.source,
-            target: self.stats.target,
-            peer,
-            tls: self.stats.tls.clone(),
-        };
-        self.core
-            .journal
-            .report(Event::Accepted(Box::new(accepted)));
     }
 
     fn note_observed(&mut self, link: &Link<V::Socket, V::Socket>, close: &Close) {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -12,8 +12,10 @@ use super::link::Link;
 use super::task::ConnectionTask;
 use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionFault, Event};
 use crate::config::Protocol;
+use crate::pki::expiry::unix;
 use crate::relay::limits::{ANSWER_GIVEN_UP_MIN, ANSWER_WAIT, MLLP_CR_WAIT, PROGRESS_EVERY};
 use crate::route::Transport;
+use crate::tls::PeerInfo;
 use crate::uring::{Network, sleep_until};
 
 /// The reports about a relayed connection so far.
@@ -197,5 +199,39 @@ impl<V: Network> ConnectionTask<'_, V> {
         self.core
             .journal
             .report(Event::Progress(Box::new(progress)));
+    }
+
+    // The handshake may have begun before a change that refuses this peer.
+    fn end_if_not_accepted(&self, peer: &PeerInfo) {
+        let table = self.core.table.borrow();
+        let now = table.as_ref().and_then(|table| table.get(self.route.id()));
+        let Some(now) = now.filter(|now| !std::ptr::eq(&***now, self.route)) else {
+            return;
+        };
+        if let Err(fault) = now.still_accepts(peer, unix(SystemTime::now())) {
+            self.handle.end(CloseReason::PeerNotAccepted(fault));
+        }
+    }
+
+    // Recorded before any payload of the peer moves: if the process is killed, a record at the end of the
+    // connection would be lost.
+    pub(super) fn report_accepted(&self) {
+        let Some(peer) = self.stats.peer.clone() else {
+            return;
+        };
+        self.handle.accept(Arc::clone(&peer));
+        self.end_if_not_accepted(&peer);
+        self.route.note_certificates(&peer);
+        let accepted = audit::AcceptedPeer {
+            id: self.handle.id,
+            route: Arc::clone(&self.route.config),
+            source: self.source,
+            target: self.stats.target,
+            peer,
+            tls: self.stats.tls.clone(),
+        };
+        self.core
+            .journal
+            .report(Event::Accepted(Box::new(accepted)));
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct FilesWatch {
     next_look: Instant,
 }
 
-/// What tells one state of the files from another without reading them.
+/// What distinguishes one state of the files from another, without reading them.
 pub(super) type FilesState = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 impl FilesWatch {

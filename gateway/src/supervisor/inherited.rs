@@ -125,7 +125,7 @@ impl Predecessor {
             Ok(socket)
         };
         let socket = connect().map_err(|error| {
-            format!("no gateway at {shown} to take the listeners over from: {error}")
+            format!("the running gateway cannot be reached at {shown}, so its place cannot be taken: {error}")
         })?;
         let mut predecessor = Self(socket);
         let reply = predecessor.request(Command::HandOver)?;
@@ -137,7 +137,7 @@ impl Predecessor {
         Ok((predecessor, inherited))
     }
 
-    /// Tells the gateway that this process serves now, so that it drains and ends.
+    /// Notifies the gateway that this process serves now. The gateway then drains and ends.
     ///
     /// # Errors
     /// Why it does not end. This process has the listeners in any case.
@@ -146,8 +146,9 @@ impl Predecessor {
     }
 
     fn request(&mut self, command: Command) -> Result<CommandReply, String> {
+        let name = command.name();
         let failed = |error: &dyn std::fmt::Display| {
-            format!("the running gateway did not answer the request to hand over: {error}")
+            format!("the running gateway did not carry out the request \"{name}\": {error}")
         };
         let mut line = serde_json::to_string(&Request::new(command)).map_err(|e| failed(&e))?;
         line.push('\n');

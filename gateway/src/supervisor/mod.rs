@@ -51,7 +51,7 @@ use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::metrics;
 use crate::route::RouteId;
-use crate::supervisor::limits::COMMANDS_MAX;
+use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use drains::Drains;
@@ -188,7 +188,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let (watch, fault) = FilesWatch::new();
         if let Some(fault) = fault {
             let text = format!(
-                "replaced files are noticed late, because folders cannot be watched: {fault}"
+                "replaced files are noticed after up to {} s, because folders cannot be watched: {fault}",
+                FILES_LOOK_EVERY.as_secs()
             );
             notice(&journal, Level::Warn, text);
         }
@@ -197,7 +198,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let fd_store = FdStore::new(inherited.left());
         for address in inherited.left().flat_map(TcpListener::local_addr) {
             let text = format!(
-                "the listener on {address} of the earlier process belongs to no route and is closed"
+                "the earlier process had a listener on {address}; no open route of this process uses it, so it is closed"
             );
             notice(&journal, Level::Info, text);
         }

@@ -79,7 +79,7 @@ impl LoadedConfig {
         text.replace(&moment(unix(self.now)), "")
     }
 
-    /// Everything that an operator has been told of: the problems, and what they mean.
+    /// Everything that was reported to an operator: the problems, and what they mean.
     pub(super) fn known(&self) -> Vec<String> {
         let problems = self.problems.iter().map(|problem| &problem.text);
         let all = problems.chain(&self.closed).chain(&self.still_used);

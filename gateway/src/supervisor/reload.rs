@@ -74,8 +74,8 @@ impl Running {
         let count = changes.iter().filter(is_change).count();
         let of = self.config.routes.len();
         let mut lines = vec![match count {
-            0 => format!("the configuration is in use; none of {of} routes changed"),
-            _ => format!("the configuration is in use; {count} routes changed, of {of} now"),
+            0 => "the configuration is in use; no route changed".to_owned(),
+            _ => format!("the configuration is in use; routes changed: {count}, routes now: {of}"),
         }];
         let changes = report_changes(&changes);
         let changed = changes.iter().filter(|change| change.change != "kept");
@@ -202,7 +202,7 @@ impl Running {
     pub(super) fn watch_files(&mut self, seen: FilesState) {
         for problem in self.watch.watch(&self.config.routes, seen) {
             let text = format!(
-                "changes of files in this folder are noticed within {} s only: {problem}",
+                "changed files of this folder are noticed after up to {} s, because it cannot be watched: {problem}",
                 FILES_LOOK_EVERY.as_secs()
             );
             notice(&self.journal, Level::Warn, text);
@@ -260,8 +260,8 @@ impl Running {
 
     // The listeners that a new table needs, by the names of their routes, and why others cannot be opened. A
     // stopping process opens none.
-    fn open_listeners(&self, config: &Config, drafts: &[Option<RouteDraft>]) -> Opened {
-        let (mut opened, mut problems) = Opened::default();
+    fn open_listeners(&self, config: &Config, drafts: &[Option<RouteDraft>]) -> OpenedListeners {
+        let (mut opened, mut problems) = OpenedListeners::default();
         if self.stop.is_some() {
             return (opened, problems);
         }
@@ -348,9 +348,9 @@ impl Running {
     }
 }
 
-/// Opened listeners by the names of their routes, and the names of routes whose listeners cannot be opened,
+/// OpenedListeners listeners by the names of their routes, and the names of routes whose listeners cannot be opened,
 /// with the reasons.
-type Opened = (HashMap<String, Arc<TcpListener>>, Vec<(String, String)>);
+type OpenedListeners = (HashMap<String, Arc<TcpListener>>, Vec<(String, String)>);
 
 const HANGING: &str = "the files cannot be read: their file system has not answered";
 

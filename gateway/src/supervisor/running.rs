@@ -39,7 +39,7 @@ pub(super) struct Running {
     pub(super) expiries: Expiries,
     /// What is in use, by its files.
     pub(super) materials: Arc<Materials>,
-    /// What the operator has been told of, as `LoadedConfig::known` compares it.
+    /// What was reported to the operator, as `LoadedConfig::known` compares it.
     pub(super) known: Vec<String>,
     /// Whether new files were not used, for a reason that may pass.
     pub(super) is_stale: bool,
@@ -214,7 +214,7 @@ impl Running {
         match command {
             Command::Stop => {
                 self.stop(false).await;
-                CommandReply::done(["the gateway drains its routes and ends".to_owned()])
+                CommandReply::done(["the gateway drains all routes and then ends".to_owned()])
             }
             Command::Reload => self.reload().await,
             Command::Status => self.status(),
@@ -269,15 +269,15 @@ impl Running {
             let (name, open) = (&route.config.name, route.state.open());
             if self.drains.is_by_command(route.id()) {
                 lines.push(format!(
-                    "route \"{name}\" drains already: {open} connections are open"
+                    "route \"{name}\" is draining already; {open} connections are open"
                 ));
                 continue;
             }
             self.workers.stop_listening(route.id()).await;
             self.drains.begin(&route, DrainCause::Command, now);
             lines.push(format!(
-                "route \"{name}\" accepts no more; {open} connections are open and have {} s to end; \
-                 `wardgate drain --undo {name}` accepts again",
+                "route \"{name}\" accepts no new connections; {open} connections are open and have {} s to end; \
+                 `wardgate drain --undo {name}` makes the route accept again",
                 route.config.timeouts.drain.as_secs()
             ));
         }
@@ -310,8 +310,8 @@ impl Running {
         }
         if lines.is_empty() {
             lines.push(match name {
-                Some(name) => format!("route \"{name}\" does not drain, so it accepts as before"),
-                None => "no route drains".to_owned(),
+                Some(name) => format!("route \"{name}\" is not draining and accepts as before"),
+                None => "no route is draining".to_owned(),
             });
         }
         CommandReply::done(lines)
@@ -320,8 +320,8 @@ impl Running {
     async fn end_connection(&self, text: &str) -> CommandReply {
         let Ok(id) = text.parse::<ConnectionId>() else {
             return CommandReply::refused([format!(
-                "{text:?} is not the number of a connection; the log shows it as id, for example \
-                 19a00000000-1-2"
+                "{text:?} is not the id of a connection; log lines about a connection contain it, for example \
+                 id=19a00000000-1-2"
             )]);
         };
         match self.workers.end(id).await {

@@ -24,7 +24,7 @@ impl Running {
             return refuse(answer, why);
         }
         if self.handover.upgrade.is_some() {
-            let why = "an upgrade has begun already and has not ended yet".to_owned();
+            let why = "another upgrade is in progress".to_owned();
             return refuse(answer, why);
         }
         let Some(socket) = bind::admin_path(&self.config) else {
@@ -86,20 +86,20 @@ impl Running {
         };
         let ended = upgrade.child.try_wait();
         let why = match ended {
-            Ok(Some(status)) => format!("it ended ({status}); the log has its reasons"),
+            Ok(Some(status)) => format!("it ended ({status}), and the log has the reasons"),
             Ok(None) if upgrade.since.elapsed() < UPGRADE_WITHIN => {
                 self.handover.upgrade = Some(upgrade);
                 return;
             }
             _ => {
-                // It serves nobody yet, so nothing is lost.
+                // It serves no client yet, so nothing is lost.
                 let _ = upgrade.child.kill();
                 let _ = upgrade.child.wait();
-                format!("it did not serve within {} s", UPGRADE_WITHIN.as_secs())
+                format!("it was not ready within {} s", UPGRADE_WITHIN.as_secs())
             }
         };
         let reply = CommandReply::refused([format!(
-            "the new program did not take over: {why}; this process goes on"
+            "the new process did not take over: {why}; the running process continues"
         )]);
         self.log_reply("upgrade", &reply);
         let _ = upgrade.answer.send(reply.into());
@@ -107,7 +107,7 @@ impl Running {
 
     /// The listeners, for the process that asks.
     pub(super) fn hand_over(&mut self, caller: Caller) -> Answer {
-        // Whoever has the listeners reads what hospitals send.
+        // A process with the listeners reads what hospitals send.
         if !caller.is_trusted() {
             let why = format!(
                 "the listeners are handed over to root and to the user of this gateway only, not to uid {}",
@@ -146,20 +146,21 @@ impl Running {
     pub(super) async fn taken_over(&mut self, caller: Caller) -> CommandReply {
         if self.handover.asked_by != Some(caller.connection) {
             return CommandReply::refused([
-                "the listeners were not asked for on this connection, or by another one since"
+                "this connection has not asked for the listeners, or another one has asked since"
                     .to_owned(),
             ]);
         }
         if let Some(pid) = caller.pid {
             notify::main_process(pid);
-            let text = format!("process {pid} serves now; this process drains and ends");
+            let text =
+                format!("process {pid} serves now; this process drains its connections and ends");
             notice(&self.journal, Level::Info, text);
         }
         self.handover.sockets.clear();
         self.view.handed_over.send_replace(true);
         self.begin_stop(false).await;
         let reply = CommandReply::done([format!(
-            "process {} serves now; the earlier process ends after its {} open connections",
+            "process {} serves now; the earlier process drains its {} open connections and ends",
             caller.pid.unwrap_or_default(),
             self.workers.open()
         )]);

@@ -42,8 +42,8 @@ mod tests {
     #[test]
     fn the_groups_of_this_process_are_those_of_its_own_peer() {
         let (one, _other) = UnixStream::pair().expect("sockets");
-        let mut found = peer_groups(&one).expect("the kernel tells");
-        let own = rustix::process::getgroups().expect("the kernel tells");
+        let mut found = peer_groups(&one).expect("the kernel answers");
+        let own = rustix::process::getgroups().expect("the kernel answers");
         let mut own: Vec<_> = own.into_iter().map(rustix::process::Gid::as_raw).collect();
         found.sort_unstable();
         own.sort_unstable();

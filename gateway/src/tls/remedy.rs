@@ -100,14 +100,14 @@ impl Refusal {
             }
             Rule::Revoked => "let the peer have a new certificate; a revoked one stays so".into(),
             Rule::ListExpired { .. } => {
-                "put the CA's current list into the peer's crl, then restart wardgate".into()
+                "put the CA's current list into the peer's crl".into()
             }
             Rule::ListMissing | Rule::ListOfOtherKey | Rule::ListOutOfScope { .. } => format!(
-                "put the list of \"{}\" into the peer's crl, then restart wardgate",
+                "put the list of \"{}\" into the peer's crl, then run `wardgate reload`",
                 issuer_of(blamed)
             ),
             Rule::ListUnusable { .. } => {
-                "fetch the list again from its CA into the peer's crl, then restart wardgate".into()
+                "fetch the list again from its CA, and replace the file in the peer's crl".into()
             }
             Rule::Purpose => "have it reissued with serverAuth and clientAuth".into(),
             Rule::PathLength => "let a CA issue it that may have no further CA between, or have that \

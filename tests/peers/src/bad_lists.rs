@@ -56,7 +56,7 @@ pub(crate) const LIST: &[BadPeer] = &[
         only: None,
         words: &[
             "revocation list of \"CN=Site CA\" expired on 2021-01-01",
-            "put the CA's current list into the peer's crl, then restart wardgate",
+            "put the CA's current list into the peer's crl",
         ],
         make: |name, _| {
             let site = Authority::new(SITE);
