@@ -108,12 +108,16 @@ report() {
     done
 }
 
+# The command line of the unit, also with the drop-ins of this machine:
+# `{ path=/usr/bin/wardgate ; argv[]=/usr/bin/wardgate run --config FILE ; ignore_errors=no ; ... }`.
+command_line() {
+    property ExecStart | sed -n 's/.* argv\[\]=\([^;]*\) ;.*/\1/p'
+}
+
 # Whether the installed program would start as the service: with the configuration that its command line names, its
 # user, its privilege and its limit of descriptors. Prints the reasons if not.
 would_start() {
-    # `{ path=/usr/bin/wardgate ; argv[]=/usr/bin/wardgate run --config FILE ; ignore_errors=no ; ... }`, also with
-    # the drop-ins of this machine.
-    line=$(property ExecStart | sed -n 's/.* argv\[\]=\([^;]*\) ;.*/\1/p')
+    line=$(command_line)
     options=${line#/usr/bin/wardgate run}
     if [ "$options" = "$line" ]; then
         echo "the unit starts \"$line\", and only \"/usr/bin/wardgate run\" can be checked"
@@ -128,9 +132,28 @@ would_start() {
         --inh-caps=+net_bind_service --ambient-caps=+net_bind_service /usr/bin/wardgate check --start $options 2>&1
 }
 
-# After an upgrade. A running service is restarted, which gives open connections the time `drain`, unless the new
-# program would not start: then the old one keeps running. A service that is enabled and has failed is started, because
-# the new version may have what it lacked. $1 is the program that starts and restarts services.
+# The configuration file of a command line: `/usr/bin/wardgate run --config FILE --take-over SOCKET`.
+configuration_of() {
+    file=${1%% --take-over *}
+    file=${file#*wardgate run}
+    file=${file##* }
+    file=${file#--config=}
+    echo "${file:-/etc/wardgate/wardgate.toml}"
+}
+
+# Whether the running service can hand over to the installed program: its main process answers on an admin socket,
+# which the earliest versions do not have, and reads the configuration that the unit names now.
+can_hand_over() {
+    pid=$(property MainPID)
+    config=$(configuration_of "$(command_line)")
+    [ "$(configuration_of "$(xargs -0 <"/proc/$pid/cmdline")")" = "$config" ] || return 1
+    /usr/bin/wardgate status --json --config "$config" 2>/dev/null | grep -q "\"pid\":$pid[,}]"
+}
+
+# After an upgrade. A running service hands over to the new program, or is restarted if it cannot, which gives open
+# connections the time `drain`. If the new program would not start, the old one keeps running. A service that is
+# enabled and has failed is started, because the new version may have what it lacked. $1 is the program that starts and
+# restarts services.
 after_upgrade() {
     if systemctl --quiet is-active wardgate.service; then
         if ! found=$(would_start); then
@@ -139,7 +162,17 @@ after_upgrade() {
             return 0
         fi
         echo "$found"
-        echo "wardgate: restarting; open connections have the time \`drain\` to end, and new ones are refused until then."
+        if can_hand_over; then
+            if found=$(/usr/bin/wardgate upgrade --config "$config" 2>&1); then
+                echo "$found"
+                echo "wardgate: the new version runs; open connections stay with the old one, for the time \`drain\` at most."
+            else
+                report "$found"
+                report "wardgate: the service runs the old version, because of the problem above. To restart it: systemctl restart wardgate"
+            fi
+            return 0
+        fi
+        echo "wardgate: restarting; open connections have the time \`drain\` to end, and new ones are not served until then."
         "$1" try-restart wardgate.service ||
             echo "wardgate: the restart failed; see: systemctl status wardgate" >&2
     elif systemctl --quiet is-failed wardgate.service; then

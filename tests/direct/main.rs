@@ -15,6 +15,7 @@ mod delivered;
 mod demo;
 mod drain;
 mod endings;
+mod fd_store;
 mod fetch;
 mod files;
 mod health;

@@ -14,13 +14,13 @@ use wardgate_tests::{Background, DEADLINE, Gateway, Pki, Program, Site, wardgate
 use crate::pair::{Through, local, originate};
 
 /// The socket of a service manager.
-struct Manager {
-    folder: TempDir,
-    socket: UnixDatagram,
+pub(crate) struct Manager {
+    pub(crate) folder: TempDir,
+    pub(crate) socket: UnixDatagram,
 }
 
 impl Manager {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
         Self { folder, socket }
@@ -62,7 +62,7 @@ fn a_service_manager_reads_when_the_gateway_is_ready_and_when_it_stops() {
     let message = manager.next(DEADLINE).expect("a message");
     assert_eq!(message, "READY=1\nSTATUS=1 routes are open\n");
     gateway.stop();
-    assert_eq!(manager.next(DEADLINE).as_deref(), Some("STOPPING=1\n"));
+    manager.wait_for("STOPPING=1");
 }
 
 #[test]

@@ -94,6 +94,23 @@ fn an_upgrade_refuses_no_client_and_ends_no_connection() {
     });
 }
 
+/// The service manager notices the end of the new process after that of the earlier one, whose child it is.
+#[test]
+fn an_earlier_process_ends_at_once_when_the_new_one_has_failed() {
+    let through = Through::with(|site| site.timeout("drain", "\"10min\""));
+    let (mut client, server) = through.join();
+    through.gateway.command(&["upgrade"]).run().expect_success();
+    through.gateway.serving().signal(Signal::KILL);
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(
+        output.contains("has ended (signal: 9 (SIGKILL))"),
+        "{output}"
+    );
+    assert_eq!(ending(&mut client).1, Ending::Reset);
+    drop(server);
+}
+
 #[test]
 fn a_new_process_that_does_not_start_leaves_the_running_one_as_it_was() {
     let through = Through::start();

@@ -8,6 +8,12 @@ use wardgate_tests::{Background, Outcome, Program, until};
 
 use crate::tree::Tree;
 
+/// The configuration of the service.
+pub(crate) const CONFIGURATION: &str = "/etc/wardgate/wardgate.toml";
+
+/// How long a change of the service may take.
+pub(crate) const SECONDS: Duration = Duration::from_secs(30);
+
 /// A booted tree. It ends, with all that runs in it, when its value is dropped.
 pub(crate) struct Machine {
     // Ends before the tree is removed.
@@ -142,4 +148,22 @@ fn remove_groups(name: &str) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Waits until systemd has started the gateway again, whose main process was `before`.
+pub(crate) fn assert_restarted(machine: &Machine, before: &str) {
+    until("systemd does not restart the gateway", SECONDS, || {
+        // Both in one look: between two, a process may end.
+        let show = "systemctl show -p ActiveState -p MainPID wardgate";
+        let state = machine.run(show).expect_success().text();
+        let active = state.contains("ActiveState=active\n");
+        let again = !state.contains(&format!("MainPID={before}\n"));
+        (active && again).then_some(())
+    });
+}
+
+/// Installs the newer package over the older one, and returns what the installation prints.
+pub(crate) fn upgrade(machine: &Machine) -> String {
+    let outcome = machine.run("dpkg -i /var/newer.deb");
+    outcome.expect_success().text()
 }

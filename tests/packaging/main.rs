@@ -2,7 +2,7 @@
 //!
 //! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded,
 //! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`). Two trees are booted
-//! with their systemd, as the two sites of the guide, whose commands they execute (`machine.rs`, `guide.rs`, `service.rs`),
+//! with their systemd, as the two sites of the guide, whose commands they execute (`machine.rs`, `guide.rs`, `service.rs`, `changes.rs`),
 //! and one in which tuned settings are there again after a start (`tuning.rs`). Nothing is installed on the
 //! machine that runs the tests.
 //!
@@ -10,6 +10,7 @@
 //! where that of Ubuntu does not answer, its test uses Debian 13.
 
 mod built;
+mod changes;
 mod checks;
 mod contents;
 mod guide;

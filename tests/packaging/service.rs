@@ -1,15 +1,15 @@
 //! The package on machines with systemd: the two sites of the guide as services, from installation to purge.
 
 use std::fs;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use wardgate_tests::tier::Need;
-use wardgate_tests::{Background, Pki, Program, dicom, until};
+use wardgate_tests::{Background, Pki, Program, dicom};
 
 use crate::built::{VERSION, deb, deb_of};
+use crate::changes;
 use crate::guide::Site;
-use crate::machine::Machine;
+use crate::machine::{CONFIGURATION, Machine, SECONDS, assert_restarted, upgrade};
 use crate::ready;
 use crate::tree::{Suite, Tree};
 
@@ -26,8 +26,6 @@ const ENTRY: [&str; 2] = ["10.20.0.5", "11112"];
 
 /// The most commands that a site may need from its package to its first object.
 const COMMANDS_MAX: usize = 6;
-
-const SECONDS: Duration = Duration::from_secs(30);
 
 /// The folder in which the guide's commands are typed.
 const WORK: &str = "/var/work";
@@ -52,6 +50,10 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     key_that_only_root_can_read_comes_from_systemd(&hospital);
     store(&hospital, &archive);
     killed_is_restarted(&hospital);
+    changes::a_reload_by_systemctl_takes_what_is_good_and_reports_what_is_not(&hospital);
+    changes::an_upgrade_of_the_package_refuses_no_client(&hospital);
+    changes::a_restart_lets_clients_wait(&hospital);
+    store(&hospital, &archive);
     stuck_is_restarted(&hospital);
     store(&hospital, &archive);
     stop_lets_an_association_end(&hospital);
@@ -190,8 +192,6 @@ fn nothing_starts_without_a_configuration(machine: &Machine) {
     machine.run("systemctl stop wardgate").expect_success();
 }
 
-const CONFIGURATION: &str = "/etc/wardgate/wardgate.toml";
-
 /// The service's user cannot read the key then, nor can the check of an upgrade, except as the credential. The listener
 /// moves to a port that needs a privilege, as the check does as well.
 fn key_that_only_root_can_read_comes_from_systemd(machine: &Machine) {
@@ -267,17 +267,6 @@ fn stuck_is_restarted(machine: &Machine) {
         .expect_success();
 }
 
-fn assert_restarted(machine: &Machine, before: &str) {
-    until("systemd does not restart the gateway", SECONDS, || {
-        // Both in one look: between two, a process may end.
-        let show = "systemctl show -p ActiveState -p MainPID wardgate";
-        let state = machine.run(show).expect_success().text();
-        let active = state.contains("ActiveState=active\n");
-        let again = !state.contains(&format!("MainPID={before}\n"));
-        (active && again).then_some(())
-    });
-}
-
 /// One association with many requests is open when the service is stopped.
 fn stop_lets_an_association_end(machine: &Machine) {
     let echo = machine
@@ -297,11 +286,6 @@ fn stop_lets_an_association_end(machine: &Machine) {
     assert_eq!(machine.property("wardgate", "Result"), "success");
     assert_eq!(machine.property("wardgate", "ExecMainStatus"), "0");
     machine.run("systemctl start wardgate").expect_success();
-}
-
-fn upgrade(machine: &Machine) -> String {
-    let outcome = machine.run("dpkg -i /var/newer.deb");
-    outcome.expect_success().text()
 }
 
 /// The running service is as it was, and its status shows why.

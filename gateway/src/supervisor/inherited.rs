@@ -45,7 +45,9 @@ impl Inherited {
             match socket_domain(&descriptor) {
                 Ok(AddressFamily::INET | AddressFamily::INET6) => {
                     let listener = TcpListener::from(descriptor);
-                    if listener.set_nonblocking(true).is_ok() {
+                    // A socket of a socket unit that the service manager also keeps for the service comes twice.
+                    let is_known = self.tcp.iter().any(|known| is_same(known, &listener));
+                    if !is_known && listener.set_nonblocking(true).is_ok() {
                         self.tcp.push(listener);
                     }
                 }
@@ -94,11 +96,16 @@ impl Inherited {
         }
     }
 
-    /// The addresses of listeners that nothing has taken; they are closed with this value.
-    pub(super) fn left(&self) -> Vec<String> {
-        let left = self.tcp.iter().filter_map(|one| one.local_addr().ok());
-        left.map(|address| address.to_string()).collect()
+    /// Listeners that nothing has taken; they are closed with this value.
+    pub(super) fn left(&self) -> impl Iterator<Item = &TcpListener> {
+        self.tcp.iter()
     }
+}
+
+fn is_same(one: &TcpListener, other: &TcpListener) -> bool {
+    let at = |listener: &TcpListener| listener.local_addr().ok();
+    let device = |listener: &TcpListener| SockRef::from(listener).device().ok();
+    at(one) == at(other) && device(one) == device(other)
 }
 
 /// The connection to a running gateway in whose place this process starts.

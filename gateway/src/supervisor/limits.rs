@@ -34,6 +34,16 @@ pub(super) const EXPIRY_REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// When reached: the process ends with an error.
 pub(super) const WORKERS_END: Duration = Duration::from_secs(5);
 
+/// How long an operator who undoes a drain at once waits for the earlier listener to be closed.
+///
+/// When reached: the command reports that the port is in use.
+pub(super) const LISTENER_CLOSES: Duration = Duration::from_secs(1);
+
+/// How long the service manager may take to read a message about one listener.
+///
+/// When reached: it does not keep the listeners that are left; a warning in the log.
+pub(super) const FD_STORE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Interval at which a drain is reported to the service manager.
 pub(super) const DRAIN_REPORT_EVERY: Duration = Duration::from_secs(1);
 

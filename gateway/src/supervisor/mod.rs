@@ -9,9 +9,11 @@ mod clock;
 mod drains;
 mod environment;
 mod expiries;
+mod fd_store;
 mod files_watch;
 mod handover;
 mod inherited;
+mod kept_listeners;
 mod limits;
 mod materials;
 mod nodes;
@@ -53,6 +55,7 @@ use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use drains::Drains;
+use fd_store::FdStore;
 use files_watch::FilesWatch;
 use handover::Handover;
 use inherited::{Inherited, Predecessor};
@@ -88,6 +91,9 @@ pub fn run(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError
     let outcome = start(file, take_over);
     if let Err(error) = &outcome {
         notify::status(error.first());
+        if matches!(error, RunError::Refused(_)) {
+            fd_store::forget_passed();
+        }
     }
     outcome
 }
@@ -189,7 +195,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         }
         let seen = prepared.seen;
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
-        for address in inherited.left() {
+        let fd_store = FdStore::new(inherited.left());
+        for address in inherited.left().flat_map(TcpListener::local_addr) {
             let text = format!(
                 "the earlier process had a listener on {address}; no open route of this process uses it, so it is closed"
             );
@@ -211,6 +218,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             restart: Vec::new(),
             drains: Drains::default(),
             watch,
+            fd_store,
             complete_at: None,
             look_at: tokio::time::Instant::now(),
             reading: Arc::default(),
@@ -321,6 +329,7 @@ fn supervise(
             version: env!("CARGO_PKG_VERSION"),
         })));
         notify::ready(&running.summary());
+        running.store_listeners();
         if let Some(limit) = notify::watchdog() {
             let workers = running.workers.pings();
             tokio::task::spawn_local(watchdog::watch(workers, limit, journal));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::drains::DrainCause;
 use super::files_watch::{FilesState, Rotation};
@@ -20,7 +20,7 @@ use crate::audit::Level;
 use crate::config::{Config, Problem, RouteConfig};
 use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, RouteTable, diff};
-use crate::supervisor::limits::{FILES_LOOK_EVERY, FILES_READ_WITHIN};
+use crate::supervisor::limits::{FILES_LOOK_EVERY, FILES_READ_WITHIN, STOP_LOOK};
 
 impl Running {
     /// Reads the configuration and its files again, and uses them from now on, unless anything is wrong.
@@ -250,6 +250,7 @@ impl Running {
         let listeners = listeners.collect();
         let published = self.workers.publish(Arc::clone(&table), listeners).await;
         published.map_err(|problem| vec![problem])?;
+        self.store_listeners();
         let now = Instant::now();
         for change in changes {
             if let Change::Removed(route) = change {
@@ -305,15 +306,34 @@ impl Running {
         ))
     }
 
-    /// Accepts again for a route that an operator has drained.
-    pub(super) async fn listen_again(&mut self, route: &Arc<Route>) -> Result<(), String> {
+    /// Accepts again for a route that an operator has drained. A port in use may become free until then.
+    pub(super) async fn listen_again(
+        &mut self,
+        route: &Arc<Route>,
+        until: Instant,
+    ) -> Result<(), String> {
         let listener = match self.workers.listener(route.id()) {
             Some(listener) => listener,
-            None => bind::route(&self.config, &route.config)?,
+            None => self.open_when_free(&route.config, until).await?,
         };
         // Before the first client is accepted.
         self.drains.undo(route.id());
         self.workers.listen(route.id(), listener).await
+    }
+
+    // A worker and the service manager may not have closed the route's earlier listener yet.
+    async fn open_when_free(
+        &self,
+        route: &RouteConfig,
+        until: Instant,
+    ) -> Result<Arc<TcpListener>, String> {
+        loop {
+            let opened = bind::route(&self.config, route);
+            if opened.is_ok() || Instant::now() >= until {
+                return opened;
+            }
+            sleep(STOP_LOOK).await;
+        }
     }
 
     /// For `systemctl status`.

@@ -11,10 +11,11 @@ use tokio::time::{Instant as Tick, sleep, sleep_until};
 
 use super::drains::{DrainCause, Drains};
 use super::expiries::Expiries;
+use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
-use super::signals::Signals;
+use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
 use super::{LOG_END, RunError, bind, longest, notice, notify};
 use crate::admin::{AdminRequest, View};
@@ -23,7 +24,8 @@ use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus};
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
-    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, STOP_EXTENDED, STOP_LOOK, WORKERS_END,
+    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, STOP_EXTENDED, STOP_LOOK,
+    WORKERS_END,
 };
 
 /// A running gateway, as the main thread knows it.
@@ -48,6 +50,8 @@ pub(super) struct Running {
     pub(super) drains: Drains,
     pub(super) watch: FilesWatch,
     pub(super) handover: Handover,
+    /// What the service manager keeps for the next process.
+    pub(super) fd_store: FdStore,
     /// When files that were bad a moment ago are read again.
     pub(super) complete_at: Option<Tick>,
     /// When drains and upgrades are looked at again.
@@ -96,7 +100,7 @@ impl Running {
                     self.look_at_upgrade();
                     self.look_at_drains()?;
                 }
-                command = signals.next() => self.on_signal(&command).await,
+                request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
                 () = until(complete) => {
@@ -152,17 +156,17 @@ impl Running {
         }
     }
 
-    async fn on_signal(&mut self, command: &Command) {
-        match command {
-            Command::Reload => {
+    async fn on_signal(&mut self, request: SignalRequest) {
+        match request {
+            SignalRequest::Reload => {
                 let reply = match self.stop {
                     Some(_) => CommandReply::refused([STOPPING.to_owned()]),
                     None => self.reload().await,
                 };
                 self.log_reply("SIGHUP: reload", &reply);
             }
-            _ => {
-                self.stop().await;
+            SignalRequest::Stop | SignalRequest::Restart => {
+                self.stop(request == SignalRequest::Restart).await;
                 let Some(stop) = &mut self.stop else { return };
                 stop.signals = stop.signals.saturating_add(1);
                 // A second signal ends the drain at once.
@@ -209,7 +213,7 @@ impl Running {
         }
         match command {
             Command::Stop => {
-                self.stop().await;
+                self.stop(false).await;
                 CommandReply::done(["the gateway drains all routes and then ends".to_owned()])
             }
             Command::Reload => self.reload().await,
@@ -277,6 +281,7 @@ impl Running {
                 route.config.timeouts.drain.as_secs()
             ));
         }
+        self.store_listeners();
         CommandReply::done(lines)
     }
 
@@ -285,12 +290,13 @@ impl Running {
             Ok(routes) => routes,
             Err(refusal) => return refusal,
         };
+        let until = Instant::now() + LISTENER_CLOSES;
         let (mut lines, mut failed) = (Vec::new(), Vec::new());
         for route in routes {
             if !self.drains.is_by_command(route.id()) {
                 continue;
             }
-            match self.listen_again(&route).await {
+            match self.listen_again(&route, until).await {
                 Ok(()) => {
                     let (name, listen) = (&route.config.name, route.config.listen);
                     lines.push(format!("route \"{name}\" accepts on {listen} again"));
@@ -298,6 +304,7 @@ impl Running {
                 Err(problem) => failed.push(problem),
             }
         }
+        self.store_listeners();
         if !failed.is_empty() {
             return CommandReply::refused(lines.into_iter().chain(failed));
         }
@@ -323,8 +330,14 @@ impl Running {
         }
     }
 
-    /// Stops accepting on all routes; the process ends after their connections.
-    pub(super) async fn stop(&mut self) {
+    /// Stops accepting on all routes; the process ends after their connections. If the service restarts, clients
+    /// wait for the next process; otherwise they are refused.
+    pub(super) async fn stop(&mut self, is_restart: bool) {
+        // After a hand-over they are those of another process.
+        let is_service = self.stop.as_ref().is_none_or(|stop| stop.is_service);
+        if is_service && !is_restart {
+            self.forget_listeners();
+        }
         self.begin_stop(true).await;
     }
 

@@ -9,8 +9,19 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Event, Journal, Level};
-use crate::control::Command;
 use crate::supervisor::limits::SIGNAL_REPORT_EVERY;
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignalRequest {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM: stop, and refuse clients from now on.
+    Stop,
+    /// SIGINT: the same, except that clients wait for the next process if the service manager keeps the listeners
+    /// (`RestartKillSignal=` of the unit). Versions without this meaning stop as well.
+    Restart,
+}
 
 /// The signals of a running gateway.
 pub(super) struct Signals {
@@ -34,12 +45,12 @@ impl Signals {
     }
 
     /// Waits for a signal that the program acts on; logs the others. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Command {
+    pub(super) async fn next(&mut self) -> SignalRequest {
         loop {
             let received = tokio::select! {
-                _ = self.terminate.recv() => return Command::Stop,
-                _ = self.interrupt.recv() => return Command::Stop,
-                _ = self.hangup.recv() => return Command::Reload,
+                _ = self.terminate.recv() => return SignalRequest::Stop,
+                _ = self.interrupt.recv() => return SignalRequest::Restart,
+                _ = self.hangup.recv() => return SignalRequest::Reload,
                 received = self.ignored.next() => received,
             };
             if let Some(text) = received {

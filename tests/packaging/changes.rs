@@ -1,0 +1,146 @@
+//! Changes of a service while clients come all the time: reload, upgrade, restart and crash.
+
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use wardgate_tests::{Background, until};
+
+use crate::machine::{CONFIGURATION, Machine, SECONDS, assert_restarted, upgrade};
+
+/// Asks for one association after the other until the file of its first argument is there. A client that is refused
+/// ends it.
+const CLIENTS: &str = r#"served=0 broken=0
+until test -e "$0"; do
+    if text=$(echoscu -ta 60 10.20.0.5 11112 2>&1); then
+        served=$((served + 1))
+        echo "served $served"
+    else
+        case $text in
+        *"onnection refused"*) echo "refused: $text"; exit 1 ;;
+        *) broken=$((broken + 1)); echo "broken: $text" ;;
+        esac
+    fi
+done
+echo "at the end: broken $broken""#;
+
+/// Clients of the hospital's route.
+struct Clients {
+    folder: TempDir,
+    program: Background,
+}
+
+impl Clients {
+    fn start(machine: &Machine) -> Self {
+        let folder = TempDir::new().expect("there is room");
+        let end = folder.path().join("end");
+        let program = machine.program("sh").args(["-c", CLIENTS]).arg(end);
+        let mut program = Background::start(&program);
+        program.wait_for_output("served 2\n");
+        Self { folder, program }
+    }
+
+    /// Waits until more were served than before, and ends them. Returns how many associations were cut.
+    fn stop(mut self) -> u32 {
+        let count = self.program.output().matches("served ").count();
+        let more = format!("served {}\n", count + 3);
+        until("no client is served", SECONDS * 2, || {
+            let output = self.program.output();
+            assert!(!output.contains("refused: "), "{output}");
+            output.contains(&more).then_some(())
+        });
+        fs::write(self.folder.path().join("end"), "").expect("there is room");
+        until("the clients do not end", SECONDS * 2, || {
+            self.program.has_ended().then_some(())
+        });
+        let output = self.program.output();
+        let (_, broken) = output.split_once("at the end: broken ").expect(&output);
+        broken.trim().parse().expect(&output)
+    }
+}
+
+/// The service goes on, whatever the new configuration is.
+pub(crate) fn a_reload_by_systemctl_takes_what_is_good_and_reports_what_is_not(machine: &Machine) {
+    let clients = Clients::start(machine);
+    let before = machine.property("wardgate", "MainPID");
+    let good = machine.tree.read(CONFIGURATION);
+    machine.run("systemctl reload wardgate").expect_success();
+    let bad = format!("{good}\n[gatway]\n");
+    machine.tree.write(CONFIGURATION, &bad);
+    machine.run("systemctl reload wardgate").expect_failure();
+    let text = machine
+        .run("journalctl --no-pager -u wardgate -n 20")
+        .text();
+    assert!(text.contains("gatway"), "{text}");
+    assert!(text.contains("nothing was changed"), "{text}");
+    machine.tree.write(CONFIGURATION, &good);
+    machine.run("systemctl reload wardgate").expect_success();
+    assert_eq!(machine.property("wardgate", "SubState"), "running");
+    assert_eq!(machine.property("wardgate", "MainPID"), before);
+    assert_eq!(clients.stop(), 0);
+}
+
+/// The package starts the new program in place of the running one, which systemd follows.
+pub(crate) fn an_upgrade_of_the_package_refuses_no_client(machine: &Machine) {
+    for _ in 0..2 {
+        let clients = Clients::start(machine);
+        let before = machine.property("wardgate", "MainPID");
+        let text = upgrade(machine);
+        assert!(text.contains("wardgate: the new version runs"), "{text}");
+        let now = machine.property("wardgate", "MainPID");
+        assert_ne!(now, before, "{text}");
+        assert!(text.contains(&format!("process {now} serves")), "{text}");
+        assert_eq!(clients.stop(), 0);
+        until("the earlier process does not end", SECONDS, || {
+            let is_there = machine.run(&format!("test -e /proc/{before}"));
+            (!is_there.succeeded()).then_some(())
+        });
+        assert_eq!(machine.property("wardgate", "SubState"), "running");
+    }
+    assert_eq!(machine.property("wardgate", "NRestarts"), "1");
+    assert_kept(machine);
+    let pinged = || machine.property("wardgate", "WatchdogTimestampMonotonic");
+    let first = pinged();
+    until("the new process does not ping", SECONDS, || {
+        (pinged() != first).then_some(())
+    });
+    // It is the service: systemd notices its end.
+    let clients = Clients::start(machine);
+    let before = machine.property("wardgate", "MainPID");
+    machine.run(&format!("kill -9 {before}")).expect_success();
+    assert_restarted(machine, &before);
+    assert_eq!(machine.property("wardgate", "NRestarts"), "2");
+    // One association may have been open.
+    assert!(clients.stop() <= 1);
+}
+
+pub(crate) fn a_restart_lets_clients_wait(machine: &Machine) {
+    let clients = Clients::start(machine);
+    for _ in 0..3 {
+        let before = machine.property("wardgate", "MainPID");
+        machine.run("systemctl restart wardgate").expect_success();
+        assert_ne!(machine.property("wardgate", "MainPID"), before);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    assert_kept(machine);
+    // A connection whose first byte has not arrived is closed by the process that stops.
+    assert!(clients.stop() <= 3);
+    machine.run("systemctl stop wardgate").expect_success();
+    let kept = machine.property("wardgate", "NFileDescriptorStore");
+    assert_eq!(kept, "0");
+    let echo = machine.program("echoscu").args(["10.20.0.5", "11112"]);
+    let text = echo.run().expect_failure().text();
+    assert!(text.contains("onnection refused"), "{text}");
+    machine.run("systemctl start wardgate").expect_success();
+}
+
+/// systemd keeps the listeners of all routes.
+fn assert_kept(machine: &Machine) {
+    let routes = machine.tree.read(CONFIGURATION);
+    let routes = routes.lines().filter(|line| line.trim() == "[[route]]");
+    let routes = routes.count().to_string();
+    let kept = || machine.property("wardgate", "NFileDescriptorStore");
+    until("systemd does not keep the listeners", SECONDS, || {
+        (kept() == routes).then_some(())
+    });
+}
