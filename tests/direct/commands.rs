@@ -144,6 +144,37 @@ fn one_connection_is_ended_by_its_number_and_no_other() {
     assert!(audit.is_some(), "{:#?}", pair.a.lines());
 }
 
+#[test]
+fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
+    let through = Through::start();
+    let (mut client, mut server) = through.join();
+    let target = through.exit.local_addr().expect("it is bound").to_string();
+    let route = "passthrough-1";
+    let text = told(&through.gateway, &["maintenance", route, &target]);
+    assert!(text.contains("gets no new connections"), "{text}");
+    assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
+    pass(&mut client, &mut server, b"still there");
+    let status = told(&through.gateway, &["status"]);
+    assert!(
+        status.contains(&format!("target {target}: maintenance, 1 connections")),
+        "{status}"
+    );
+    // A reload keeps it, and an upgrade would lose it.
+    told(&through.gateway, &["reload"]);
+    assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
+    let why = refused(&through.gateway, &["upgrade"]);
+    assert!(why.contains("is in maintenance"), "{why}");
+    told(&through.gateway, &["maintenance", route, &target, "--off"]);
+    let (mut client, mut server) = through.join();
+    pass(&mut client, &mut server, b"again");
+    let unknown = refused(&through.gateway, &["maintenance", route, "192.0.2.1:1"]);
+    assert!(
+        unknown.contains("has no target \"192.0.2.1:1\""),
+        "{unknown}"
+    );
+    drop((client, server));
+}
+
 fn refused_or_done(gateway: &Gateway, arguments: &[&str]) -> String {
     gateway.command(arguments).run().text()
 }

@@ -53,6 +53,20 @@ pub(crate) struct DrainArgs {
     admin: AdminArgs,
 }
 
+/// `wardgate maintenance`.
+#[derive(Debug, Args)]
+pub(crate) struct MaintenanceArgs {
+    /// The route
+    route: String,
+    /// The target, as the configuration writes its address
+    target: String,
+    /// Use the target again
+    #[arg(long)]
+    off: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
 /// `wardgate end`.
 #[derive(Debug, Args)]
 pub(crate) struct EndArgs {
@@ -81,6 +95,15 @@ pub(crate) fn upgrade(args: &AdminArgs) -> anyhow::Result<u8> {
 pub(crate) fn drain(args: DrainArgs) -> anyhow::Result<u8> {
     let (route, undo) = (args.route, args.undo);
     args.admin.run(Command::Drain { route, undo })
+}
+
+/// Begins or ends the maintenance of a target.
+pub(crate) fn maintenance(args: MaintenanceArgs) -> anyhow::Result<u8> {
+    args.admin.run(Command::Maintenance {
+        route: args.route,
+        target: args.target,
+        off: args.off,
+    })
 }
 
 /// Ends one connection.
@@ -187,6 +210,16 @@ fn print_status(status: &GatewayStatus) {
             "{:width$}  {:11}  {:8}  {:>11}  {}{left}",
             route.name, route.mode, route.state, route.connections, route.listen
         );
+        // One target that is up says nothing that the route does not say.
+        for target in &route.targets {
+            if target.state != "up" || route.targets.len() > 1 {
+                let (state, open) = (&target.state, target.connections);
+                println!(
+                    "{:width$}  target {}: {state}, {open} connections",
+                    "", target.address
+                );
+            }
+        }
     }
     for problem in &status.problems {
         println!("problem: {problem}");

@@ -52,6 +52,8 @@ enum CliCommand {
     Drain(admin::DrainArgs),
     /// Reset one open connection
     End(admin::EndArgs),
+    /// Send no new connections to a target, or use it again
+    Maintenance(admin::MaintenanceArgs),
     /// Start the installed program in place of the running one, which hands its listeners over
     #[command(after_help = UPGRADE_HELP)]
     Upgrade(admin::AdminArgs),
@@ -165,6 +167,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Status(args) => admin::status(&args),
         CliCommand::Drain(args) => admin::drain(args),
         CliCommand::End(args) => admin::end(args),
+        CliCommand::Maintenance(args) => admin::maintenance(args),
         CliCommand::Upgrade(args) => admin::upgrade(&args),
         CliCommand::Pki(command) => pki::run(command),
         CliCommand::Tune(command) => tune::run(command),

@@ -75,6 +75,16 @@ pub enum Command {
         #[serde(default)]
         undo: bool,
     },
+    /// Send no new connection to a target.
+    Maintenance {
+        /// The name of the route.
+        route: String,
+        /// The target's address as configured.
+        target: String,
+        /// Use the target again instead.
+        #[serde(default)]
+        off: bool,
+    },
     /// End one connection.
     End {
         /// The id of the connection, as in the log.
@@ -98,6 +108,8 @@ impl Command {
             Self::Status => "status",
             Self::Drain { undo: false, .. } => "drain",
             Self::Drain { undo: true, .. } => "drain --undo",
+            Self::Maintenance { off: false, .. } => "maintenance",
+            Self::Maintenance { off: true, .. } => "maintenance --off",
             Self::End { .. } => "end",
             Self::Upgrade => "upgrade",
             Self::HandOver => "hand-over",
@@ -186,6 +198,11 @@ mod tests {
                 undo: false,
             },
             Command::Drain { route, undo: true },
+            Command::Maintenance {
+                route: "pacs".to_owned(),
+                target: "192.0.2.1:104".to_owned(),
+                off: true,
+            },
             Command::End {
                 connection: "19a-0-1".to_owned(),
             },

@@ -38,9 +38,23 @@ pub struct RouteStatus {
     pub state: String,
     /// Its open connections.
     pub connections: u32,
+    /// Its targets, in the order of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetStatus>,
     /// The drain, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainStatus>,
+}
+
+/// The state of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its address as configured.
+    pub address: String,
+    /// `up`, `down` (by its probes) or `maintenance`. A target without probes is `up`.
+    pub state: String,
+    /// Its open connections.
+    pub connections: u64,
 }
 
 /// The progress of a drain.

@@ -21,12 +21,13 @@ use super::{LOG_END, RunError, bind, longest, notice, notify};
 use crate::admin::{AdminRequest, View};
 use crate::audit::{ConnectionId, Journal, Level};
 use crate::config::Config;
-use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus};
+use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus, TargetStatus};
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, STOP_EXTENDED, STOP_LOOK,
     WORKERS_END,
 };
+use crate::upstream::RouteTarget;
 
 /// A running gateway, as the main thread knows it.
 pub(super) struct Running {
@@ -220,6 +221,7 @@ impl Running {
             Command::Status => self.status(),
             Command::Drain { route, undo: false } => self.drain(route.as_deref()).await,
             Command::Drain { route, undo: true } => self.undo_drain(route.as_deref()).await,
+            Command::Maintenance { route, target, off } => self.maintain(route, target, *off),
             Command::End { connection } => self.end_connection(connection).await,
             // Answered before; here only while the process stops.
             Command::Upgrade | Command::HandOver | Command::TakenOver => {
@@ -315,6 +317,26 @@ impl Running {
             });
         }
         CommandReply::done(lines)
+    }
+
+    fn maintain(&self, route: &str, target: &str, off: bool) -> CommandReply {
+        let routes = match self.named(Some(route)) {
+            Ok(routes) => routes,
+            Err(refusal) => return refusal,
+        };
+        let set = routes
+            .iter()
+            .try_for_each(|route| route.set_maintenance(target, !off));
+        if let Err(unknown) = set {
+            return CommandReply::refused([unknown.to_string()]);
+        }
+        CommandReply::done([match off {
+            true => format!("route \"{route}\": target {target} gets new connections again"),
+            false => format!(
+                "route \"{route}\": target {target} gets no new connections, and its open ones continue; \
+                 `wardgate maintenance {route} {target} --off` ends this"
+            ),
+        }])
     }
 
     async fn end_connection(&self, text: &str) -> CommandReply {
@@ -459,6 +481,7 @@ impl Running {
                     listen: config.listen,
                     state: "closed".to_owned(),
                     connections: 0,
+                    targets: Vec::new(),
                     drain: None,
                 },
             }
@@ -489,8 +512,22 @@ impl Running {
             listen: route.config.listen,
             state: state.unwrap_or("open").to_owned(),
             connections: route.state.open(),
+            targets: route.targets.all.iter().map(|one| target(one)).collect(),
             drain,
         }
+    }
+}
+
+fn target(target: &RouteTarget) -> TargetStatus {
+    let state = match (target.state.is_in_maintenance(), target.state.is_down()) {
+        (true, _) => "maintenance",
+        (false, true) => "down",
+        (false, false) => "up",
+    };
+    TargetStatus {
+        address: target.target.to_string(),
+        state: state.to_owned(),
+        connections: target.state.open(),
     }
 }
 

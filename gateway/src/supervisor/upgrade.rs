@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::process::{Command as Program, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -12,6 +13,7 @@ use super::{bind, notice, notify};
 use crate::admin::{Answer, Caller};
 use crate::audit::Level;
 use crate::control::{CommandReply, HandedListener};
+use crate::route::Route;
 use crate::supervisor::limits::UPGRADE_WITHIN;
 
 impl Running {
@@ -69,6 +71,17 @@ impl Running {
         let drained = routes
             .iter()
             .find(|route| self.drains.is_by_command(route.id()));
+        let in_maintenance = |route: &&Arc<Route>| {
+            let mut targets = route.targets.all.iter();
+            targets.any(|one| one.state.is_in_maintenance())
+        };
+        if let Some(route) = routes.iter().find(in_maintenance) {
+            return Some(format!(
+                "a target of route \"{}\" is in maintenance, and the new process would use it again; run `wardgate \
+                 maintenance --off` first, or remove the target and reload",
+                route.config.name
+            ));
+        }
         drained.map(|route| {
             let name = &route.config.name;
             format!(
