@@ -1,5 +1,6 @@
 //! The gateways of a run: their certificates, made once, and their routes.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -242,7 +242,7 @@ impl Running {
     }
 
     /// The routes that a command names: one, or all.
-    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, CommandReply> {
+    fn named(&self, name: Option<&str>) -> Result<Vec<Arc<Route>>, Box<CommandReply>> {
         let routes = &self.workers.table().routes;
         let Some(name) = name else {
             return Ok(routes.clone());
@@ -253,17 +253,17 @@ impl Running {
                 .iter()
                 .map(|route| route.config.name.as_str())
                 .collect();
-            CommandReply::refused([format!(
+            Box::new(CommandReply::refused([format!(
                 "there is no open route \"{name}\"; the open routes are {}",
                 names.join(", ")
-            )])
+            )]))
         })
     }
 
     async fn drain(&mut self, name: Option<&str>) -> CommandReply {
         let routes = match self.named(name) {
             Ok(routes) => routes,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let now = Instant::now();
         let mut lines = Vec::new();
@@ -290,7 +290,7 @@ impl Running {
     async fn undo_drain(&mut self, name: Option<&str>) -> CommandReply {
         let routes = match self.named(name) {
             Ok(routes) => routes,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let until = Instant::now() + LISTENER_CLOSES;
         let (mut lines, mut failed) = (Vec::new(), Vec::new());
@@ -322,7 +322,7 @@ impl Running {
     fn maintain(&self, route: &str, target: &str, off: bool) -> CommandReply {
         let routes = match self.named(Some(route)) {
             Ok(routes) => routes,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let set = routes
             .iter()

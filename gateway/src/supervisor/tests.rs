@@ -264,7 +264,7 @@ impl Machine {
             let phase = *route.state.phase().borrow();
             match now {
                 Some(now) if !self.drains.is_by_command(now.id()) => {
-                    assert_eq!(phase, RoutePhase::Open)
+                    assert_eq!(phase, RoutePhase::Open);
                 }
                 Some(_) => assert_eq!(phase, RoutePhase::Draining),
                 None => assert_eq!(phase, RoutePhase::Draining, "a removed route drains"),

@@ -156,17 +156,17 @@ fn a_card_whose_name_needs_quoting_is_in_the_units() {
 fn a_card_whose_name_no_program_gets_is_named_by_check_and_by_apply() {
     let fixture = Fixture::new();
     let net = fixture.path("sys/class/net");
-    std::fs::rename(net.join("eth0"), net.join("caf\u{e9}")).expect("it can be renamed");
+    std::fs::rename(net.join("eth0"), net.join("card\u{e9}")).expect("it can be renamed");
     let report = crate::check(&fixture.host(), &fixture.goal());
     let mut rows = report.settings.iter();
     let row = rows
-        .find(|row| row.setting == "caf\u{e9}")
+        .find(|row| row.setting == "card\u{e9}")
         .expect("it is listed");
     let reason = row.reason.as_deref().unwrap_or_default();
     assert!(reason.starts_with("its name has characters"), "{reason}");
     let applied = fixture.apply();
     let (what, _) = &applied.not_applicable[0];
-    assert_eq!(what, "network card \"caf\u{e9}\"");
+    assert_eq!(what, "network card \"card\u{e9}\"");
     let unit = fixture.read(BOOT_UNIT);
     assert!(!unit.contains("--interface"), "{unit}");
 }
