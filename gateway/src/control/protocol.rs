@@ -268,6 +268,6 @@ mod tests {
             // A field that a reply does not have would be lost.
             assert_eq!(serde_json::to_value(&reply).expect("text keys"), value);
         }
-        assert_eq!((requests, replies), (6, 4));
+        assert_eq!((requests, replies), (7, 4));
     }
 }

@@ -334,13 +334,11 @@ mod tests {
         let mut expiry = ending(10_000, 20_000);
         assert_eq!(
             expiry.sentence(at(19_988)),
-            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one, then \
-             restart wardgate"
+            "certificate \"site.pem\": \"CN=x\" expires on 2024-10-04, in 12 days; issue a new one"
         );
         assert_eq!(
             expiry.sentence(at(20_001)),
-            "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new \
-             one"
+            "certificate \"site.pem\": \"CN=x\" expired on 2024-10-04; peers refuse this site; issue a new one"
         );
         expiry.kind = ExpiryKind::Crl;
         expiry.object = "peer \"region\": crl \"ca.crl\"".to_owned();
