@@ -147,7 +147,7 @@ can_hand_over() {
     pid=$(property MainPID)
     config=$(configuration_of "$(command_line)")
     [ "$(configuration_of "$(xargs -0 <"/proc/$pid/cmdline")")" = "$config" ] || return 1
-    /usr/bin/wardgate status --json --config "$config" 2>/dev/null | grep -q "\"pid\":$pid[,}]"
+    wardgate status --json --config "$config" 2>/dev/null | grep -q "\"pid\":$pid[,}]"
 }
 
 # After an upgrade. A running service hands over to the new program, or is restarted if it cannot, which gives open
@@ -163,7 +163,7 @@ after_upgrade() {
         fi
         echo "$found"
         if can_hand_over; then
-            if found=$(/usr/bin/wardgate upgrade --config "$config" 2>&1); then
+            if found=$(wardgate upgrade --config "$config" 2>&1); then
                 echo "$found"
                 echo "wardgate: the new version runs; open connections stay with the old one, for the time \`drain\` at most."
             else

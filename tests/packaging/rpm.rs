@@ -124,7 +124,7 @@ fn rpm_upgrade_restarts_the_service_unless_the_new_version_would_not_start() {
 
     machine.tree.write(configuration, route);
     let text = upgrade();
-    assert!(text.contains("wardgate: restarting;"), "{text}");
+    assert!(text.contains("wardgate: the new version runs"), "{text}");
     assert_ne!(machine.property("wardgate", "MainPID"), before);
     assert_eq!(machine.property("wardgate", "ActiveState"), "active");
 

@@ -183,7 +183,7 @@ fn a_source_that_begins_too_many_handshakes_waits_and_another_does_not() {
         .gateway("handshakes_per_second", "1")
         .terminate(loopback(port), loopback(echo()), &[format!("dns:{name}")])
         .protocol("tcp")
-        .timeout("handshake", "\"2s\"");
+        .timeout("handshake", "\"2500ms\"");
     let gateway = site.start();
     let client = Arc::new(Peer::of(&pki.leaf(name)).client());
     let timed = |from| {

@@ -23,6 +23,7 @@ mod fixture;
 mod folder;
 
 mod index;
+mod key;
 pub mod limits;
 pub(crate) mod name;
 mod own;
@@ -41,17 +42,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::digest;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use zeroize::Zeroize;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 pub use crl::Crl;
+pub use key::IdentityKey;
 
 /// A site's certificate chain and key on a route, loaded and valid.
 pub struct Identity {
     /// Own chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's private key, wiped when dropped.
-    pub key: PrivateKeyDer<'static>,
+    /// The leaf's private key.
+    pub key: IdentityKey,
 }
 
 /// The CAs that may issue certificates for a peer, and their revocation lists. Routes and peers that name
@@ -149,12 +150,6 @@ fn bytes<'c>(certificates: &'c [CertificateDer<'_>]) -> Vec<&'c [u8]> {
 }
 
 // rustls stores its own form of the key in memory of the cryptographic library, which is not wiped.
-impl Drop for Identity {
-    fn drop(&mut self) {
-        self.key.zeroize();
-    }
-}
-
 // Prevents the key from being logged by accident.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -109,7 +109,7 @@ impl Store {
         let loaded = match key_file {
             Some(key) if loader.problems.is_empty() => Some(Arc::new(Identity {
                 chain: chain.iter().map(|parsed| parsed.der.clone()).collect(),
-                key,
+                key: key.into(),
             })),
             Some(mut key) => {
                 key.zeroize();

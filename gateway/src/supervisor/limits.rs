@@ -112,3 +112,8 @@ pub(super) const UPGRADE_WITHIN: Duration = Duration::from_secs(90);
 ///
 /// When reached: what is in use stays in use, and the log names the reason.
 pub(super) const FILES_READ_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for clients of the admin socket to receive their replies.
+///
+/// When reached: the process ends, and such a client gets no reply.
+pub(super) const REPLIES_WITHIN: Duration = Duration::from_secs(1);

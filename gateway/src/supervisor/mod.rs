@@ -40,6 +40,7 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
@@ -51,7 +52,7 @@ use crate::audit::{Event, Journal, Level, Ready};
 use crate::config::{Config, Timeouts};
 use crate::metrics;
 use crate::route::RouteId;
-use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY};
+use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY, REPLIES_WITHIN};
 use crate::tls::{CipherChoice, CpuFeatures};
 use crate::worker::report_panics;
 use drains::Drains;
@@ -300,10 +301,11 @@ fn supervise(
         }
         // LIMIT: COMMANDS_MAX; further commands wait in the tasks of their connections.
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
-        if let Some(listener) = socket {
+        let answering = socket.map(|listener| {
             let handed_over = view.handed_over.subscribe();
-            tokio::task::spawn_local(admin::serve_requests(listener, commands, handed_over));
-        }
+            tokio::task::spawn_local(admin::serve_requests(listener, commands, handed_over))
+        });
+        let of_sockets = Rc::clone(&view);
         let mut running = running(view);
         if let Some(predecessor) = predecessor {
             predecessor.take_over().map_err(RunError::Broken)?;
@@ -334,7 +336,13 @@ fn supervise(
             let workers = running.workers.pings();
             tokio::task::spawn_local(watchdog::watch(workers, limit, journal));
         }
-        running.serve(&mut signals, requests).await
+        let outcome = running.serve(&mut signals, requests).await;
+        // Clients that have their answers, of an upgrade for example, receive them.
+        of_sockets.handed_over.send_replace(true);
+        if let Some(answering) = answering {
+            let _ = timeout(REPLIES_WITHIN, answering).await;
+        }
+        outcome
     }));
     // A thread that reads files of a file system that does not answer is left behind.
     runtime.shutdown_background();

@@ -289,8 +289,6 @@ impl RouteLoader {
             let whose = format!("route \"{}\"", route.name);
             self.note_still_used(&whose, "certificate and key", shown(route, &problems));
         }
-        self.used
-            .keep_identity(&tls.identity, route.mode, &identity);
         let (mut peers, mut trusts, mut bad) = (Vec::new(), Vec::new(), Vec::new());
         for peer in &tls.peers {
             match self.trust(route, peer) {
@@ -331,6 +329,9 @@ impl RouteLoader {
                 return self.close(route, &[problem]);
             }
         };
+        // The transport has made the form of the key that signs, so no bytes of its file are kept.
+        self.used
+            .keep_identity(&tls.identity, route.mode, &identity);
         for peer in bad {
             self.refuse(route, peer);
         }

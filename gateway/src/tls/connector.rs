@@ -137,7 +137,7 @@ impl Connector {
 /// The site's chain and key in rustls's form. Fails if they do not belong together.
 pub(super) fn certified_key(identity: &Identity) -> Result<Arc<CertifiedKey>, Error> {
     // `CertifiedKey::from_der` would copy the key without wiping the copy.
-    let key = signing_key(&identity.key)?;
+    let key = identity.key.signing(signing_key)?;
     let readable: Vec<_> = identity
         .chain
         .iter()

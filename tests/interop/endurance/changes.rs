@@ -171,7 +171,7 @@ impl Changes<'_> {
         let gateway = &member.gateway;
         let port = self.links.spare.entry;
         let drain = gateway.command(&["drain", "spare"]).run();
-        success(drain, "accepts no more")?;
+        success(drain, "accepts no new connections")?;
         within_deadline("the drained route does not refuse", || !accepts(port))?;
         thread::sleep(Duration::from_millis(300));
         let undo = gateway.command(&["drain", "--undo", "spare"]).run();

@@ -138,7 +138,7 @@ impl Gateway {
     fn identity(&self) -> Arc<Identity> {
         Arc::new(Identity {
             chain: self.own.chain.clone(),
-            key: self.own.private_key(),
+            key: self.own.private_key().into(),
         })
     }
 
