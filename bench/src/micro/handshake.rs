@@ -27,7 +27,9 @@ use rcgen::{
 use rustls::client::UnbufferedClientConnection;
 use rustls::crypto::aws_lc_rs::kx_group::{X25519, X25519MLKEM768};
 use rustls::crypto::{SupportedKxGroup, aws_lc_rs};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use time::OffsetDateTime;
 
@@ -181,6 +183,8 @@ fn with_list(folder: &Path, trust: &Trust, count: usize) -> anyhow::Result<Arc<T
 pub(super) struct Own {
     pub(super) files: Arc<IdentityFiles>,
     pub(super) identity: Arc<Identity>,
+    /// The key as its file has it.
+    pub(super) key: PrivateKeyDer<'static>,
     pub(super) trust: Arc<Trust>,
 }
 
@@ -212,9 +216,11 @@ pub(super) fn own(
     });
     let loaded = store::load(&files, mode, SystemTime::now());
     let (identity, trust) = loaded.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key.value)?;
     Ok(Own {
         files,
         identity,
+        key,
         trust: trust.context("it has trust")?,
     })
 }
@@ -232,6 +238,6 @@ pub(super) fn client_config(
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
-        .with_client_auth_cert(own.identity.chain.clone(), own.identity.key.clone_key())?;
+        .with_client_auth_cert(own.identity.chain.clone(), own.key.clone_key())?;
     Ok(config)
 }

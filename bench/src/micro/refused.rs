@@ -92,15 +92,16 @@ impl Refused {
                     "client.example",
                     Mode::Originate,
                 )?;
-                (
-                    client.identity.chain.clone(),
-                    client.identity.key.clone_key(),
-                )
+                (client.identity.chain.clone(), client.key.clone_key())
             }
         };
         let client = Own {
             files: server.files,
-            identity: Arc::new(Identity { chain, key }),
+            identity: Arc::new(Identity {
+                chain,
+                key: key.clone_key().into(),
+            }),
+            key,
             trust: Arc::clone(&server.trust),
         };
         Ok(Box::new(Self {
