@@ -46,12 +46,13 @@ impl Drains {
 
     /// Ends the drain of a route that an operator drained. Returns whether there was one.
     pub(super) fn undo(&mut self, route: RouteId) -> bool {
-        let is_undone = |draining: &Draining| draining.cause == DrainCause::Command;
-        let found = self.0.get(&route).is_some_and(is_undone);
-        if let Some(undone) = self.0.remove(&route).filter(|_| found) {
-            undone.route.state.resume();
+        if !self.is_by_command(route) {
+            return false;
         }
-        found
+        let undone = self.0.remove(&route);
+        undone
+            .inspect(|undone| undone.route.state.resume())
+            .is_some()
     }
 
     /// Whether an operator drained the route.

@@ -1,7 +1,8 @@
 //! The installed program takes the place of this process: it gets the listeners, and this process drains.
 //!
-//! Both processes accept for a moment, so no client is refused. If the new process does not start, or ends
-//! before it serves, this one goes on as if nothing had happened.
+//! The new process accepts when this one has stopped; clients wait in the queue of the listeners meanwhile, so
+//! none is refused. If the new process does not start, or ends before it serves, this one goes on as if nothing
+//! had happened.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
