@@ -9,27 +9,19 @@ use std::time::{Duration, Instant};
 use wardgate_tests::stream::{Ending, accept, connect, ending};
 use wardgate_tests::{DEADLINE, Gateway, until};
 
+use crate::drain::{ANSWER, MESSAGE, pass};
 use crate::pair::{Pair, Through};
 
 fn is_refused(at: SocketAddr) -> bool {
     TcpStream::connect(at).is_err()
 }
 
-fn told(gateway: &Gateway, arguments: &[&str]) -> String {
+fn output_of(gateway: &Gateway, arguments: &[&str]) -> String {
     gateway.command(arguments).run().expect_success().text()
 }
 
 fn refused(gateway: &Gateway, arguments: &[&str]) -> String {
     gateway.command(arguments).run().expect_failure().text()
-}
-
-const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r\x1c\r";
-const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
-
-fn pass(from: &mut TcpStream, to: &mut TcpStream, frame: &[u8]) {
-    from.write_all(frame).expect("it is connected");
-    let mut heard = vec![0; frame.len()];
-    to.read_exact(&mut heard).expect("all arrives");
 }
 
 fn message(entry: SocketAddr, exit: &TcpListener) -> (TcpStream, TcpStream) {
@@ -48,7 +40,7 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
     let (mut waiting, mut server) = message(pair.entry, &pair.exit);
     let (mut resting, mut of_resting) = message(pair.entry, &pair.exit);
     pass(&mut of_resting, &mut resting, ANSWER);
-    let text = told(&pair.a, &["drain", "originate-1"]);
+    let text = output_of(&pair.a, &["drain", "originate-1"]);
     assert!(
         text.contains("route \"originate-1\" accepts no new connections; 2 connections are open"),
         "{text}"
@@ -57,8 +49,8 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
         is_refused(pair.entry).then_some(())
     });
     assert_eq!(ending(&mut resting), (0, Ending::Orderly));
-    assert!(told(&pair.a, &["drain", "originate-1"]).contains("is draining already"));
-    let status = told(&pair.a, &["status"]);
+    assert!(output_of(&pair.a, &["drain", "originate-1"]).contains("is draining already"));
+    let status = output_of(&pair.a, &["status"]);
     assert!(status.contains("draining"), "{status}");
     // The acknowledgement comes through, then the connection ends cleanly.
     pass(&mut server, &mut waiting, ANSWER);
@@ -67,15 +59,15 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
         .wait_for_line("the end of the drain", DEADLINE, |line| {
             line.message() == "route \"originate-1\": drained, no connection is open"
         });
-    assert!(told(&pair.a, &["status"]).contains("drained"));
+    assert!(output_of(&pair.a, &["status"]).contains("drained"));
     // A reload does not open a route that an operator has drained.
-    told(&pair.a, &["reload"]);
+    output_of(&pair.a, &["reload"]);
     assert!(is_refused(pair.entry));
-    let text = told(&pair.a, &["drain", "--undo", "originate-1"]);
+    let text = output_of(&pair.a, &["drain", "--undo", "originate-1"]);
     assert!(text.contains("accepts on"), "{text}");
     let (mut client, mut server) = message(pair.entry, &pair.exit);
     pass(&mut server, &mut client, ANSWER);
-    assert!(told(&pair.a, &["drain", "--undo"]).contains("no route is draining"));
+    assert!(output_of(&pair.a, &["drain", "--undo"]).contains("no route is draining"));
     assert!(
         refused(&pair.a, &["drain", "r2"])
             .contains("there is no open route \"r2\"; the open routes are originate-1")
@@ -89,16 +81,16 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
 fn a_drain_that_is_undone_keeps_the_connections_that_are_left() {
     let through = Through::with(|site| site.timeout("drain", "\"1s\""));
     let (mut client, mut server) = through.join();
-    told(&through.gateway, &["drain"]);
+    output_of(&through.gateway, &["drain"]);
     until("clients are refused", DEADLINE, || {
         is_refused(through.entry).then_some(())
     });
-    told(&through.gateway, &["drain", "--undo"]);
+    output_of(&through.gateway, &["drain", "--undo"]);
     std::thread::sleep(Duration::from_millis(1500));
     pass(&mut client, &mut server, b"still there");
     // A second drain counts its time anew, and resets what is left.
     let start = Instant::now();
-    told(&through.gateway, &["drain"]);
+    output_of(&through.gateway, &["drain"]);
     assert_eq!(ending(&mut client), (0, Ending::Reset));
     assert!(
         start.elapsed() > Duration::from_millis(900),
@@ -125,13 +117,13 @@ fn one_connection_is_ended_by_its_number_and_no_other() {
         });
     let (mut other, mut of_other) = pair.join();
     let id = line.text("id").to_owned();
-    assert!(told(&pair.a, &["end", &id]).contains(&format!("connection {id} is reset")));
+    assert!(output_of(&pair.a, &["end", &id]).contains(&format!("connection {id} is reset")));
     assert_eq!(ending(&mut client), (0, Ending::Reset));
     pass(&mut other, &mut of_other, b"still there");
     let line = &pair.a.wait_for_connections(1)[0];
     assert_eq!(line.text("reason"), "ended by an operator's command");
     until("it is gone", DEADLINE, || {
-        let text = refused_or_done(&pair.a, &["end", &id]);
+        let text = pair.a.command(&["end", &id]).run().text();
         text.contains(&format!("no connection {id} is open"))
             .then_some(())
     });
@@ -150,21 +142,21 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let (mut client, mut server) = through.join();
     let target = through.exit.local_addr().expect("it is bound").to_string();
     let route = "passthrough-1";
-    let text = told(&through.gateway, &["maintenance", route, &target]);
+    let text = output_of(&through.gateway, &["maintenance", route, &target]);
     assert!(text.contains("gets no new connections"), "{text}");
     assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
     pass(&mut client, &mut server, b"still there");
-    let status = told(&through.gateway, &["status"]);
+    let status = output_of(&through.gateway, &["status"]);
     assert!(
         status.contains(&format!("target {target}: maintenance, 1 connections")),
         "{status}"
     );
     // A reload keeps it, and an upgrade would lose it.
-    told(&through.gateway, &["reload"]);
+    output_of(&through.gateway, &["reload"]);
     assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
     let why = refused(&through.gateway, &["upgrade"]);
     assert!(why.contains("is in maintenance"), "{why}");
-    told(&through.gateway, &["maintenance", route, &target, "--off"]);
+    output_of(&through.gateway, &["maintenance", route, &target, "--off"]);
     let (mut client, mut server) = through.join();
     pass(&mut client, &mut server, b"again");
     let unknown = refused(&through.gateway, &["maintenance", route, "192.0.2.1:1"]);
@@ -173,10 +165,6 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
         "{unknown}"
     );
     drop((client, server));
-}
-
-fn refused_or_done(gateway: &Gateway, arguments: &[&str]) -> String {
-    gateway.command(arguments).run().text()
 }
 
 fn raw(gateway: &Gateway, bytes: &[u8]) -> String {
@@ -213,7 +201,7 @@ fn a_malformed_request_gets_an_error_and_costs_nothing() {
     let hanging: Vec<_> = (0..15)
         .map(|_| UnixStream::connect(&path).expect("it listens"))
         .collect();
-    assert!(told(&through.gateway, &["status"]).contains("connections are open"));
+    assert!(output_of(&through.gateway, &["status"]).contains("connections are open"));
     drop(hanging);
     let mode = std::fs::metadata(&path)
         .expect("it is there")
@@ -254,7 +242,7 @@ fn a_second_gateway_does_not_take_the_socket_of_a_running_one() {
         .expect_failure();
     assert!(outcome.text().contains("in use"), "{outcome}");
     assert!(
-        told(&through.gateway, &["status"]).contains("1 "),
+        output_of(&through.gateway, &["status"]).contains("1 "),
         "it still answers"
     );
     through.gateway.stop();

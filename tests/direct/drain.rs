@@ -105,11 +105,12 @@ fn sigterm_cleanly_ends_a_tls_peer_that_has_not_begun() {
     assert_eq!(status.code(), Some(0), "{output}");
 }
 
-const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r\x1c\r";
-const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
+pub(crate) const MESSAGE: &[u8] =
+    b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r\x1c\r";
+pub(crate) const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
 const AT_REST: &str = "closed with nothing outstanding, because the route is draining";
 
-fn pass(from: &mut TcpStream, to: &mut TcpStream, frame: &[u8]) {
+pub(crate) fn pass(from: &mut TcpStream, to: &mut TcpStream, frame: &[u8]) {
     from.write_all(frame).expect("it is connected");
     let mut heard = vec![0; frame.len()];
     to.read_exact(&mut heard).expect("all arrives");

@@ -60,17 +60,17 @@ fn an_upgrade_refuses_no_client_and_ends_no_connection() {
     let mut last = through.gateway.process().id();
     for _ in 0..3 {
         thread::sleep(Duration::from_millis(300));
-        let told = through
+        let reply = through
             .gateway
             .command(&["upgrade"])
             .run()
             .expect_success()
             .text();
         let now = through.gateway.serving().id();
-        assert_ne!(now, last, "{told}");
+        assert_ne!(now, last, "{reply}");
         assert!(
-            told.contains(&format!("process {now} serves now")),
-            "{told}"
+            reply.contains(&format!("process {now} serves now")),
+            "{reply}"
         );
         last = now;
     }
@@ -121,17 +121,17 @@ fn a_new_process_that_does_not_start_leaves_the_running_one_as_it_was() {
         good.replace("[gateway]", "[gatway]"),
     )
     .expect("our file");
-    let told = through
+    let reply = through
         .gateway
         .command(&["upgrade"])
         .run()
         .expect_failure()
         .text();
     assert!(
-        told.contains("did not take over: it ended (exit status: 78)"),
-        "{told}"
+        reply.contains("did not take over: it ended (exit status: 78)"),
+        "{reply}"
     );
-    assert!(told.contains("the running process continues"), "{told}");
+    assert!(reply.contains("the running process continues"), "{reply}");
     exchange(&mut client, &mut server);
     let (mut client, mut server) = through.join();
     exchange(&mut client, &mut server);
