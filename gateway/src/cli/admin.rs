@@ -140,6 +140,11 @@ impl AdminArgs {
     }
 }
 
+/// The admin socket that the configuration names.
+pub(crate) fn configured_socket(file: &Path) -> Option<PathBuf> {
+    config::load(file).config.ok()?.gateway.admin
+}
+
 /// Sends one request and returns the reply as text.
 fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
     let shown = path.display();
