@@ -14,6 +14,7 @@ use tracing_subscriber::FmtSubscriber;
 use super::event::{
     AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Level, Ready,
 };
+use super::fields::{NONE, address_and_port, shown};
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{LineKind, Rate};
@@ -238,27 +239,28 @@ fn ready(open: &Ready) {
         routes = open.listeners.len(),
         closed = open.closed,
         listeners = listeners.join(", "),
-        metrics = %open.metrics.map_or_else(none, |address| address.to_string()),
+        metrics = %shown(open.metrics),
         cores = %open.cores,
-        version = open.version,
+        service.version = open.version,
         "ready"
     );
 }
 
 fn accepted(accepted: &AcceptedPeer) {
-    let target = accepted
-        .target
-        .map_or_else(none, |target| target.to_string());
+    let (client, client_port) = address_and_port(Some(accepted.source));
+    let (server, server_port) = address_and_port(accepted.target);
     let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
     tracing::info!(
         id = %accepted.id,
         route = %accepted.route.name,
-        source = %accepted.source,
-        target = %target,
+        client.address = %client,
+        client.port = client_port,
+        server.address = %server,
+        server.port = server_port,
         peer = %peer.identity,
         key_sha256 = %peer.key_sha256,
         serial = %peer.serial,
-        tls = %tls.map_or_else(|| "-".to_owned(), |tls| tls.version.to_string()),
+        tls.protocol.version = %shown(tls.map(|tls| tls.version)),
         "accepted"
     );
 }
@@ -281,15 +283,17 @@ fn progress(progress: &ConnectionProgress) {
         }) => (*messages, *message_bytes, *acknowledgements),
         _ => (0, 0, 0),
     };
+    let (client, client_port) = address_and_port(Some(progress.source));
     tracing::info!(
         id = %progress.id,
         route = %progress.route.name,
-        source = %progress.source,
-        peer = %progress.peer.as_deref().unwrap_or("-"),
+        client.address = %client,
+        client.port = client_port,
+        peer = %progress.peer.as_deref().unwrap_or(NONE),
         sealed_bytes = progress.sealed_bytes,
         opened_bytes = progress.opened_bytes,
-        calling = titles.map_or_else(none, |(calling, _)| calling.to_string()),
-        called = titles.map_or_else(none, |(_, called)| called.to_string()),
+        calling = shown(titles.map(|(calling, _)| calling)),
+        called = shown(titles.map(|(_, called)| called)),
         objects,
         object_bytes,
         messages,
@@ -330,9 +334,8 @@ fn level(account: &ConnectionSummary) -> Level {
 }
 
 fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
-    let target = account
-        .target
-        .map_or_else(none, |target| target.to_string());
+    let (client, client_port) = address_and_port(Some(account.source));
+    let (server, server_port) = address_and_port(account.target);
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
@@ -343,23 +346,26 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
                 id = %account.id,
                 route = %account.route.name,
                 mode = %account.route.mode,
-                protocol = %account.route.protocol,
-                source = %account.source,
-                target = %target,
-                peer = %peer.map_or("-", |peer| &peer.identity),
-                key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
-                serial = %peer.map_or("-", |peer| &peer.serial),
-                certificate = %refused.map_or_else(none, ToString::to_string),
-                certificate_serial = %refused.map_or("-", |refused| &refused.serial),
-                certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
-                tls = %tls.map_or_else(|| "-".to_owned(), |tls| tls.version.to_string()),
-                suite = %tls.map_or("-", |tls| tls.suite),
-                group = %tls.map_or("-", |tls| tls.group),
+                network.protocol.name = %account.route.protocol,
+                client.address = %client,
+                client.port = client_port,
+                server.address = %server,
+                server.port = server_port,
+                peer = %peer.map_or(NONE, |peer| &peer.identity),
+                key_sha256 = %peer.map_or(NONE, |peer| &peer.key_sha256),
+                serial = %peer.map_or(NONE, |peer| &peer.serial),
+                certificate = %shown(refused),
+                certificate_serial = %refused.map_or(NONE, |refused| &refused.serial),
+                certificate_sha256 = %refused.map_or(NONE, |refused| &refused.fingerprint),
+                tls.protocol.version = %shown(tls.map(|tls| tls.version)),
+                tls.cipher = %tls.map_or(NONE, |tls| tls.suite),
+                tls.curve = %tls.map_or(NONE, |tls| tls.group),
                 sealed_bytes = account.sealed_bytes,
                 opened_bytes = account.opened_bytes,
                 undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
                 seconds = seconds(account.duration),
                 ended_by = account.close.by.name(),
+                error.type = account.close.reason.error_type().unwrap_or(NONE),
                 reason = account.close.reason.to_string(),
                 suppressed,
                 "connection"
@@ -371,8 +377,4 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
         Level::Warn => write_at!(warn),
         Level::Error => write_at!(error),
     }
-}
-
-fn none() -> String {
-    "-".to_owned()
 }

@@ -3,7 +3,9 @@
 //! A worker hands an `Event` over and continues. A log that is not read loses events, which are counted, but
 //! never delays a connection.
 
+mod error_type;
 mod event;
+mod fields;
 mod id;
 mod journal;
 pub mod limits;

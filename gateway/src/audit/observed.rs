@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::event::ConnectionSummary;
+use super::fields::{NONE, address_and_port, shown};
 use super::times::{milliseconds, seconds};
 use super::warning::ENDS_WITHOUT_CR;
 use crate::dicom;
@@ -26,12 +27,16 @@ pub(super) fn write(account: &ConnectionSummary) {
 
 fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
     let latencies = &record.latencies;
+    let (client, client_port) = address_and_port(Some(account.source));
+    let (server, server_port) = address_and_port(account.target);
     let reported = account.reported.as_deref();
     tracing::info!(
         id = %account.id,
         route = %account.route.name,
-        source = %account.source,
-        target = %shown(account.target),
+        client.address = %client,
+        client.port = client_port,
+        server.address = %server,
+        server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
         calling = shown(record.calling),
         called = shown(record.called),
@@ -59,7 +64,8 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
         tracing::warn!(
             id = %account.id,
             route = %account.route.name,
-            source = %account.source,
+            client.address = %client,
+            client.port = client_port,
             peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
             calling = shown(record.calling),
             called = shown(record.called),
@@ -69,7 +75,7 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
     }
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, source = %account.source, why = %format!("{by} sent {what}"),
+        tracing::warn!(%route, client.address = %client, client.port = client_port, why = %format!("{by} sent {what}"),
             "association no longer observed");
     }
     warn_of_destinations(account, record);
@@ -90,13 +96,17 @@ fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::Association
 
 fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) {
     let latencies = &record.latencies;
+    let (client, client_port) = address_and_port(Some(account.source));
+    let (server, server_port) = address_and_port(account.target);
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
     tracing::info!(
         id = %account.id,
         route = %account.route.name,
-        source = %account.source,
-        target = %shown(account.target),
+        client.address = %client,
+        client.port = client_port,
+        server.address = %server,
+        server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
         messages = record.messages.total(),
         message_bytes = record.message_bytes,
@@ -115,12 +125,13 @@ fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) 
     );
     if let Some(why) = record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, source = %account.source, %why, "conversation no longer observed");
+        tracing::warn!(%route, client.address = %client, client.port = client_port, %why, "conversation no longer observed");
     }
     if let Some(by) = record.ended_without_cr {
         tracing::warn!(
             route = %account.route.name,
-            source = %account.source,
+            client.address = %client,
+            client.port = client_port,
             %by,
             "{ENDS_WITHOUT_CR}"
         );
@@ -193,7 +204,7 @@ impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, rest)) = self.0.split_first() else {
-            return f.write_str("-");
+            return f.write_str(NONE);
         };
         (self.1)(first, f)?;
         rest.iter().try_for_each(|value| {
@@ -201,10 +212,6 @@ impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display
             (self.1)(value, f)
         })
     }
-}
-
-fn shown(value: Option<impl fmt::Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// Whether the value is empty.

@@ -39,12 +39,12 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// The name in logs: `TLSv1.3`.
+/// The number in logs: `1.3`.
 impl fmt::Display for TlsVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Tls12 => "TLSv1.2",
-            Self::Tls13 => "TLSv1.3",
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
         })
     }
 }
