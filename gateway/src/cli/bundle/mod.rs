@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use self::parts::{Part, Scope};
-use super::{EXIT_GOOD, admin};
+use super::EXIT_GOOD;
 use crate::cli::limits::BUNDLE_PART_BYTES_MAX;
 
 /// The options of `wardgate support-bundle`.
@@ -150,11 +150,11 @@ fn shortened(text: &str) -> (String, String) {
     (kept, format!(", without the first {from} bytes"))
 }
 
-/// How the admin socket of `config` is named on a command line of this program.
-fn socket_arguments(scope: &Scope<'_>) -> Vec<String> {
-    let given = scope.socket.map(Path::to_owned);
-    let found = given.or_else(|| admin::configured_socket(scope.config));
-    found
-        .map(|path| vec!["--socket".to_owned(), path.display().to_string()])
-        .unwrap_or_default()
+/// Arguments by which a command of this program finds the running gateway.
+fn gateway_arguments(scope: &Scope<'_>) -> [String; 2] {
+    let (option, path) = match scope.socket {
+        Some(socket) => ("--socket", socket),
+        None => ("--config", scope.config),
+    };
+    [option.to_owned(), path.display().to_string()]
 }

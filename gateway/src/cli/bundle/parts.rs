@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{program, socket_arguments};
+use super::{gateway_arguments, program};
 use crate::cli::limits::{
     BUNDLE_LOG_LINES, BUNDLE_METRICS_WAIT, BUNDLE_OUTPUT_BYTES_MAX, BUNDLE_PART_BYTES_MAX,
 };
@@ -59,7 +59,7 @@ pub(super) fn all(scope: &Scope<'_>) -> Vec<Part> {
         words.chain(config).collect::<Vec<_>>()
     };
     let mut status = vec!["status".to_owned(), "--json".to_owned()];
-    status.extend(socket_arguments(scope));
+    status.extend(gateway_arguments(scope));
     let log = match scope.log {
         Some(file) => PartSource::LogFile(file.to_owned()),
         None => {
