@@ -11,4 +11,7 @@ pub use changes::{RouteChange, report_changes, restart_only};
 pub use drain::{DrainStep, RouteDrain};
 pub use listeners::{ListenerPlan, plan_listener};
 pub use protocol::{Command, CommandReply, HandedListener, PROTOCOL_VERSION, Request};
-pub use status::{DrainStatus, GatewayStatus, RouteStatus, TargetStatus};
+pub use status::{
+    CertificateStatus, ConnectionStatus, CoreStatus, DrainStatus, GatewayStatus, HealthLevel,
+    HealthStatus, RefusalStatus, RouteStatus, TargetStatus,
+};

@@ -480,9 +480,7 @@ impl Running {
                     mode: config.mode.name().to_owned(),
                     listen: config.listen,
                     state: "closed".to_owned(),
-                    connections: 0,
-                    targets: Vec::new(),
-                    drain: None,
+                    ..RouteStatus::default()
                 },
             }
         });
@@ -496,6 +494,7 @@ impl Running {
             routes: routes.chain(removed).collect(),
             problems: self.problems.clone(),
             restart: self.restart.clone(),
+            ..GatewayStatus::default()
         };
         CommandReply {
             status: Some(status),
@@ -514,6 +513,7 @@ impl Running {
             connections: route.state.open(),
             targets: route.targets.all.iter().map(|one| target(one)).collect(),
             drain,
+            ..RouteStatus::default()
         }
     }
 }
