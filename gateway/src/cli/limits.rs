@@ -54,7 +54,7 @@ pub(super) const BUNDLE_OUTPUT_BYTES_MAX: u64 = 32 << 20;
 /// When reached: earlier lines are not in the bundle.
 pub(super) const BUNDLE_LOG_LINES: u32 = 20_000;
 
-/// How long a program that makes a part of a support bundle may run. `wardgate doctor` takes the longest.
+/// How long a program that makes a part of a support bundle may run. A diagnosis of all routes takes the longest.
 ///
 /// When reached: the program is ended, and the part is left out.
 pub(super) const BUNDLE_PROGRAM_WAIT: Duration = Duration::from_secs(120);

@@ -1,6 +1,6 @@
 //! `wardgate support-bundle`: one file with what a support case needs, without keys and without patient data.
 //!
-//! Each part is the output of a program or the text of a file. A part that cannot be had is a line in
+//! Each part is the output of a program or the text of a file. A part that is not available is a line in
 //! `about.txt`: the bundle is most useful where something does not work.
 
 mod parts;
@@ -19,7 +19,7 @@ use flate2::write::GzEncoder;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use self::parts::{Part, Scope};
+use self::parts::{BundleScope, Part};
 use super::EXIT_GOOD;
 use crate::cli::limits::BUNDLE_PART_BYTES_MAX;
 
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<u8> {
         .mode(0o600)
         .open(&output)
         .with_context(|| format!("cannot create {}", output.display()))?;
-    let scope = Scope {
+    let scope = BundleScope {
         config: &args.config,
         socket: args.socket.as_deref(),
         unit: &args.unit,
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<u8> {
     };
     let written = write(&mut file, &name, &scope, &time);
     let (taken, missing) = written.inspect_err(|_| {
-        // A part of a bundle is of no use to anybody.
+        // An incomplete bundle cannot be read.
         let _ = std::fs::remove_file(&output);
     })?;
     println!(
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<u8> {
 fn write(
     file: &mut std::fs::File,
     folder: &str,
-    scope: &Scope<'_>,
+    scope: &BundleScope<'_>,
     time: &str,
 ) -> anyhow::Result<(usize, Vec<String>)> {
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
@@ -151,7 +151,7 @@ fn shortened(text: &str) -> (String, String) {
 }
 
 /// Arguments by which a command of this program finds the running gateway.
-fn gateway_arguments(scope: &Scope<'_>) -> [String; 2] {
+fn gateway_arguments(scope: &BundleScope<'_>) -> [String; 2] {
     let (option, path) = match scope.socket {
         Some(socket) => ("--socket", socket),
         None => ("--config", scope.config),

@@ -12,7 +12,7 @@ use crate::cli::limits::{
 use crate::config;
 
 /// Which gateway the bundle is about.
-pub(super) struct Scope<'a> {
+pub(super) struct BundleScope<'a> {
     pub(super) config: &'a Path,
     pub(super) socket: Option<&'a Path>,
     pub(super) unit: &'a str,
@@ -43,15 +43,15 @@ pub(super) enum PartSource {
     Process,
 }
 
-/// A part that could be had.
-pub(super) struct Found {
+/// The text of a part.
+pub(super) struct PartText {
     pub(super) text: String,
     /// Where it comes from, in words.
     pub(super) about: String,
 }
 
 /// All parts, those about the gateway first.
-pub(super) fn all(scope: &Scope<'_>) -> Vec<Part> {
+pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
     let config = scope.config.display().to_string();
     let of_config = |words: &[&str]| {
         let words = words.iter().map(|word| (*word).to_owned());
@@ -174,7 +174,7 @@ pub(super) fn host_name() -> String {
 
 /// The output of `pki show` for each certificate, trust anchor and list that the configuration names; for no
 /// key.
-fn certificates(file: &Path) -> Result<Found, String> {
+fn certificates(file: &Path) -> Result<PartText, String> {
     let mut words = vec!["pki".to_owned(), "show".to_owned()];
     let config = config::load(file).config;
     let routes = config.map(|config| config.routes).map_err(|_| NO_CONFIG)?;
@@ -196,43 +196,43 @@ impl PartSource {
     /// The text of the part.
     ///
     /// # Errors
-    /// Why it cannot be had, in words.
-    pub(super) fn read(self, scope: &Scope<'_>) -> Result<Found, String> {
+    /// Why it is not available, in words.
+    pub(super) fn read(self, scope: &BundleScope<'_>) -> Result<PartText, String> {
         match self {
             Self::Wardgate(arguments) => Self::wardgate(&arguments),
             Self::Certificates => certificates(scope.config),
             Self::Program(name, arguments) => {
                 let (text, ended) = program::output(name, &arguments)?;
                 let about = format!("{name} {} ({ended})", arguments.join(" "));
-                Ok(Found { text, about })
+                Ok(PartText { text, about })
             }
             Self::Files(files) => read_files(&files),
             Self::LogFile(file) => {
                 let text = end_of(&file)
                     .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
                 let about = format!("the end of {}", file.display());
-                Ok(Found { text, about })
+                Ok(PartText { text, about })
             }
             Self::Metrics => metrics(scope.config),
             Self::Process => process(scope),
         }
     }
 
-    fn wardgate(arguments: &[String]) -> Result<Found, String> {
+    fn wardgate(arguments: &[String]) -> Result<PartText, String> {
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
         let (text, ended) = program::output(&this.display().to_string(), arguments)?;
         let about = format!("wardgate {} ({ended})", arguments.join(" "));
-        Ok(Found { text, about })
+        Ok(PartText { text, about })
     }
 }
 
 /// The texts of `files`, each under its name if there are several. Missing ones are named.
-fn read_files(files: &[PathBuf]) -> Result<Found, String> {
+fn read_files(files: &[PathBuf]) -> Result<PartText, String> {
     if let [file] = files {
         let text =
             whole(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
         let about = file.display().to_string();
-        return Ok(Found { text, about });
+        return Ok(PartText { text, about });
     }
     let mut text = String::new();
     for file in files {
@@ -244,7 +244,7 @@ fn read_files(files: &[PathBuf]) -> Result<Found, String> {
         text.push('\n');
     }
     let about = "files of this host".to_owned();
-    Ok(Found { text, about })
+    Ok(PartText { text, about })
 }
 
 fn whole(file: &Path) -> std::io::Result<String> {
@@ -267,7 +267,7 @@ fn end_of(file: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn metrics(config: &Path) -> Result<Found, String> {
+fn metrics(config: &Path) -> Result<PartText, String> {
     let config = config::load(config).config;
     let config = config.map_err(|_| NO_CONFIG)?;
     let address: SocketAddr = config
@@ -287,11 +287,11 @@ fn metrics(config: &Path) -> Result<Found, String> {
         .limit(BUNDLE_OUTPUT_BYTES_MAX)
         .read_to_string()
         .map_err(cannot)?;
-    Ok(Found { text, about: url })
+    Ok(PartText { text, about: url })
 }
 
 /// The limits and the memory of the running gateway's process.
-fn process(scope: &Scope<'_>) -> Result<Found, String> {
+fn process(scope: &BundleScope<'_>) -> Result<PartText, String> {
     let arguments = ["show", "--property", "MainPID", "--value", scope.unit];
     let (text, _) = program::output("systemctl", &arguments.map(str::to_owned))?;
     let pid = text.trim();
