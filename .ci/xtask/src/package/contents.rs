@@ -56,6 +56,18 @@ const FILES: [(&str, &str); 10] = [
         "etc/wardgate.toml",
         "/usr/share/doc/wardgate/examples/wardgate.toml",
     ),
+    (
+        "prometheus/prometheus.yml",
+        "/usr/share/doc/wardgate/examples/prometheus/prometheus.yml",
+    ),
+    (
+        "prometheus/wardgate.rules.yml",
+        "/usr/share/doc/wardgate/examples/prometheus/wardgate.rules.yml",
+    ),
+    (
+        "grafana/wardgate.json",
+        "/usr/share/doc/wardgate/examples/grafana/wardgate.json",
+    ),
 ];
 
 /// Lays out the files of all packages.
