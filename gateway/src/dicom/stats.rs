@@ -10,6 +10,7 @@ use super::{
     AeTitle, AssociationCounters, AssociationRole, DimseCommand, RequestedCommand, SopClass,
 };
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
+use crate::measure::Bound;
 use crate::measure::Latencies;
 
 /// The counts of one association. Either side may send requests to the other.
@@ -204,6 +205,7 @@ impl AssociationStats {
             outstanding.push(request);
         } else {
             // LIMIT: OUTSTANDING_MAX.
+            Bound::DicomOutstanding.reached();
             self.has_untracked = true;
         }
     }
