@@ -5,18 +5,20 @@
 //! the core that assigns them. Targets have their own blocks, which all cores write and read.
 
 mod catalogue;
+mod core_time;
 mod files;
 mod handshakes;
 mod http;
+mod openmetrics;
 mod passing;
 mod reloads;
-mod text;
+mod snapshot;
 
-pub use catalogue::exposition;
 pub use files::{FileExpiry, Files};
 pub use handshakes::{HandshakeCounters, HandshakeResult};
 pub use http::{HttpCounters, HttpRefusal};
-pub use reloads::Reloads;
+pub use reloads::{ReloadCounts, Reloads};
+pub use snapshot::{LogCounts, Snapshot};
 
 use std::sync::{Arc, OnceLock};
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use http_body_util::Full;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
@@ -19,8 +19,8 @@ use super::routez;
 /// as the client reads.
 pub(in crate::admin) type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infallible>>>;
 
-/// The type of OpenMetrics.
-const OPENMETRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The content type of OpenMetrics.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -37,13 +37,18 @@ pub(super) async fn respond(
     route(&request.map(|_| source), server).await
 }
 
-/// The request's extension is not used: `request.body()` is the address of the client.
+/// Answers a request by its path. A request has no body here: `request.body()` is the address of its client. Method,
+/// path, query and fields are hyper's. The answer may be a stream: see `Body`.
 async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body> {
     let view = &server.view;
     // Monitoring programs append a query to bypass caches.
     match request.uri().path() {
         "/metrics" => {
-            let text = server.pages.get(|| view.metrics()).await;
+            let page = server.pages.get(|| view.metrics()).await;
+            let text = match accepts_openmetrics(request) {
+                true => page.whole,
+                false => page.without_exemplars,
+            };
             whole(StatusCode::OK, OPENMETRICS, text)
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -55,6 +60,14 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
             None => text(StatusCode::NOT_FOUND, AVAILABLE),
         },
     }
+}
+
+// Whether the client names the format. Others may read the older text format, in which a row ends with its
+// value: they get no exemplars.
+fn accepts_openmetrics(request: &Request<SocketAddr>) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).into_iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("application/openmetrics-text"))
 }
 
 const AVAILABLE: &str = "available: /metrics, /healthz, /readyz, /routez and /routez/NAME\n";
