@@ -395,3 +395,6 @@ fn sum(route: &RouteMetrics, number: Number) -> u64 {
         .map(|block| number(block).get())
         .fold(0, u64::wrapping_add)
 }
+
+#[cfg(test)]
+mod tests;
