@@ -27,7 +27,7 @@ use crate::admin::limits::{
     ADMIN_REQUEST_BYTES_MAX, ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
 };
 use crate::control::{Command, CommandReply, Request};
-use crate::measure::Bound;
+use crate::measure::ReachedBound;
 use crate::sys;
 use crate::worker::limits::ACCEPT_PAUSE;
 
@@ -169,7 +169,7 @@ pub(crate) async fn serve_requests(
         let next = async {
             // LIMIT: ADMIN_REQUESTS_MAX. The semaphore is never closed.
             if places.available_permits() == 0 {
-                Bound::AdminRequests.reached();
+                ReachedBound::AdminRequests.note();
             }
             let place = Arc::clone(&places).acquire_owned().await.ok();
             (place, listener.accept().await)
@@ -267,7 +267,7 @@ async fn line(stream: &mut BufReader<UnixStream>) -> io::Result<Option<String>> 
     let mut bounded = stream.take(ADMIN_REQUEST_BYTES_MAX);
     bounded.read_until(b'\n', &mut bytes).await?;
     if bounded.limit() == 0 {
-        Bound::AdminRequestBytes.reached();
+        ReachedBound::AdminRequestBytes.note();
     }
     if bytes.is_empty() {
         return Ok(None);

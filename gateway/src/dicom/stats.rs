@@ -10,8 +10,8 @@ use super::{
     AeTitle, AssociationCounters, AssociationRole, DimseCommand, RequestedCommand, SopClass,
 };
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
-use crate::measure::Bound;
 use crate::measure::Latencies;
+use crate::measure::ReachedBound;
 
 /// The counts of one association. Either side may send requests to the other.
 #[derive(Debug, Default)]
@@ -205,7 +205,7 @@ impl AssociationStats {
             outstanding.push(request);
         } else {
             // LIMIT: OUTSTANDING_MAX.
-            Bound::DicomOutstanding.reached();
+            ReachedBound::DicomOutstanding.note();
             self.has_untracked = true;
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::hl7::limits::MLLP_TYPES_MAX;
-use crate::measure::Bound;
+use crate::measure::ReachedBound;
 
 /// The type of a message: code and trigger event of MSH-9, such as `ADT^A01`.
 ///
@@ -85,7 +85,7 @@ impl MessageTypes {
             Some(count) => *count += 1,
             None => {
                 if kind.is_some() {
-                    Bound::MllpTypes.reached();
+                    ReachedBound::MllpTypes.note();
                 }
                 self.other += 1;
             }

@@ -4,7 +4,7 @@ use super::Counter;
 
 /// A bound whose reaching is an event. The variants carry the names of their constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bound {
+pub(crate) enum ReachedBound {
     /// `upstream::limits::NAMES_MAX`.
     Names,
     /// `upstream::limits::DEAD_ADDRESSES_MAX`.
@@ -31,9 +31,10 @@ pub(crate) enum Bound {
     AdminRequestBytes,
 }
 
-static REACHED: [Counter; Bound::ALL.len()] = [const { Counter::zero() }; Bound::ALL.len()];
+static REACHED: [Counter; ReachedBound::ALL.len()] =
+    [const { Counter::zero() }; ReachedBound::ALL.len()];
 
-impl Bound {
+impl ReachedBound {
     /// All bounds, in the order of the variants.
     pub(crate) const ALL: [Self; 12] = [
         Self::Names,
@@ -70,7 +71,7 @@ impl Bound {
     }
 
     /// Counts that the bound was reached. Any thread may call it; it is rare, so all share one counter.
-    pub(crate) fn reached(self) {
+    pub(crate) fn note(self) {
         REACHED[self as usize].add(1);
     }
 
@@ -87,15 +88,15 @@ mod tests {
 
     #[test]
     fn each_bound_has_its_own_counter_and_name() {
-        for (at, bound) in Bound::ALL.into_iter().enumerate() {
+        for (at, bound) in ReachedBound::ALL.into_iter().enumerate() {
             assert_eq!(bound as usize, at);
-            let same = Bound::ALL
+            let same = ReachedBound::ALL
                 .iter()
                 .filter(|other| other.name() == bound.name());
             assert_eq!(same.count(), 1, "{}", bound.name());
         }
         // No other test of this process reaches it.
-        Bound::AdminRequestBytes.reached();
-        assert_eq!(Bound::AdminRequestBytes.count(), 1);
+        ReachedBound::AdminRequestBytes.note();
+        assert_eq!(ReachedBound::AdminRequestBytes.count(), 1);
     }
 }

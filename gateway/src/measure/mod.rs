@@ -6,7 +6,7 @@ mod latency;
 mod limits;
 mod times;
 
-pub(crate) use bounds::Bound;
+pub(crate) use bounds::ReachedBound;
 pub use counter::Counter;
 pub(crate) use latency::Latencies;
 pub(crate) use times::SCALE;

@@ -3,13 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
 use super::openmetrics::{Labels, Writer, labels};
 use super::snapshot::Snapshot;
 use super::{
     ClientStage, ConnectionLimit, CoreCounters, Counter, RouteCounters, RouteMetrics,
     TargetCounters, TargetMetrics, Unauthenticated, core_time, handshakes, passing,
 };
-use crate::measure::Bound;
+use crate::measure::ReachedBound;
 
 type Number = fn(&RouteCounters) -> &Counter;
 type OfCore = fn(&CoreCounters) -> u64;
@@ -205,8 +210,26 @@ const TARGETS: [(&str, &str, OfTarget); 5] = [
 
 const OUTCOMES: [(&str, OfTarget); 2] = [("good", |t| &t.good), ("bad", |t| &t.bad)];
 
-/// Writes all metrics.
-pub(super) fn write(writer: &mut Writer<'_, '_>, now: &Snapshot) -> fmt::Result {
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        write(&mut Writer(&mut encoder), self)
+    }
+}
+
+impl Snapshot {
+    /// The metrics as OpenMetrics text.
+    #[must_use]
+    pub fn text(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut shown = String::new();
+        // Writing into a string does not fail.
+        let _ = encode(&mut shown, &registry);
+        shown
+    }
+}
+
+fn write(writer: &mut Writer<'_, '_>, now: &Snapshot) -> fmt::Result {
     of_routes(writer, &now.routes)?;
     handshakes::write(writer, &now.routes, &now.cores)?;
     passing::write(writer, &now.routes)?;
@@ -231,7 +254,7 @@ pub(super) fn write(writer: &mut Writer<'_, '_>, now: &Snapshot) -> fmt::Result 
         "wardgate_bound_reached_total",
         "Times that a bound without a metric of its own was reached; the page of bounds explains each.",
     );
-    let rows = Bound::ALL.into_iter();
+    let rows = ReachedBound::ALL.into_iter();
     let rows = rows.map(|bound| (labels([("bound", bound.name())]), bound.count()));
     writer.counters(named, rows)?;
     let named = (

@@ -19,7 +19,7 @@ use crate::measure::{SCALE, Times};
 pub(super) type Labels<'l> = Vec<(&'static str, Cow<'l, str>)>;
 
 /// A name, and what it means.
-pub(super) type Named = (&'static str, &'static str);
+pub(super) type MetricName = (&'static str, &'static str);
 
 /// Durations of all cores, summed.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +49,7 @@ impl Writer<'_, '_> {
     /// Counters; their names end in `_total`.
     pub(super) fn counters<'l>(
         &mut self,
-        named: Named,
+        named: MetricName,
         rows: impl IntoIterator<Item = (Labels<'l>, u64)>,
     ) -> fmt::Result {
         self.family(named, MetricType::Counter, rows, |mut row, number| {
@@ -60,7 +60,7 @@ impl Writer<'_, '_> {
     /// Counters, each with the connection that counted last.
     pub(super) fn counters_with_example<'l>(
         &mut self,
-        named: Named,
+        named: MetricName,
         rows: impl IntoIterator<Item = (Labels<'l>, (u64, Option<String>))>,
     ) -> fmt::Result {
         self.family(named, MetricType::Counter, rows, |mut row, (number, id)| {
@@ -78,7 +78,7 @@ impl Writer<'_, '_> {
     /// Counters of microseconds, shown in seconds.
     pub(super) fn counters_of_micros<'l>(
         &mut self,
-        named: Named,
+        named: MetricName,
         rows: impl IntoIterator<Item = (Labels<'l>, u64)>,
     ) -> fmt::Result {
         self.family(named, MetricType::Counter, rows, |mut row, micros| {
@@ -89,7 +89,7 @@ impl Writer<'_, '_> {
     /// Gauges.
     pub(super) fn gauges<'l>(
         &mut self,
-        named: Named,
+        named: MetricName,
         rows: impl IntoIterator<Item = (Labels<'l>, i64)>,
     ) -> fmt::Result {
         self.family(named, MetricType::Gauge, rows, |mut row, number| {
@@ -101,7 +101,7 @@ impl Writer<'_, '_> {
     // The count is the sum of the buckets, so that the two agree while other threads write.
     pub(super) fn histograms<'l>(
         &mut self,
-        named: Named,
+        named: MetricName,
         rows: impl IntoIterator<Item = (Labels<'l>, Durations)>,
     ) -> fmt::Result {
         self.family(named, MetricType::Histogram, rows, |mut row, durations| {
@@ -117,7 +117,7 @@ impl Writer<'_, '_> {
     }
 
     /// One row of facts that do not change.
-    pub(super) fn info(&mut self, named: Named, labels: &Labels<'_>) -> fmt::Result {
+    pub(super) fn info(&mut self, named: MetricName, labels: &Labels<'_>) -> fmt::Result {
         let (name, help) = named;
         let name = name.strip_suffix("_info").unwrap_or(name);
         let mut family = self
@@ -128,7 +128,7 @@ impl Writer<'_, '_> {
 
     fn family<'l, N>(
         &mut self,
-        (name, help): Named,
+        (name, help): MetricName,
         kind: MetricType,
         rows: impl IntoIterator<Item = (Labels<'l>, N)>,
         write: impl Fn(MetricEncoder<'_>, N) -> fmt::Result,

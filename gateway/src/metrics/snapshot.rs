@@ -2,14 +2,7 @@
 
 use std::sync::Arc;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
-use prometheus_client::registry::Registry;
-
-use super::openmetrics::Writer;
-use super::{
-    CoreCounters, Files, HttpCounters, ReloadCounts, RouteMetrics, TargetMetrics, catalogue,
-};
+use super::{CoreCounters, Files, HttpCounters, ReloadCounts, RouteMetrics, TargetMetrics};
 
 /// The blocks of all cores, and the counts that are kept elsewhere.
 #[derive(Debug, Default)]
@@ -41,23 +34,4 @@ pub struct LogCounts {
     pub dropped: u64,
     /// Events that wait to be written.
     pub queued: u64,
-}
-
-impl Collector for Snapshot {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        catalogue::write(&mut Writer(&mut encoder), self)
-    }
-}
-
-impl Snapshot {
-    /// The metrics as OpenMetrics text.
-    #[must_use]
-    pub fn text(self) -> String {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(self));
-        let mut shown = String::new();
-        // Writing into a string does not fail.
-        let _ = text::encode(&mut shown, &registry);
-        shown
-    }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::stop::stopped;
 use super::{Prober, RouteTarget, TargetHealth, TargetState, Transition};
-use crate::measure::Bound;
+use crate::measure::ReachedBound;
 use crate::uring::{Network, sleep_until};
 
 /// Probes `watched` for the first time after `delay` and then at the route's interval, until the prober is
@@ -36,7 +36,7 @@ pub async fn watch<V: Network>(
         let turn = async {
             sleep_until(begin).await;
             if places.available_permits() == 0 {
-                Bound::Probes.reached();
+                ReachedBound::Probes.note();
             }
             places.acquire().await
         };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::LookUp;
-use crate::measure::Bound;
+use crate::measure::ReachedBound;
 use crate::uring::limits::LOOK_UPS_MAX;
 
 /// Sends names to the resolver's thread.
@@ -87,7 +87,7 @@ async fn serve(mut inbox: mpsc::Receiver<LookUpRequest>, look_up: LookUpNow) {
     let places = Arc::new(Semaphore::new(LOOK_UPS_MAX));
     while let Some(LookUpRequest { name, answer }) = inbox.recv().await {
         if places.available_permits() == 0 {
-            Bound::LookUps.reached();
+            ReachedBound::LookUps.note();
         }
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;

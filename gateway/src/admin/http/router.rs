@@ -77,7 +77,7 @@ fn routes((status, json): (StatusCode, String)) -> Response<Body> {
 }
 
 /// Why a request is not answered.
-enum Refused {
+enum RefusedRequest {
     Method,
     Body,
     Host,
@@ -85,7 +85,7 @@ enum Refused {
 
 // A body, and a length that contradicts a transfer encoding, are how requests are smuggled past a proxy (RFC 9112
 // section 11.2): no request here needs either.
-fn refuse(request: &Request<Incoming>) -> Option<Refused> {
+fn refuse(request: &Request<Incoming>) -> Option<RefusedRequest> {
     let headers = request.headers();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let has_body = !request.body().is_end_stream() || headers.contains_key(TRANSFER_ENCODING);
@@ -93,14 +93,14 @@ fn refuse(request: &Request<Incoming>) -> Option<Refused> {
     let hosts = headers.get_all(HOST).iter().count();
     let is_unclear = request.version() == Version::HTTP_11 && hosts != 1;
     match () {
-        () if !is_read => Some(Refused::Method),
-        () if has_body => Some(Refused::Body),
-        () if is_unclear => Some(Refused::Host),
+        () if !is_read => Some(RefusedRequest::Method),
+        () if has_body => Some(RefusedRequest::Body),
+        () if is_unclear => Some(RefusedRequest::Host),
         () => None,
     }
 }
 
-impl Refused {
+impl RefusedRequest {
     // The connection is closed, because the bytes that follow may be a body.
     fn response(self, source: SocketAddr, server: &Server) -> Response<Body> {
         let mut response = match self {
