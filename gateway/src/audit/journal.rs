@@ -23,6 +23,7 @@ use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::config::{LogFormat, Mode};
+use crate::metrics::LogCounts;
 use crate::observe;
 use crate::tls::RefusalClass;
 
@@ -32,6 +33,7 @@ pub struct Journal {
     queue: SyncSender<JournalEntry>,
     dropped: Arc<AtomicU64>,
     refusals: Refusals,
+    queued: Arc<AtomicU64>,
 }
 
 enum JournalEntry {
@@ -54,11 +56,13 @@ impl Journal {
         let (queue, events) = sync_channel(EVENTS_MAX);
         let journal = Self {
             queue,
-            dropped: Arc::new(AtomicU64::new(0)),
+            dropped: Arc::default(),
+            queued: Arc::default(),
             refusals: Refusals::default(),
         };
+        let queued = Arc::clone(&journal.queued);
         let refusals = journal.refusals.clone();
-        let work = move || write_all(&events, format, &refusals);
+        let work = move || write_all(&events, format, &queued, &refusals);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
@@ -75,7 +79,8 @@ impl Journal {
         let (queue, events) = sync_channel(EVENTS_MAX);
         let journal = Self {
             queue,
-            dropped: Arc::new(AtomicU64::new(0)),
+            dropped: Arc::default(),
+            queued: Arc::default(),
             refusals: Refusals::default(),
         };
         (journal, Events(events))
@@ -83,9 +88,21 @@ impl Journal {
 
     /// Reports an event. If the log is not read and the queue is full, the event is counted and dropped.
     pub fn report(&self, event: Event) {
+        // Before the event is there: the writer may take it at once.
+        self.queued.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send(JournalEntry::Event(event)).is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The state of the queue, for the metrics.
+    #[must_use]
+    pub fn counts(&self) -> LogCounts {
+        LogCounts {
+            dropped: self.dropped(),
+            queued: self.queued.load(Ordering::Relaxed),
         }
     }
 
@@ -140,13 +157,19 @@ impl JournalWriter {
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn write_all(events: &Receiver<JournalEntry>, format: LogFormat, refusals: &Refusals) {
+fn write_all(
+    events: &Receiver<JournalEntry>,
+    format: LogFormat,
+    queued: &AtomicU64,
+    refusals: &Refusals,
+) {
     let builder = FmtSubscriber::builder()
         .with_writer(io::stderr)
         .with_target(false);
     let writing = || {
         let mut rate = Rate::default();
         while let Ok(JournalEntry::Event(event)) = next(events) {
+            queued.fetch_sub(1, Ordering::Relaxed);
             if let Event::Connection(account) = &event {
                 refusals.note(account, SystemTime::now());
             }

@@ -22,7 +22,8 @@ pub(super) const LISTENERS_SHOWN_MAX: usize = 64;
 
 /// Refusals of one route and kind that are logged in a row before the rate limit applies.
 ///
-/// When reached: the refusal is not logged; the next line has their number in `suppressed`.
+/// When reached: the refusal is not logged; the next line has their number in `suppressed`;
+/// `wardgate_bound_reached_total{bound="log_lines"}`.
 pub(super) const REFUSALS_BURST: u32 = 10;
 
 /// Interval at which refusals of a route and kind are logged after the burst.

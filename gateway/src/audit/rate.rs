@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::audit::limits::{REFUSALS_BURST, REFUSALS_EVERY};
+use crate::measure::ReachedBound;
 use crate::tls::RefusalClass;
 
 /// A kind of line with its own limit.
@@ -50,6 +51,7 @@ impl Rate {
                 Some(std::mem::take(&mut bucket.suppressed))
             }
             None => {
+                ReachedBound::LogLines.note();
                 bucket.suppressed = bucket.suppressed.saturating_add(1);
                 None
             }

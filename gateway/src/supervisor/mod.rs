@@ -184,7 +184,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             cores: workers.counters.clone(),
             files: RefCell::new(prepared.files),
             reloads: metrics::Reloads::default(),
-            http: metrics::HttpCounters::default(),
+            http: Arc::default(),
+            started: started_at(),
             journal: journal.clone(),
             ready: Cell::new(true),
             handed_over: tokio::sync::watch::Sender::new(false),
@@ -359,6 +360,12 @@ fn supervise(
 fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
     let each = config.routes.iter().map(|route| of(&route.timeouts));
     each.max().unwrap_or_default()
+}
+
+// Seconds since 1970.
+fn started_at() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 fn notice(journal: &Journal, level: Level, text: String) {

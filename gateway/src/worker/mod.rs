@@ -200,6 +200,10 @@ struct Shared {
 }
 
 async fn run(plan: WorkerSetup) {
+    let ids = ConnectionIds::new(plan.core, SystemTime::now());
+    plan.counters.ids_start.set(ids.start());
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    plan.counters.thread.set(thread.unsigned_abs().into());
     let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
@@ -216,7 +220,7 @@ async fn run(plan: WorkerSetup) {
             journal: plan.journal,
             place: plan.core,
         },
-        ids: ConnectionIds::new(plan.core, SystemTime::now()),
+        ids,
         registry: Registry::default(),
         probes: Semaphore::new(PROBES_MAX),
         mailboxes: plan.mailboxes,
@@ -317,6 +321,8 @@ fn turn(shared: &Shared) {
     if tick.is_multiple_of(EXPIRY_LOOK_TICKS) {
         shared.registry.end_expired(unix(SystemTime::now()));
     }
+    let lent = u64::try_from(shared.core.pool.lent()).unwrap_or(u64::MAX);
+    shared.core.counters.buffers_lent.set(lent);
     shared.placement.borrow_mut().look(Instant::now());
     note_cpu_time(shared);
 }

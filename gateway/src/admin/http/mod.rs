@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use self::pages::Pages;
-use self::places::Places;
+use self::places::HttpPlaces;
 use self::report::Reports;
 use crate::admin::View;
 use crate::worker::limits::ACCEPT_PAUSE;
@@ -35,7 +35,7 @@ struct Server {
 
 /// Answers requests until another process has taken the listener over.
 pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
-    let mut places = Places::default();
+    let mut places = HttpPlaces::default();
     let mut handed_over = view.handed_over.subscribe();
     let server = Rc::new(Server {
         reports: Reports::default(),
