@@ -220,7 +220,12 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
             return Some(0);
         }
     };
-    rate.allow(&account.route.name, kind, Instant::now())
+    rate.allow(
+        &account.route.name,
+        kind,
+        account.source.ip(),
+        Instant::now(),
+    )
 }
 
 fn ready(open: &Ready) {
@@ -310,7 +315,12 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     if level == Level::Warn && account.peer.is_some() {
         let route = &account.route.name;
         let is_rare = rate
-            .allow(route, LineKind::Warned, Instant::now())
+            .allow(
+                route,
+                LineKind::Warned,
+                account.source.ip(),
+                Instant::now(),
+            )
             .is_some();
         return if is_rare { level } else { Level::Info };
     }

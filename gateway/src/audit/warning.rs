@@ -106,7 +106,7 @@ pub(super) fn write(warning: &Warning, rate: &mut Rate) {
         ConnectionFault::EndsWithoutCr(by) => (LineKind::Illegal, by.to_string()),
     };
     let route = &warning.route.name;
-    let Some(suppressed) = rate.allow(route, kind, Instant::now()) else {
+    let Some(suppressed) = rate.allow(route, kind, warning.source.ip(), Instant::now()) else {
         return;
     };
     let (client, client_port) = address_and_port(Some(warning.source));
