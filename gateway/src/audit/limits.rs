@@ -20,19 +20,19 @@ pub(super) const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
 /// When reached: further listeners are counted.
 pub(super) const LISTENERS_SHOWN_MAX: usize = 64;
 
-/// Sources with a limit of their own. A client on a LAN is one source, and so is an IPv6 network of 64 bits: a few
-/// MiB hold more sources than a hospital has devices.
+/// Sources with a limit of their own, counted for each route and kind of line. A client on a LAN is one source, and
+/// so is an IPv6 network of 64 bits: less than 1 MiB holds more noisy sources than a hospital has devices.
 ///
-/// When reached: further sources share one limit for each kind, until a listed source has been quiet for
+/// When reached: further sources share one limit for each route and kind, until a listed source has been quiet for
 /// `SOURCE_LINES_BURST` times `SOURCE_LINE_EVERY`.
 pub(super) const SOURCES_MAX: usize = 4096;
 
-/// Lines of one source and kind that are logged in a row before the rate limit applies.
+/// Lines of one source, route and kind that are logged in a row before the rate limit applies.
 ///
 /// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`.
 pub(super) const SOURCE_LINES_BURST: u32 = 10;
 
-/// Interval at which lines of a source and kind are logged after the burst. Ten noisy sources together stay below
+/// Interval at which lines of a source, route and kind are logged after the burst. Ten noisy sources together stay below
 /// the limit of their route (`ROUTE_LINE_EVERY`), so a source that is not noisy is logged.
 ///
 /// When reached: the next line is written.

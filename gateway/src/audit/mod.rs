@@ -6,11 +6,13 @@
 mod error_type;
 mod event;
 mod fields;
+mod headline;
 mod id;
 mod journal;
 pub mod limits;
 mod logfmt;
 mod observed;
+mod output;
 mod rate;
 mod times;
 mod warning;
@@ -21,6 +23,7 @@ pub use event::{
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
+pub use output::{JOURNALD, journald_problem};
 pub use warning::{ConnectionFault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

@@ -1,7 +1,8 @@
 //! Rate limits for log lines that unauthenticated clients can cause at will.
 //!
 //! A line must pass two limits: that of its source, so that a noisy source hides no line of another source, and
-//! that of its route, so that many sources cannot flood the log.
+//! that of its route, so that many sources cannot flood the log. Both apply to each route for itself: a gateway of
+//! another site is one source on many routes, and a fault on one of them must not hide a fault on another.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,12 +32,15 @@ pub(super) enum LineKind {
 /// The limits of all sources and routes. The time is an argument.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
-    // INVARIANT: at most SOURCES_MAX keys with a source, and one key without a source for each kind.
-    sources: HashMap<(Option<Source>, LineKind), Bucket>,
+    // INVARIANT: at most SOURCES_MAX keys with a source, and one key without a source for each route and kind.
+    sources: HashMap<(Option<Source>, Lines), Bucket>,
     swept: Option<Instant>,
     // The configuration bounds their number.
-    routes: HashMap<(String, LineKind), RouteLines>,
+    routes: HashMap<Lines, RouteLines>,
 }
+
+/// A route and a kind of line.
+type Lines = (String, LineKind);
 
 /// An IPv4 address, or the first 64 bits of an IPv6 address, which a client can change at will from there on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,15 +66,13 @@ impl Rate {
         source: IpAddr,
         now: Instant,
     ) -> Option<u64> {
-        let of_source = self.source(source.into(), kind, now);
+        let of = (route.to_owned(), kind);
+        let of_source = self.source((Some(source.into()), of.clone()), now);
         let is_allowed = of_source.take(SOURCE_LINES_BURST, SOURCE_LINE_EVERY, now);
-        let lines = self
-            .routes
-            .entry((route.to_owned(), kind))
-            .or_insert(RouteLines {
-                bucket: Bucket::full(ROUTE_LINES_BURST, now),
-                suppressed: 0,
-            });
+        let lines = self.routes.entry(of).or_insert(RouteLines {
+            bucket: Bucket::full(ROUTE_LINES_BURST, now),
+            suppressed: 0,
+        });
         // A line that its source may not write takes nothing from the route.
         if is_allowed && lines.bucket.take(ROUTE_LINES_BURST, ROUTE_LINE_EVERY, now) {
             return Some(std::mem::take(&mut lines.suppressed));
@@ -80,11 +82,10 @@ impl Rate {
     }
 
     // The bucket of the source, or that of all sources for which the table has no room.
-    fn source(&mut self, source: Source, kind: LineKind, now: Instant) -> &mut Bucket {
-        let mut key = (Some(source), kind);
+    fn source(&mut self, mut key: (Option<Source>, Lines), now: Instant) -> &mut Bucket {
         if !self.sources.contains_key(&key) && !self.has_room(now) {
             // LIMIT: SOURCES_MAX.
-            key = (None, kind);
+            key.0 = None;
         }
         let bucket = self.sources.entry(key);
         bucket.or_insert_with(|| Bucket::full(SOURCE_LINES_BURST, now))
@@ -176,11 +177,9 @@ mod tests {
         let held = u64::from(1000 - SOURCE_LINES_BURST);
         assert_eq!(rate.allow("r", SCAN, source(1), later), Some(held));
         assert_eq!(rate.allow("r", SCAN, source(1), later), None);
-        assert_eq!(
-            rate.allow("r", LineKind::Late, source(1), later),
-            Some(0),
-            "another kind"
-        );
+        for (route, kind) in [("r", LineKind::Late), ("other", SCAN)] {
+            assert_eq!(rate.allow(route, kind, source(1), later), Some(0));
+        }
     }
 
     #[test]

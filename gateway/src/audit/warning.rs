@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::fields::{NONE, address_and_port};
+use super::headline::Headlines;
 use super::id::ConnectionId;
 use super::rate::{LineKind, Rate};
 use crate::config::{Mode, Protocol, RouteConfig};
@@ -99,8 +100,8 @@ impl Warning {
     }
 }
 
-/// Writes the line, unless the route's limit for this kind is reached.
-pub(super) fn write(warning: &Warning, rate: &mut Rate) {
+/// Writes the line, unless the limit of the source or of the route for this kind is reached.
+pub(super) fn write(warning: &Warning, headlines: Headlines, rate: &mut Rate) {
     let (kind, by) = match warning.fault {
         ConnectionFault::NoAnswer { .. } => (LineKind::Unreachable, NONE.to_owned()),
         ConnectionFault::EndsWithoutCr(by) => (LineKind::Illegal, by.to_string()),
@@ -109,6 +110,7 @@ pub(super) fn write(warning: &Warning, rate: &mut Rate) {
     let Some(suppressed) = rate.allow(route, kind, warning.source.ip(), Instant::now()) else {
         return;
     };
+    let about = headlines.about(route, warning.source);
     let (client, client_port) = address_and_port(Some(warning.source));
     let (server, server_port) = address_and_port(warning.target);
     tracing::warn!(
@@ -121,6 +123,6 @@ pub(super) fn write(warning: &Warning, rate: &mut Rate) {
         peer = %warning.peer.as_deref().unwrap_or(NONE),
         %by,
         suppressed,
-        "{warning}"
+        "{about}{warning}"
     );
 }

@@ -8,8 +8,8 @@ use rustix::process::{
 use rustls::pki_types::UnixTime;
 
 use super::{Prepared, bind};
-use crate::audit::Level;
-use crate::config::{Config, Mode, RouteConfig};
+use crate::audit::{self, Level};
+use crate::config::{Config, LogFormat, Mode, RouteConfig};
 use crate::route::Transport;
 use crate::supervisor::limits::DESCRIPTORS_RESERVED;
 use crate::uring::limits::PIPES_MAX;
@@ -145,6 +145,9 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if rustix::process::geteuid().is_root() {
         remarks.push(Remark::info(AS_ROOT.to_owned()));
+    }
+    if prepared.config.gateway.log == LogFormat::Journald {
+        remarks.extend(audit::journald_problem().map(Remark::no_start));
     }
     let of_config = prepared.config.remarks().into_iter();
     remarks.extend(of_config.map(Remark::info));
