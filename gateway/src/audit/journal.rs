@@ -13,6 +13,7 @@ use super::event::{
 };
 use super::fields::{NONE, address_and_port, shown};
 use super::headline::{self, Headlines};
+use super::messages::{LogMessage, PANIC};
 use super::observed;
 use super::output;
 use super::rate::{LineKind, Rate};
@@ -168,21 +169,19 @@ fn write(event: Event, headlines: Headlines, rate: &mut Rate) {
         Event::Warning(about) => warning::write(&about, headlines, rate),
         Event::Ready(open) => ready(&open, headlines),
         Event::Panic { text, backtrace } => match backtrace.status() {
-            BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
-            _ => tracing::error!("{text}"),
+            BacktraceStatus::Captured => notice(&PANIC, &format!("{text}\n{backtrace}")),
+            _ => notice(&PANIC, &text),
         },
-        Event::Notice {
-            level: Level::Info,
-            text,
-        } => tracing::info!("{text}"),
-        Event::Notice {
-            level: Level::Warn,
-            text,
-        } => tracing::warn!("{text}"),
-        Event::Notice {
-            level: Level::Error,
-            text,
-        } => tracing::error!("{text}"),
+        Event::Notice { message, text } => notice(message, &text),
+    }
+}
+
+fn notice(message: &LogMessage, text: &str) {
+    let code = message.code();
+    match message.level() {
+        Level::Info => tracing::info!(code, "{text}"),
+        Level::Warn => tracing::warn!(code, "{text}"),
+        Level::Error => tracing::error!(code, "{text}"),
     }
 }
 
@@ -329,14 +328,12 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
 /// every client can cause the other ends. A client that knows the name of a peer can cause a warning that
 /// this peer is refused; `rate` limits these.
 fn level(account: &ConnectionSummary) -> Level {
-    match &account.close.reason {
-        CloseReason::Internal(_) => Level::Error,
-        CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => Level::Warn,
-        // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
-        CloseReason::Handshake(class, _) => match (account.route.mode, class) {
-            (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
-            _ => Level::Warn,
-        },
+    let reason = &account.close.reason;
+    // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
+    let is_any_client = account.route.mode == Mode::Terminate
+        && matches!(reason, CloseReason::Handshake(RefusalClass::Unknown, _));
+    match reason.failure() {
+        Some(failure) if !is_any_client => failure.level(),
         _ => Level::Info,
     }
 }
@@ -347,6 +344,7 @@ fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, s
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
+    let failure = account.close.reason.failure();
     let headline = headlines.of("connection", || headline::of_connection(account));
     // In `tracing`, a level is a constant of each call site.
     macro_rules! write_at {
@@ -375,7 +373,7 @@ fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, s
                 undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
                 seconds = seconds(account.duration),
                 ended_by = account.close.by.name(),
-                error.type = account.close.reason.error_type().unwrap_or(NONE),
+                error.type = failure.map_or(NONE, LogMessage::code),
                 reason = account.close.reason.to_string(),
                 suppressed,
                 "{headline}"

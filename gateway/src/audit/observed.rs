@@ -8,6 +8,7 @@ use std::fmt;
 use super::event::ConnectionSummary;
 use super::fields::{NONE, address_and_port, shown};
 use super::headline::{self, Headlines};
+use super::messages;
 use super::times::{milliseconds, seconds};
 use super::warning::ENDS_WITHOUT_CR;
 use crate::dicom;
@@ -81,6 +82,7 @@ fn association(
     );
     if let Some(reason) = account.would_refuse() {
         tracing::warn!(
+            code = messages::WOULD_REFUSE.code(),
             id = %account.id,
             route = %account.route.name,
             client.address = %client,
@@ -94,7 +96,7 @@ fn association(
     }
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, client.address = %client, client.port = client_port, why = %format!("{by} sent {what}"),
+        tracing::warn!(code = messages::ASSOCIATION_NOT_OBSERVED.code(), %route, client.address = %client, client.port = client_port, why = %format!("{by} sent {what}"),
             "{about}association no longer observed");
     }
     warn_of_destinations(account, record, &about);
@@ -110,6 +112,7 @@ fn warn_of_destinations(
     let has_return = dicom.is_some_and(|dicom| dicom.returns.is_some());
     if !record.destinations.is_empty() && !has_return {
         tracing::warn!(
+            code = messages::NO_RETURN_ROUTE.code(),
             route = %account.route.name,
             destinations = CommaSeparated(&record.destinations, each).to_string(),
             "{about}C-MOVE to destinations without a return route: set return to the route of the returning associations"
@@ -161,10 +164,11 @@ fn conversation(
     );
     if let Some(why) = record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, client.address = %client, client.port = client_port, %why, "{about}conversation no longer observed");
+        tracing::warn!(code = messages::CONVERSATION_NOT_OBSERVED.code(), %route, client.address = %client, client.port = client_port, %why, "{about}conversation no longer observed");
     }
     if let Some(by) = record.ended_without_cr {
         tracing::warn!(
+            code = messages::MLLP_END_WITHOUT_CR.code(),
             route = %account.route.name,
             client.address = %client,
             client.port = client_port,
