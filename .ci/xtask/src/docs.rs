@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::steps::must;
-use crate::{Workspace, bounds, tiers};
+use crate::{Workspace, bounds, messages, tiers};
 
 /// A page, what it is made from, and how.
 struct Generated {
@@ -46,8 +46,8 @@ const GENERATED: [Generated; 4] = [
     },
     Generated {
         page: "docs/src/reference/messages.md",
-        source: "tests/data/wrong_setups.md",
-        make: Make::Text(messages),
+        source: messages::SOURCE,
+        make: Make::Root(messages::page),
     },
 ];
 
@@ -199,18 +199,6 @@ fn metrics(exposition: &str) -> String {
             let _ = writeln!(page, "| `{name}` | {kind} | {meaning} |");
         }
     }
-    page
-}
-
-/// The tables of wrong set-ups and of what the operator reads.
-fn messages(tables: &str) -> String {
-    let from = tables.find("\n## ").unwrap_or(0);
-    let mut page = String::from(
-        "# Messages\n\nWrong set-ups and the message that an operator reads: a line of the log with its level, or a line of \
-         `wardgate check`. Tests bring the gateway into each of these situations and compare the message. Words in capitals (PORT, \
-         DATE, PKI, SITE and so on) stand for what differs between sites.\n",
-    );
-    page += tables.get(from..).unwrap_or_default();
     page
 }
 
