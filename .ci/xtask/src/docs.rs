@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::steps::must;
-use crate::{Workspace, bounds, tiers};
+use crate::{Workspace, bounds, messages, tiers};
 
 /// A page, what it is made from, and how.
 struct Generated {
@@ -46,8 +46,8 @@ const GENERATED: [Generated; 4] = [
     },
     Generated {
         page: "docs/src/reference/messages.md",
-        source: "tests/data/wrong_setups.md",
-        make: Make::Text(messages),
+        source: messages::SOURCE,
+        make: Make::Root(messages::page),
     },
 ];
 

@@ -11,6 +11,7 @@ mod docs;
 mod fuzz;
 mod gate;
 mod libtest;
+mod messages;
 mod package;
 mod packages;
 mod python;

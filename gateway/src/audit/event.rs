@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::ConnectionId;
+use super::messages::LogMessage;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
@@ -35,9 +36,9 @@ pub enum Event {
     },
     /// A message of the supervisor.
     Notice {
-        /// Its severity.
-        level: Level,
-        /// The message.
+        /// Its kind, which has its severity.
+        message: &'static LogMessage,
+        /// The sentence.
         text: String,
     },
 }

@@ -8,15 +8,14 @@ use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tracing::subscriber;
-use tracing_subscriber::FmtSubscriber;
-
 use super::event::{
     AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Level, Ready,
 };
 use super::fields::{NONE, address_and_port, shown};
-use super::logfmt::Logfmt;
+use super::headline::{self, Headlines};
+use super::messages::{LogMessage, PANIC};
 use super::observed;
+use super::output;
 use super::rate::{LineKind, Rate};
 use super::refusals::{Refusals, Refused};
 use super::times::seconds;
@@ -48,21 +47,27 @@ impl std::fmt::Debug for JournalEntry {
 }
 
 impl Journal {
-    /// Starts the thread that writes to standard error.
+    /// Starts the thread that writes to standard error or journald.
     ///
     /// # Errors
-    /// If the system cannot create a thread.
+    /// If journald does not answer, or the system cannot create a thread.
     pub fn start(format: LogFormat) -> io::Result<(Self, JournalWriter)> {
+        if format == LogFormat::Journald
+            && let Some(problem) = output::journald_problem()
+        {
+            return Err(io::Error::other(problem));
+        }
         let (queue, events) = sync_channel(EVENTS_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
         let journal = Self {
             queue,
-            dropped: Arc::default(),
+            dropped: Arc::clone(&dropped),
             queued: Arc::default(),
             refusals: Refusals::default(),
         };
         let queued = Arc::clone(&journal.queued);
         let refusals = journal.refusals.clone();
-        let work = move || write_all(&events, format, &queued, &refusals);
+        let work = move || write_all(&events, format, [&dropped, &queued], &refusals);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
@@ -160,32 +165,21 @@ const POLL: Duration = Duration::from_millis(5);
 fn write_all(
     events: &Receiver<JournalEntry>,
     format: LogFormat,
-    queued: &AtomicU64,
+    [dropped, queued]: [&Arc<AtomicU64>; 2],
     refusals: &Refusals,
 ) {
-    let builder = FmtSubscriber::builder()
-        .with_writer(io::stderr)
-        .with_target(false);
-    let writing = || {
+    let headlines = Headlines::new(format);
+    output::with(format, dropped, || {
         let mut rate = Rate::default();
         while let Ok(JournalEntry::Event(event)) = next(events) {
             queued.fetch_sub(1, Ordering::Relaxed);
             if let Event::Connection(account) = &event {
                 refusals.note(account, SystemTime::now());
             }
-            write(event, &mut rate);
+            output::check(format, dropped);
+            write(event, headlines, &mut rate);
         }
-    };
-    match format {
-        LogFormat::Text => {
-            let text = builder.with_ansi(false).event_format(Logfmt);
-            subscriber::with_default(text.finish(), writing);
-        }
-        LogFormat::Json => {
-            let flat = builder.json().flatten_event(true).with_current_span(false);
-            subscriber::with_default(flat.with_span_list(false).finish(), writing);
-        }
-    }
+    });
 }
 
 // Waking a sleeping thread costs time on the reporting thread. After the last event the journal thread
@@ -198,34 +192,33 @@ fn next(events: &Receiver<JournalEntry>) -> Result<JournalEntry, RecvError> {
     events.recv()
 }
 
-fn write(event: Event, rate: &mut Rate) {
+fn write(event: Event, headlines: Headlines, rate: &mut Rate) {
     match event {
         Event::Connection(account) => {
             if let Some(suppressed) = may_pass(&account, rate) {
-                observed::write(&account);
-                connection(&account, level_of(&account, rate), suppressed);
+                observed::write(&account, headlines);
+                let level = level_of(&account, rate);
+                connection(&account, headlines, level, suppressed);
             }
         }
-        Event::Accepted(peer) => accepted(&peer),
-        Event::Progress(so_far) => progress(&so_far),
-        Event::Warning(about) => warning::write(&about, rate),
-        Event::Ready(open) => ready(&open),
+        Event::Accepted(peer) => accepted(&peer, headlines),
+        Event::Progress(so_far) => progress(&so_far, headlines),
+        Event::Warning(about) => warning::write(&about, headlines, rate),
+        Event::Ready(open) => ready(&open, headlines),
         Event::Panic { text, backtrace } => match backtrace.status() {
-            BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
-            _ => tracing::error!("{text}"),
+            BacktraceStatus::Captured => notice(&PANIC, &format!("{text}\n{backtrace}")),
+            _ => notice(&PANIC, &text),
         },
-        Event::Notice {
-            level: Level::Info,
-            text,
-        } => tracing::info!("{text}"),
-        Event::Notice {
-            level: Level::Warn,
-            text,
-        } => tracing::warn!("{text}"),
-        Event::Notice {
-            level: Level::Error,
-            text,
-        } => tracing::error!("{text}"),
+        Event::Notice { message, text } => notice(message, &text),
+    }
+}
+
+fn notice(message: &LogMessage, text: &str) {
+    let code = message.code();
+    match message.level() {
+        Level::Info => tracing::info!(code, "{text}"),
+        Level::Warn => tracing::warn!(code, "{text}"),
+        Level::Error => tracing::error!(code, "{text}"),
     }
 }
 
@@ -257,10 +250,15 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
             return Some(0);
         }
     };
-    rate.allow(&account.route.name, kind, Instant::now())
+    rate.allow(
+        &account.route.name,
+        kind,
+        account.source.ip(),
+        Instant::now(),
+    )
 }
 
-fn ready(open: &Ready) {
+fn ready(open: &Ready, headlines: Headlines) {
     let mut listeners: Vec<_> = open
         .listeners
         .iter()
@@ -272,22 +270,29 @@ fn ready(open: &Ready) {
     if further > 0 {
         listeners.push(format!("and {further} more"));
     }
+    let listeners = listeners.join(", ");
+    let headline = headlines.of("ready", || {
+        format!("{listeners}; {} routes are closed", open.closed)
+    });
     tracing::info!(
+        event.name = headlines.event("ready"),
         routes = open.listeners.len(),
         closed = open.closed,
-        listeners = listeners.join(", "),
+        listeners,
         metrics = %shown(open.metrics),
         cores = %open.cores,
         service.version = open.version,
-        "ready"
+        "{headline}"
     );
 }
 
-fn accepted(accepted: &AcceptedPeer) {
+fn accepted(accepted: &AcceptedPeer, headlines: Headlines) {
     let (client, client_port) = address_and_port(Some(accepted.source));
     let (server, server_port) = address_and_port(accepted.target);
     let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
+    let headline = headlines.of("accepted", || headline::of_accepted(accepted));
     tracing::info!(
+        event.name = headlines.event("accepted"),
         id = %accepted.id,
         route = %accepted.route.name,
         client.address = %client,
@@ -298,11 +303,11 @@ fn accepted(accepted: &AcceptedPeer) {
         key_sha256 = %peer.key_sha256,
         serial = %peer.serial,
         tls.protocol.version = %shown(tls.map(|tls| tls.version)),
-        "accepted"
+        "{headline}"
     );
 }
 
-fn progress(progress: &ConnectionProgress) {
+fn progress(progress: &ConnectionProgress, headlines: Headlines) {
     let seen = progress.observed.as_ref();
     let (titles, objects, object_bytes) = match seen {
         Some(observe::Progress::Association {
@@ -321,7 +326,9 @@ fn progress(progress: &ConnectionProgress) {
         _ => (0, 0, 0),
     };
     let (client, client_port) = address_and_port(Some(progress.source));
+    let headline = headlines.of("open", || headline::of_progress(progress));
     tracing::info!(
+        event.name = headlines.event("open"),
         id = %progress.id,
         route = %progress.route.name,
         client.address = %client,
@@ -337,7 +344,7 @@ fn progress(progress: &ConnectionProgress) {
         message_bytes,
         acknowledgements,
         seconds = seconds(progress.duration),
-        "open"
+        "{headline}"
     );
 }
 
@@ -347,7 +354,7 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     if level == Level::Warn && account.peer.is_some() {
         let route = &account.route.name;
         let is_rare = rate
-            .allow(route, LineKind::Warned, Instant::now())
+            .allow(route, LineKind::Warned, account.source.ip(), Instant::now())
             .is_some();
         return if is_rare { level } else { Level::Info };
     }
@@ -358,28 +365,29 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
 /// every client can cause the other ends. A client that knows the name of a peer can cause a warning that
 /// this peer is refused; `rate` limits these.
 fn level(account: &ConnectionSummary) -> Level {
-    match &account.close.reason {
-        CloseReason::Internal(_) => Level::Error,
-        CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => Level::Warn,
-        // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
-        CloseReason::Handshake(class, _) => match (account.route.mode, class) {
-            (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
-            _ => Level::Warn,
-        },
+    let reason = &account.close.reason;
+    // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
+    let is_any_client = account.route.mode == Mode::Terminate
+        && matches!(reason, CloseReason::Handshake(RefusalClass::Unknown, _));
+    match reason.failure() {
+        Some(failure) if !is_any_client => failure.level(),
         _ => Level::Info,
     }
 }
 
-fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
+fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, suppressed: u64) {
     let (client, client_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
+    let failure = account.close.reason.failure();
+    let headline = headlines.of("connection", || headline::of_connection(account));
     // In `tracing`, a level is a constant of each call site.
     macro_rules! write_at {
         ($level:ident) => {
             tracing::$level!(
+                event.name = headlines.event("connection"),
                 id = %account.id,
                 route = %account.route.name,
                 mode = %account.route.mode,
@@ -402,10 +410,10 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
                 undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
                 seconds = seconds(account.duration),
                 ended_by = account.close.by.name(),
-                error.type = account.close.reason.error_type().unwrap_or(NONE),
+                error.type = failure.map_or(NONE, LogMessage::code),
                 reason = account.close.reason.to_string(),
                 suppressed,
-                "connection"
+                "{headline}"
             )
         };
     }

@@ -3,14 +3,17 @@
 //! A worker hands an `Event` over and continues. A log that is not read loses events, which are counted, but
 //! never delays a connection.
 
-mod error_type;
 mod event;
+mod failure;
 mod fields;
+mod headline;
 mod id;
 mod journal;
 pub mod limits;
 mod logfmt;
+pub(crate) mod messages;
 mod observed;
+mod output;
 mod rate;
 mod refusals;
 mod times;
@@ -22,6 +25,8 @@ pub use event::{
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
+pub use messages::LogMessage;
+pub use output::{JOURNALD, journald_problem};
 pub use refusals::{Refusals, Refused};
 pub use warning::{ConnectionFault, Warning};
 

@@ -192,6 +192,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+    /// To journald, with fields.
+    Journald,
 }
 
 /// One configured route: its listener, mode, targets and rules.
