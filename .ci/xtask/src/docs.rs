@@ -275,18 +275,6 @@ impl Family<'_> {
     }
 }
 
-/// The tables of wrong set-ups and of what the operator reads.
-fn messages(tables: &str) -> String {
-    let from = tables.find("\n## ").unwrap_or(0);
-    let mut page = String::from(
-        "# Messages\n\nWrong set-ups and the message that an operator reads: a line of the log with its level, or a line of \
-         `wardgate check`. Tests bring the gateway into each of these situations and compare the message. Words in capitals (PORT, \
-         DATE, PKI, SITE and so on) stand for what differs between sites.\n",
-    );
-    page += tables.get(from..).unwrap_or_default();
-    page
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

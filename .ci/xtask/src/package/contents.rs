@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 13] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
