@@ -20,6 +20,7 @@ mod fetch;
 mod files;
 mod health;
 mod journal;
+mod journald;
 mod large_list;
 mod levels;
 mod live_routes;
