@@ -171,19 +171,24 @@ fn log_in_journald_is_found_by_its_fields_and_a_stuck_journald_delays_no_connect
     let file: PathBuf = folder.path().join("wardgate.toml");
     site().write(&file);
     let keeper_id = keeper.id().to_string();
-    let check = Program::new("nsenter")
-        .args(["--target", &keeper_id, "--mount"])
-        .arg(wardgate())
-        .args(["check", "--start", "--config"])
-        .arg(&file)
-        .run();
+    let check = |option: Option<&str>| {
+        Program::new("nsenter")
+            .args(["--target", &keeper_id, "--mount"])
+            .arg(wardgate())
+            .arg("check")
+            .args(option)
+            .arg("--config")
+            .arg(&file)
+            .run()
+    };
+    let (remark, refusal) = (check(None), check(Some("--start")));
     let _ = keeper.kill();
     let _ = keeper.wait();
-    let text = check.expect_failure().text();
-    assert!(
-        text.contains(
-            "log = \"journald\": journald does not answer at /run/systemd/journal/socket"
-        ),
-        "{text}"
-    );
+    let fault = "log = \"journald\": journald does not answer at /run/systemd/journal/socket";
+    for text in [
+        remark.expect_success().text(),
+        refusal.expect_failure().text(),
+    ] {
+        assert!(text.contains(fault), "{text}");
+    }
 }

@@ -19,6 +19,7 @@ mod fd_store;
 mod fetch;
 mod files;
 mod health;
+mod http_server;
 mod journal;
 mod journald;
 mod large_list;

@@ -28,7 +28,6 @@ pub enum Event {
     /// All listeners are open; once per start.
     Ready(Box<Ready>),
     /// A bug that ended a connection. The backtrace is resolved when it is written, not by the worker.
-    /// by the worker.
     Panic {
         /// The thread, the location and the message.
         text: String,

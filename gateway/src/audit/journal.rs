@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{
     AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Level, Ready,
@@ -17,10 +17,12 @@ use super::messages::{LogMessage, PANIC};
 use super::observed;
 use super::output;
 use super::rate::{LineKind, Rate};
+use super::refusals::{Refusals, Refused};
 use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::config::{LogFormat, Mode};
+use crate::metrics::LogCounts;
 use crate::observe;
 use crate::tls::RefusalClass;
 
@@ -29,6 +31,8 @@ use crate::tls::RefusalClass;
 pub struct Journal {
     queue: SyncSender<JournalEntry>,
     dropped: Arc<AtomicU64>,
+    refusals: Refusals,
+    queued: Arc<AtomicU64>,
 }
 
 enum JournalEntry {
@@ -58,8 +62,17 @@ impl Journal {
         let journal = Self {
             queue,
             dropped: Arc::clone(&dropped),
+            queued: Arc::default(),
+            refusals: Refusals::default(),
         };
-        let work = move || write_all(&events, format, &dropped);
+        let thread = JournalThread {
+            events,
+            format,
+            dropped,
+            queued: Arc::clone(&journal.queued),
+            refusals: journal.refusals.clone(),
+        };
+        let work = move || thread.write_all();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
@@ -76,16 +89,30 @@ impl Journal {
         let (queue, events) = sync_channel(EVENTS_MAX);
         let journal = Self {
             queue,
-            dropped: Arc::new(AtomicU64::new(0)),
+            dropped: Arc::default(),
+            queued: Arc::default(),
+            refusals: Refusals::default(),
         };
         (journal, Events(events))
     }
 
     /// Reports an event. If the log is not read and the queue is full, the event is counted and dropped.
     pub fn report(&self, event: Event) {
+        // Before the event is there: the writer may take it at once.
+        self.queued.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send(JournalEntry::Event(event)).is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The state of the queue, for the metrics.
+    #[must_use]
+    pub fn counts(&self) -> LogCounts {
+        LogCounts {
+            dropped: self.dropped(),
+            queued: self.queued.load(Ordering::Relaxed),
         }
     }
 
@@ -93,6 +120,12 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The last refused connections, the newest first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refused> {
+        self.refusals.all()
     }
 }
 
@@ -134,15 +167,30 @@ impl JournalWriter {
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn write_all(events: &Receiver<JournalEntry>, format: LogFormat, dropped: &Arc<AtomicU64>) {
-    let headlines = Headlines::new(format);
-    output::with(format, dropped, || {
-        let mut rate = Rate::default();
-        while let Ok(JournalEntry::Event(event)) = next(events) {
-            output::check(format, dropped);
-            write(event, headlines, &mut rate);
-        }
-    });
+/// What the thread of a journal works with.
+struct JournalThread {
+    events: Receiver<JournalEntry>,
+    format: LogFormat,
+    dropped: Arc<AtomicU64>,
+    queued: Arc<AtomicU64>,
+    refusals: Refusals,
+}
+
+impl JournalThread {
+    fn write_all(self) {
+        let headlines = Headlines::new(self.format);
+        output::with(self.format, &self.dropped, || {
+            let mut rate = Rate::default();
+            while let Ok(JournalEntry::Event(event)) = next(&self.events) {
+                self.queued.fetch_sub(1, Ordering::Relaxed);
+                if let Event::Connection(account) = &event {
+                    self.refusals.note(account, SystemTime::now());
+                }
+                output::check(self.format, &self.dropped);
+                write(event, headlines, &mut rate);
+            }
+        });
+    }
 }
 
 // Waking a sleeping thread costs time on the reporting thread. After the last event the journal thread

@@ -29,7 +29,8 @@ pub(super) const SOURCES_MAX: usize = 4096;
 
 /// Lines of one source, route and kind that are logged in a row before the rate limit applies.
 ///
-/// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`.
+/// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`;
+/// `wardgate_bound_reached_total{bound="log_lines"}`.
 pub(super) const SOURCE_LINES_BURST: u32 = 10;
 
 /// Interval at which lines of a source, route and kind are logged after the burst. Ten noisy sources together stay below
@@ -41,7 +42,8 @@ pub(super) const SOURCE_LINE_EVERY: Duration = Duration::from_secs(10);
 /// Lines of one route and kind that are logged in a row before the rate limit applies. More than the bursts of
 /// several noisy sources.
 ///
-/// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`.
+/// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`;
+/// `wardgate_bound_reached_total{bound="log_lines"}`.
 pub(super) const ROUTE_LINES_BURST: u32 = 60;
 
 /// Interval at which lines of a route and kind are logged after the burst: many sources together cannot fill the
@@ -55,3 +57,13 @@ pub(super) const ROUTE_LINE_EVERY: Duration = Duration::from_secs(1);
 ///
 /// When reached: quiet sources are removed.
 pub(super) const SOURCES_SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Rows of the last refusals, by route and kind of reason, that `status` reports: more fit on no screen.
+///
+/// When reached: a new row replaces the one that is the longest without news.
+pub(super) const REFUSALS_SHOWN_MAX: usize = 32;
+
+/// Characters of the reason of such a row. The longest reasons, with a chain of certificates, have about 600.
+///
+/// When reached: the rest is left out; the log has it.
+pub(super) const REFUSAL_CHARS_MAX: usize = 1000;

@@ -15,6 +15,7 @@ pub(crate) mod messages;
 mod observed;
 mod output;
 mod rate;
+mod refusals;
 mod times;
 mod warning;
 
@@ -26,6 +27,7 @@ pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
 pub use messages::LogMessage;
 pub use output::{JOURNALD, journald_problem};
+pub use refusals::{Refusals, Refused};
 pub use warning::{ConnectionFault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

@@ -12,6 +12,7 @@ use crate::audit::limits::{
     ROUTE_LINE_EVERY, ROUTE_LINES_BURST, SOURCE_LINE_EVERY, SOURCE_LINES_BURST, SOURCES_MAX,
     SOURCES_SWEEP_EVERY,
 };
+use crate::measure::ReachedBound;
 use crate::tls::RefusalClass;
 
 /// A kind of line with its own limit.
@@ -77,6 +78,8 @@ impl Rate {
         if is_allowed && lines.bucket.take(ROUTE_LINES_BURST, ROUTE_LINE_EVERY, now) {
             return Some(std::mem::take(&mut lines.suppressed));
         }
+        // LIMIT: SOURCE_LINES_BURST or ROUTE_LINES_BURST.
+        ReachedBound::LogLines.note();
         lines.suppressed = lines.suppressed.saturating_add(1);
         None
     }

@@ -38,3 +38,28 @@ pub(super) const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 ///
 /// When reached: the command ends with an error; the gateway may still carry it out.
 pub(super) const REPLY_WITHIN: Duration = Duration::from_secs(120);
+
+/// Bytes of one part of a support bundle. A day's log of a busy gateway has some megabytes.
+///
+/// When reached: the part begins later; `about.txt` names the number of missing bytes.
+pub(super) const BUNDLE_PART_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes that are read of a program's output, a file or the metrics for a support bundle.
+///
+/// When reached: the rest is not read.
+pub(super) const BUNDLE_OUTPUT_BYTES_MAX: u64 = 32 << 20;
+
+/// Lines of the log in a support bundle.
+///
+/// When reached: earlier lines are not in the bundle.
+pub(super) const BUNDLE_LOG_LINES: u32 = 20_000;
+
+/// How long a program that makes a part of a support bundle may run. A diagnosis of all routes takes the longest.
+///
+/// When reached: the program is ended, and the part is left out.
+pub(super) const BUNDLE_PROGRAM_WAIT: Duration = Duration::from_secs(120);
+
+/// How long a running gateway may take to send its metrics for a support bundle.
+///
+/// When reached: the metrics are left out.
+pub(super) const BUNDLE_METRICS_WAIT: Duration = Duration::from_secs(10);

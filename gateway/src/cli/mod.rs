@@ -1,6 +1,7 @@
 //! The command line: one tree of commands, and the only source of the help text.
 
 mod admin;
+mod bundle;
 mod check;
 mod limits;
 mod names;
@@ -63,6 +64,9 @@ enum CliCommand {
     /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
     #[command(subcommand)]
     Tune(tune::TuneCommand),
+    /// Write one file for a support case: versions, configuration, status, metrics, log, settings of the host
+    #[command(after_help = BUNDLE_HELP)]
+    SupportBundle(bundle::BundleArgs),
 }
 
 /// Which configuration file a command reads.
@@ -151,6 +155,18 @@ whose files are good, and 78 that it would not, because of the configuration or
 of this machine (io_uring, addresses, file descriptors). A port that is in use
 counts as good: the gateway that runs now may have it.";
 
+const BUNDLE_HELP: &str = "\
+The file is a .tar.gz that only you can read. It holds no key and no patient data:
+the gateway logs none, and private keys, passwords and tokens in the configuration
+are replaced. It does name hosts, addresses, AE titles and partners. `about.txt` lists
+the parts, and why a part is missing. Run it as root, so that the log and the
+configuration can be read. It works with the gateway running or stopped.
+
+Exit codes:
+  0  the file is written, even if some parts are missing
+  1  it cannot be written
+  2  the command line is not valid";
+
 /// The tree of commands with its help, from which man pages and completions are made.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -171,6 +187,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Upgrade(args) => admin::upgrade(&args),
         CliCommand::Pki(command) => pki::run(command),
         CliCommand::Tune(command) => tune::run(command),
+        CliCommand::SupportBundle(args) => bundle::run(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

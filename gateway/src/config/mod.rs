@@ -4,8 +4,6 @@
 //! `file` reads the TOML as written and keeps the line of each value. `resolve` converts it into the types of
 //! this module and collects all problems. Files that the configuration names (certificates, keys) are opened
 //! by `pki`, not here. `access` decides which users can change a file.
-//! these types and gathers every problem on the way. Files that the configuration names
-//! (certificates, keys) are not opened here: that is `pki`'s work. `access` says who can change a file.
 
 pub(crate) mod access;
 mod address;

@@ -21,7 +21,9 @@ mod notify;
 mod prepare;
 mod reload;
 mod running;
+mod samples;
 mod signals;
+mod status;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -186,6 +188,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             cores: workers.counters.clone(),
             files: RefCell::new(prepared.files),
             reloads: metrics::Reloads::default(),
+            http: Arc::default(),
+            started: started_at(),
             journal: journal.clone(),
             ready: Cell::new(true),
             handed_over: tokio::sync::watch::Sender::new(false),
@@ -235,6 +239,9 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 successor: None,
             },
             stop: None,
+            began: std::time::Instant::now(),
+            samples: samples::Samples::default(),
+            sample_at: tokio::time::Instant::now(),
         };
         let running = |view| {
             let mut running = running(view);
@@ -357,6 +364,12 @@ fn supervise(
 fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
     let each = config.routes.iter().map(|route| of(&route.timeouts));
     each.max().unwrap_or_default()
+}
+
+// Seconds since 1970.
+fn started_at() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 fn notice(journal: &Journal, message: &'static LogMessage, text: String) {
