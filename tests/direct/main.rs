@@ -21,6 +21,7 @@ mod files;
 mod health;
 mod http_server;
 mod journal;
+mod journald;
 mod large_list;
 mod levels;
 mod live_routes;

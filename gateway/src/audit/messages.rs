@@ -201,6 +201,11 @@ pub(crate) static LISTENERS_NOT_KEPT: LogMessage = LogMessage::warn("listeners_n
 /// What to do: correct the script that sends it; SIGTERM stops the gateway, and SIGHUP reloads the configuration.
 pub(crate) static SIGNAL_IGNORED: LogMessage = LogMessage::warn("signal_ignored");
 
+/// A client of the metrics address was refused: too many connections, a slow or stuck client, a bad request.
+///
+/// What to do: correct the client if it is your monitoring; limit who can reach the address otherwise.
+pub(crate) static METRICS_CLIENT_REFUSED: LogMessage = LogMessage::info("metrics_client_refused");
+
 // Section: Targets and listeners
 
 /// The health probe of a target fails. New connections go to other targets of the route.

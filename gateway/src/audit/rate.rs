@@ -78,6 +78,7 @@ impl Rate {
         if is_allowed && lines.bucket.take(ROUTE_LINES_BURST, ROUTE_LINE_EVERY, now) {
             return Some(std::mem::take(&mut lines.suppressed));
         }
+        // LIMIT: SOURCE_LINES_BURST or ROUTE_LINES_BURST.
         ReachedBound::LogLines.note();
         lines.suppressed = lines.suppressed.saturating_add(1);
         None

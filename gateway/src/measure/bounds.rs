@@ -23,7 +23,7 @@ pub(crate) enum ReachedBound {
     MllpPending,
     /// `hl7::limits::MLLP_TYPES_MAX`.
     MllpTypes,
-    /// `audit::limits::REFUSALS_BURST`.
+    /// `audit::limits::SOURCE_LINES_BURST` and `ROUTE_LINES_BURST`.
     LogLines,
     /// `admin::limits::ADMIN_REQUESTS_MAX`.
     AdminRequests,

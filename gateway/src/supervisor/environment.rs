@@ -138,6 +138,14 @@ fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item =
         .map(move |remark| format!("certificate {file:?}: {remark}"))
 }
 
+/// Why the log cannot be written where the configuration sends it.
+pub(super) fn missing_log(config: &Config) -> Option<String> {
+    match config.gateway.log {
+        LogFormat::Journald => audit::journald_problem(),
+        LogFormat::Text | LogFormat::Json => None,
+    }
+}
+
 /// Returns all remarks for the operator about a valid configuration.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
@@ -145,9 +153,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     if rustix::process::geteuid().is_root() {
         remarks.push(Remark::new(&messages::RUNS_AS_ROOT, AS_ROOT.to_owned()));
     }
-    if prepared.config.gateway.log == LogFormat::Journald {
-        remarks.extend(audit::journald_problem().map(Remark::no_start));
-    }
+    remarks.extend(missing_log(&prepared.config).map(Remark::no_start));
     let of_config = prepared.config.remarks().into_iter();
     remarks.extend(of_config.map(of(&messages::CONFIGURATION_REMARK)));
     let refused = prepared.config.refused_probes().into_iter();
