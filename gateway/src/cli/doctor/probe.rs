@@ -126,8 +126,8 @@ fn converse(
             match sentence.contains("; ") {
                 true => sentence,
                 false => format!(
-                    "{sentence}; if the application there is not running, start it: a gateway that cannot reach its \
-                     target rejects with \"temporary congestion\", and its log names the target"
+                    "{sentence}; start the application there if it does not run: a gateway that cannot reach its target \
+                     rejects with \"temporary congestion\", and its log names the target"
                 ),
             }
         })?;
