@@ -278,15 +278,6 @@ pub(crate) static LISTENER_CANNOT_REFUSE: LogMessage = LogMessage::error("listen
 /// What to do: stop the program that listens on its address; the gateway tries again each second.
 pub(crate) static LISTENER_CANNOT_ACCEPT: LogMessage = LogMessage::error("listener_cannot_accept");
 
-// Section: Metrics, health checks and web page
-
-/// A client of the address `metrics` was refused or disconnected: it sent no valid request, was too slow, or opened
-/// too many connections. One line a minute for each kind.
-///
-/// What to do: nothing if the address belongs to a monitoring system that works; otherwise find out what runs at the
-/// address of the client.
-pub(crate) static METRICS_CLIENT_REFUSED: LogMessage = LogMessage::info("metrics_client_refused");
-
 // Section: Faults of the gateway
 
 /// A worker does not answer. systemd restarts the service if this lasts.

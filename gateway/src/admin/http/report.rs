@@ -16,9 +16,9 @@ pub(super) use crate::metrics::HttpRefusal as Refusal;
 
 /// When each kind was logged last, and how many came since then.
 #[derive(Default)]
-pub(super) struct Reports(RefCell<HashMap<Refusal, (Instant, u64)>>);
+pub(super) struct HttpReports(RefCell<HashMap<Refusal, (Instant, u64)>>);
 
-impl Reports {
+impl HttpReports {
     // The number of refusals that were not logged before this one, if this one is to be logged.
     fn take(&self, refusal: Refusal) -> Option<u64> {
         let now = Instant::now();
