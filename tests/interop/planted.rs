@@ -257,7 +257,7 @@ impl Running {
         for words in [
             "wardgate.toml: good",
             "\"generation\":0",
-            "wardgate_route_info",
+            "wardgate_build_info",
             "association",
             "DNS:",
             "VERSION_CODENAME",
