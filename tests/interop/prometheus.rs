@@ -69,7 +69,7 @@ fn every_query_of_the_dashboard_has_data_under_load_and_every_rule_can_be_evalua
     assert!(queries.len() > 40, "{queries:?}");
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| load.run(&is_over));
+        scope.spawn(|| load.sender.run(&is_over));
         let start = Instant::now();
         let mut without: Vec<_> = queries.iter().collect();
         while !without.is_empty() && start.elapsed() < WITHIN {
@@ -93,9 +93,7 @@ fn every_query_of_the_dashboard_has_data_under_load_and_every_rule_can_be_evalua
 /// Two gateways with a DICOM route and an HL7 route, and the applications at both ends.
 struct Load {
     metrics: [SocketAddr; 2],
-    dicom: u16,
-    hl7: SocketAddr,
-    files: Vec<PathBuf>,
+    sender: Sender,
     _gateways: [wardgate_tests::Gateway; 2],
     _archive: Background,
     _pki: Pki,
@@ -126,15 +124,26 @@ impl Load {
             .start();
         Self {
             metrics: [a.metrics_address(), b.metrics_address()],
-            dicom: entry,
-            hl7: local(hl7_entry),
-            files: dicom::series(folder, "LOAD", 3, 64),
+            sender: Sender {
+                dicom: entry,
+                hl7: local(hl7_entry),
+                files: dicom::series(folder, "LOAD", 3, 64),
+            },
             _archive: storescp(archive, &received),
             _gateways: [a, b],
             _pki: pki,
         }
     }
+}
 
+/// The modality and the sender of messages.
+struct Sender {
+    dicom: u16,
+    hl7: SocketAddr,
+    files: Vec<PathBuf>,
+}
+
+impl Sender {
     /// Sends objects and messages, each on new connections, until `is_over`.
     fn run(&self, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {

@@ -67,7 +67,7 @@ impl HandshakeResult {
 }
 
 /// The versions of TLS that a route may negotiate.
-const VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
+const VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
 /// The cipher suites that a route may negotiate.
 const SUITES: [&str; 6] = [
@@ -249,7 +249,7 @@ mod tests {
         let block = &route.cores[1].handshakes;
         block.note(HandshakeResult::Accepted, 6);
         block.note(HandshakeResult::Revoked, 7);
-        block.note_negotiated("TLSv1.3", "TLS_AES_256_GCM_SHA384", "x25519");
+        block.note_negotiated("1.3", "TLS_AES_256_GCM_SHA384", "x25519");
         block.note_negotiated("SSLv3", "unlisted", "unlisted");
         block.seconds.note(std::time::Duration::from_millis(3));
         let snapshot = crate::metrics::Snapshot {
@@ -260,7 +260,7 @@ mod tests {
         let text = snapshot.text();
         for line in [
             "wardgate_handshakes_total{route=\"ct\",result=\"revoked\"} 1 # {id=\"1a-1-7\"} 1.0",
-            "wardgate_tls_versions_total{route=\"ct\",version=\"TLSv1.3\"} 1",
+            "wardgate_tls_versions_total{route=\"ct\",version=\"1.3\"} 1",
             "wardgate_tls_suites_total{route=\"ct\",suite=\"TLS_AES_256_GCM_SHA384\"} 1",
             "wardgate_tls_groups_total{route=\"ct\",group=\"x25519\"} 1",
             "wardgate_handshake_seconds_bucket{le=\"0.005\",route=\"ct\"} 1",
@@ -268,7 +268,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|row| row == line), "{line}\n{text}");
         }
-        for absent in ["not_listed", "TLSv1.2", "unlisted", "SSL"] {
+        for absent in ["not_listed", "1.2", "unlisted", "SSL"] {
             assert!(!text.contains(absent), "{absent}\n{text}");
         }
     }

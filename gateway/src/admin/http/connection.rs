@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Server;
 use super::report::Refusal;
 use super::router::{self, Body};
-use super::socket::{Socket, SocketIo};
+use super::socket::{HttpSocket, SocketIo};
 use crate::admin::limits::{
     METRICS_DEADLINE, METRICS_FIELDS_MAX, METRICS_HEADER_DEADLINE, METRICS_IDLE,
     METRICS_REQUEST_BYTES_MAX, METRICS_REQUEST_EVERY, METRICS_STREAM_LOOK,
@@ -26,7 +26,7 @@ use crate::admin::limits::{
 
 /// Serves a connection until its client closes it, or is refused or too slow.
 pub(super) async fn serve(stream: TcpStream, source: SocketAddr, server: Rc<Server>) {
-    let socket = Socket::new(stream);
+    let socket = HttpSocket::new(stream);
     let progress = Rc::new(HttpProgress::new());
     let refused = requests(&socket, source, &progress, &server).await;
     if let Some(refusal) = refused {
@@ -39,7 +39,7 @@ pub(super) async fn serve(stream: TcpStream, source: SocketAddr, server: Rc<Serv
 
 // Why the connection ends, unless its client wants it to.
 async fn requests(
-    socket: &Rc<Socket>,
+    socket: &Rc<HttpSocket>,
     source: SocketAddr,
     progress: &Rc<HttpProgress>,
     server: &Rc<Server>,
@@ -168,7 +168,7 @@ impl HttpProgress {
         clippy::option_option,
         reason = "an idle connection ends without a refusal"
     )]
-    fn look(&self, socket: &Socket) -> Option<Option<Refusal>> {
+    fn look(&self, socket: &HttpSocket) -> Option<Option<Refusal>> {
         let now = Instant::now();
         if self.deadline() > now {
             return None;

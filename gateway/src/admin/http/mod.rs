@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 use self::pages::Pages;
 use self::places::HttpPlaces;
-use self::report::Reports;
+use self::report::HttpReports;
 use crate::admin::View;
 use crate::worker::limits::ACCEPT_PAUSE;
 
@@ -30,7 +30,7 @@ use crate::worker::limits::ACCEPT_PAUSE;
 struct Server {
     view: Rc<View>,
     pages: Pages,
-    reports: Reports,
+    reports: HttpReports,
 }
 
 /// Answers requests until another process has taken the listener over.
@@ -38,7 +38,7 @@ pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
     let mut places = HttpPlaces::default();
     let mut handed_over = view.handed_over.subscribe();
     let server = Rc::new(Server {
-        reports: Reports::default(),
+        reports: HttpReports::default(),
         pages: Pages::default(),
         view,
     });

@@ -135,12 +135,8 @@ fn the_rows_of_a_route_are_bounded_whatever_its_clients_do() {
         let name = format!("a suite that a client made up {number}");
         block.handshakes.note_negotiated(&name, &name, &name);
         for (version, suite, group) in [
-            (
-                "TLSv1.2",
-                "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-                "secp256r1",
-            ),
-            ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519MLKEM768"),
+            ("1.2", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "secp256r1"),
+            ("1.3", "TLS_AES_256_GCM_SHA384", "X25519MLKEM768"),
         ] {
             block.handshakes.note_negotiated(version, suite, group);
         }
