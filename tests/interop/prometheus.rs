@@ -105,7 +105,7 @@ impl Load {
         let [entry, wan, archive, hl7_entry, hl7_wan] = [(); 5].map(|()| free_port());
         let received = folder.join("received");
         fs::create_dir(&received).expect("our folder");
-        let health = "{ probe = \"tcp\", interval = \"1s\" }";
+        let health = "{ probe = \"connect\", interval = \"1s\" }";
         let b = Site::new(&pki, B)
             .terminate(loopback(wan), loopback(archive), &[format!("dns:{A}")])
             .set("health", health)

@@ -65,9 +65,14 @@ impl Journal {
             queued: Arc::default(),
             refusals: Refusals::default(),
         };
-        let queued = Arc::clone(&journal.queued);
-        let refusals = journal.refusals.clone();
-        let work = move || write_all(&events, format, [&dropped, &queued], &refusals);
+        let thread = JournalThread {
+            events,
+            format,
+            dropped,
+            queued: Arc::clone(&journal.queued),
+            refusals: journal.refusals.clone(),
+        };
+        let work = move || thread.write_all();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
@@ -162,24 +167,30 @@ impl JournalWriter {
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn write_all(
-    events: &Receiver<JournalEntry>,
+/// What the thread of a journal works with.
+struct JournalThread {
+    events: Receiver<JournalEntry>,
     format: LogFormat,
-    [dropped, queued]: [&Arc<AtomicU64>; 2],
-    refusals: &Refusals,
-) {
-    let headlines = Headlines::new(format);
-    output::with(format, dropped, || {
-        let mut rate = Rate::default();
-        while let Ok(JournalEntry::Event(event)) = next(events) {
-            queued.fetch_sub(1, Ordering::Relaxed);
-            if let Event::Connection(account) = &event {
-                refusals.note(account, SystemTime::now());
+    dropped: Arc<AtomicU64>,
+    queued: Arc<AtomicU64>,
+    refusals: Refusals,
+}
+
+impl JournalThread {
+    fn write_all(self) {
+        let headlines = Headlines::new(self.format);
+        output::with(self.format, &self.dropped, || {
+            let mut rate = Rate::default();
+            while let Ok(JournalEntry::Event(event)) = next(&self.events) {
+                self.queued.fetch_sub(1, Ordering::Relaxed);
+                if let Event::Connection(account) = &event {
+                    self.refusals.note(account, SystemTime::now());
+                }
+                output::check(self.format, &self.dropped);
+                write(event, headlines, &mut rate);
             }
-            output::check(format, dropped);
-            write(event, headlines, &mut rate);
-        }
-    });
+        });
+    }
 }
 
 // Waking a sleeping thread costs time on the reporting thread. After the last event the journal thread

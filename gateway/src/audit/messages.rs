@@ -201,6 +201,11 @@ pub(crate) static LISTENERS_NOT_KEPT: LogMessage = LogMessage::warn("listeners_n
 /// What to do: correct the script that sends it; SIGTERM stops the gateway, and SIGHUP reloads the configuration.
 pub(crate) static SIGNAL_IGNORED: LogMessage = LogMessage::warn("signal_ignored");
 
+/// A client of the metrics address was refused: too many connections, a slow or stuck client, a bad request.
+///
+/// What to do: correct the client if it is your monitoring; limit who can reach the address otherwise.
+pub(crate) static METRICS_CLIENT_REFUSED: LogMessage = LogMessage::info("metrics_client_refused");
+
 // Section: Targets and listeners
 
 /// The health probe of a target fails. New connections go to other targets of the route.
@@ -272,15 +277,6 @@ pub(crate) static LISTENER_CANNOT_REFUSE: LogMessage = LogMessage::error("listen
 ///
 /// What to do: stop the program that listens on its address; the gateway tries again each second.
 pub(crate) static LISTENER_CANNOT_ACCEPT: LogMessage = LogMessage::error("listener_cannot_accept");
-
-// Section: Metrics, health checks and web page
-
-/// A client of the address `metrics` was refused or disconnected: it sent no valid request, was too slow, or opened
-/// too many connections. One line a minute for each kind.
-///
-/// What to do: nothing if the address belongs to a monitoring system that works; otherwise find out what runs at the
-/// address of the client.
-pub(crate) static METRICS_CLIENT_REFUSED: LogMessage = LogMessage::info("metrics_client_refused");
 
 // Section: Faults of the gateway
 

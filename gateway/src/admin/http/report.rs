@@ -11,8 +11,7 @@ use crate::admin::limits::{
     METRICS_CONNECTIONS_MAX, METRICS_DEADLINE, METRICS_HEADER_DEADLINE, METRICS_REPORT_EVERY,
     METRICS_REQUEST_BYTES_MAX,
 };
-use crate::audit::Event;
-use crate::audit::messages::METRICS_CLIENT_REFUSED;
+use crate::audit::{Event, messages};
 pub(super) use crate::metrics::HttpRefusal as Refusal;
 
 /// When each kind was logged last, and how many came since then.
@@ -51,7 +50,7 @@ impl Server {
             count => format!(" ({count} more like this since the last line)"),
         };
         let text = format!("metrics server: a client at {source} {what}{more}");
-        let message = &METRICS_CLIENT_REFUSED;
+        let message = &messages::METRICS_CLIENT_REFUSED;
         self.view.journal.report(Event::Notice { message, text });
     }
 }

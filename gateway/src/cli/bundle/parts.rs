@@ -60,6 +60,10 @@ pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
     };
     let mut status = vec!["status".to_owned(), "--json".to_owned()];
     status.extend(gateway_arguments(scope));
+    let mut doctor = of_config(&["doctor", "--json"]);
+    if let Some(socket) = scope.socket {
+        doctor.extend(["--socket".to_owned(), socket.display().to_string()]);
+    }
     let log = match scope.log {
         Some(file) => PartSource::LogFile(file.to_owned()),
         None => {
@@ -93,6 +97,7 @@ pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
         part("check.txt", PartSource::Wardgate(of_config(&["check"]))),
         part("certificates.txt", PartSource::Certificates),
         part("status.json", PartSource::Wardgate(status)),
+        part("doctor.json", PartSource::Wardgate(doctor)),
         part("metrics.txt", PartSource::Metrics),
         part("log.txt", log),
         part(
