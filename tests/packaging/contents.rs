@@ -6,7 +6,7 @@ use crate::built::{VERSION, deb, packages, rpm};
 use crate::ready;
 
 /// What both formats hold at the same place.
-const EVERYWHERE: [&str; 18] = [
+const EVERYWHERE: [&str; 21] = [
     "/usr/bin/wardgate",
     "/usr/lib/systemd/system/wardgate.service",
     "/usr/lib/sysusers.d/wardgate.conf",

@@ -191,7 +191,7 @@ pub(crate) static SUCCEEDED: LogMessage = LogMessage::info("succeeded");
 /// What to do: read the log of the new process for its reason; report a crash.
 pub(crate) static SUCCESSOR_ENDED: LogMessage = LogMessage::error("successor_ended");
 
-/// systemd does not keep the listeners, so a restart may refuse clients for a moment.
+/// The service manager does not keep the listeners, so a restart may refuse clients for a moment.
 ///
 /// What to do: set `FileDescriptorStoreMax=` in the unit as the package does; `wardgate upgrade` refuses no client.
 pub(crate) static LISTENERS_NOT_KEPT: LogMessage = LogMessage::warn("listeners_not_kept");

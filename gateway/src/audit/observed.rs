@@ -96,8 +96,14 @@ fn association(
     }
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(code = messages::ASSOCIATION_NOT_OBSERVED.code(), %route, client.address = %client, client.port = client_port, why = %format!("{by} sent {what}"),
-            "{about}association no longer observed");
+        tracing::warn!(
+            code = messages::ASSOCIATION_NOT_OBSERVED.code(),
+            %route,
+            client.address = %client,
+            client.port = client_port,
+            why = %format!("{by} sent {what}"),
+            "{about}association no longer observed"
+        );
     }
     warn_of_destinations(account, record, &about);
 }
@@ -164,7 +170,14 @@ fn conversation(
     );
     if let Some(why) = record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(code = messages::CONVERSATION_NOT_OBSERVED.code(), %route, client.address = %client, client.port = client_port, %why, "{about}conversation no longer observed");
+        tracing::warn!(
+            code = messages::CONVERSATION_NOT_OBSERVED.code(),
+            %route,
+            client.address = %client,
+            client.port = client_port,
+            %why,
+            "{about}conversation no longer observed"
+        );
     }
     if let Some(by) = record.ended_without_cr {
         tracing::warn!(

@@ -34,18 +34,18 @@ pub(super) enum LineKind {
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     // INVARIANT: at most SOURCES_MAX keys with a source, and one key without a source for each route and kind.
-    sources: HashMap<(Option<Source>, Lines), Bucket>,
+    sources: HashMap<(Option<LineSource>, LineClass), Bucket>,
     swept: Option<Instant>,
     // The configuration bounds their number.
-    routes: HashMap<Lines, RouteLines>,
+    routes: HashMap<LineClass, RouteLines>,
 }
 
 /// A route and a kind of line.
-type Lines = (String, LineKind);
+type LineClass = (String, LineKind);
 
 /// An IPv4 address, or the first 64 bits of an IPv6 address, which a client can change at will from there on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
+enum LineSource {
     V4(Ipv4Addr),
     V6([u16; 4]),
 }
@@ -53,7 +53,7 @@ enum Source {
 #[derive(Debug)]
 struct RouteLines {
     bucket: Bucket,
-    // Lines of this route and kind since the last that passed, whichever limit held them back.
+    // LineClass of this route and kind since the last that passed, whichever limit held them back.
     suppressed: u64,
 }
 
@@ -85,7 +85,7 @@ impl Rate {
     }
 
     // The bucket of the source, or that of all sources for which the table has no room.
-    fn source(&mut self, mut key: (Option<Source>, Lines), now: Instant) -> &mut Bucket {
+    fn source(&mut self, mut key: (Option<LineSource>, LineClass), now: Instant) -> &mut Bucket {
         if !self.sources.contains_key(&key) && !self.has_room(now) {
             // LIMIT: SOURCES_MAX.
             key.0 = None;
@@ -111,7 +111,7 @@ impl Rate {
     }
 }
 
-impl From<IpAddr> for Source {
+impl From<IpAddr> for LineSource {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
