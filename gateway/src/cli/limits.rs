@@ -38,3 +38,51 @@ pub(super) const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 ///
 /// When reached: the command ends with an error; the gateway may still carry it out.
 pub(super) const REPLY_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long `wardgate doctor` waits for the reply of a running gateway.
+///
+/// When reached: the report says that the gateway does not reply, and the other steps follow.
+pub(super) const DOCTOR_REPLY_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long one network step of `wardgate doctor` may take: a name, a connection, a handshake, a probe. The
+/// timeouts of the route apply if they are shorter. A name server and a lost SYN take up to 3 s.
+///
+/// When reached: the step fails, and the report names the timeout.
+pub(super) const DOCTOR_STEP: Duration = Duration::from_secs(5);
+
+/// How long `wardgate doctor` begins to examine targets. One silent target takes about 20 s, and the targets of
+/// several routes are examined at the same time.
+///
+/// When reached: the remaining targets are skipped, and the report says so.
+pub(super) const DOCTOR_ALL: Duration = Duration::from_secs(120);
+
+/// Routes that `wardgate doctor` examines at the same time. Most of the time is waiting.
+///
+/// When reached: further routes wait for their turn.
+pub(super) const DOCTOR_ROUTES_AT_A_TIME: usize = 16;
+
+/// Targets of one route that `wardgate doctor` examines.
+///
+/// When reached: the report says how many targets were not examined.
+pub(super) const DOCTOR_TARGETS_MAX: usize = 16;
+
+/// Addresses of one name that `wardgate doctor` tries to connect to.
+///
+/// When reached: further addresses are not tried.
+pub(super) const DOCTOR_ADDRESSES_MAX: usize = 4;
+
+/// How long `wardgate doctor` waits for the reply to one UDP packet that examines the path MTU. The round trip
+/// between two sites is below 100 ms.
+///
+/// When reached: the packet counts as lost.
+pub(super) const DOCTOR_MTU_WAIT: Duration = Duration::from_millis(300);
+
+/// The largest packet with which `wardgate doctor` examines the path MTU: a jumbo frame.
+///
+/// When reached: larger packets are not examined.
+pub(super) const DOCTOR_MTU_MAX: usize = 9000;
+
+/// Bytes that a target may send to a probe of `wardgate doctor` before it answers.
+///
+/// When reached: the probe fails.
+pub(super) const DOCTOR_PROBE_BYTES_MAX: usize = 64 << 10;

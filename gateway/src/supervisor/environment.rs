@@ -51,6 +51,14 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
         },
     );
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    connections_allowed(config, most)
+}
+
+/// Returns how many connections a limit of `most` open files allows with this configuration.
+///
+/// # Errors
+/// If the limit does not even allow `CONNECTIONS_MIN` connections.
+pub(crate) fn connections_allowed(config: &Config, most: u64) -> Result<usize, String> {
     let passes = config.routes.iter().any(|r| r.mode == Mode::Passthrough);
     // Two descriptors per pipe.
     let pipes = if passes { 2 * PIPES_MAX } else { 0 };

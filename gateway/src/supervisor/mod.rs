@@ -42,6 +42,8 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
+pub(crate) use bind::listener_problem;
+pub(crate) use environment::connections_allowed;
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
 pub use trial::{Trial, trial};
