@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod doctor;
 mod limits;
 mod names;
 mod pki;
@@ -22,6 +23,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// The configuration or the environment does not allow a start (sysexits.h `EX_CONFIG`).
 pub const EXIT_CONFIG: u8 = 78;
+
+/// A certificate of the other site that expires within this many days is reported.
+const DAYS_WARNED: i64 = 14;
 
 /// Mutual-TLS gateway for healthcare imaging.
 ///
@@ -47,6 +51,9 @@ enum CliCommand {
     Reload(admin::AdminArgs),
     /// Show the routes of a running gateway and their connections
     Status(admin::AdminArgs),
+    /// Examine a route, or all routes, end to end: name the side at fault and what to do
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(doctor::DoctorArgs),
     /// Stop accepting on a route, or on all routes, and let open connections end
     #[command(after_help = DRAIN_HELP)]
     Drain(admin::DrainArgs),
@@ -151,6 +158,25 @@ whose files are good, and 78 that it would not, because of the configuration or
 of this machine (io_uring, addresses, file descriptors). A port that is in use
 counts as good: the gateway that runs now may have it.";
 
+const DOCTOR_HELP: &str = "\
+Results of a step:
+  ok       good
+  warning  connections pass, and something needs attention or could not be
+           examined
+  failed   connections do not pass; the line below names the side at fault and
+           the remedy
+  skipped  not examined, because of an earlier step or because it does not apply
+
+The gateway may run or not. Steps that need rights of another user say so. No
+patient data is sent. A C-ECHO or an HL7 probe message is sent only on routes whose
+`health` has the probe \"c-echo\" or \"mllp\".
+
+Exit codes:
+  0   every step is ok, a warning or skipped
+  1   a step failed
+  2   the command line is not valid, or there is no such route
+  78  the text of the configuration is not valid";
+
 /// The tree of commands with its help, from which man pages and completions are made.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -165,6 +191,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
         CliCommand::Status(args) => admin::status(&args),
+        CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Drain(args) => admin::drain(args),
         CliCommand::End(args) => admin::end(args),
         CliCommand::Maintenance(args) => admin::maintenance(args),
