@@ -60,6 +60,7 @@ pub use dicom::Dicom;
 pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
+pub(crate) use load::load_elsewhere;
 pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
@@ -95,6 +96,16 @@ fn find(text: &str, file: &Path) -> Found {
             vec![Problem { line: None, text }].into()
         }
     }
+}
+
+fn find_elsewhere(text: &str, file: &Path) -> Found {
+    let cpus: Vec<_> = (0..limits::CORES_MAX).collect();
+    let place = FileContext {
+        file,
+        cpus: &cpus,
+        credentials: None,
+    };
+    parse_at(text, &place)
 }
 
 /// The result of reading a configuration, with the usable parts of a wrong one.
