@@ -1,6 +1,7 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
 
 mod admin;
+mod against;
 mod appliance;
 mod archive;
 mod association_idle;

@@ -1,6 +1,7 @@
 //! The command line: one tree of commands, and the only source of the help text.
 
 mod admin;
+mod against;
 mod check;
 mod doctor;
 mod limits;
@@ -156,7 +157,13 @@ Exit codes:
 With --start, exit code 0 means that `wardgate run` would start with the routes
 whose files are good, and 78 that it would not, because of the configuration or
 of this machine (io_uring, addresses, file descriptors). A port that is in use
-counts as good: the gateway that runs now may have it.";
+counts as good: the gateway that runs now may have it.
+
+With --against, FILE is compared with the configuration of the other site: which
+routes reach each other, whether both ends accept each other's certificate, and
+settings that contradict each other. Each line names the file to change. Exit code
+78 means that a pair of routes would not work. Files of the other site that are not
+on this machine are not compared, and a remark says so.";
 
 const DOCTOR_HELP: &str = "\
 Results of a step:
