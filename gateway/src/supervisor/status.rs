@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::running::Running;
 use super::samples::RouteRates;
 use crate::admin::Answer;
-use crate::audit::Refused;
+use crate::audit::LastRefusal;
 use crate::config::RouteConfig;
 use crate::control::limits::{CERTIFICATES_SHOWN_MAX, CONNECTIONS_SHOWN_MAX, TYPES_SHOWN_MAX};
 use crate::control::{
@@ -151,7 +151,7 @@ impl Running {
         mut status: RouteStatus,
         config: &RouteConfig,
         open: Option<&Arc<Route>>,
-        refused: &[Refused],
+        refused: &[LastRefusal],
         dates: &[super::expiries::DatedFile],
     ) -> RouteStatus {
         let closed = self.problems.iter();
@@ -169,7 +169,7 @@ impl Running {
             bytes: rates.last_second.into_iter().max().unwrap_or_default(),
             bandwidth: bandwidth.bytes_per_second(),
         });
-        let of_peer = |one: &&Refused| one.route == config.name && one.is_of_peer();
+        let of_peer = |one: &&LastRefusal| one.route == config.name && one.is_of_peer();
         let refused_peer = refused.iter().find(of_peer).map(refusal);
         status.health = route_health(&RouteFacts {
             route: &status,
@@ -292,7 +292,7 @@ fn peer_date((identity, ends): &(String, i64), now: i64) -> Option<(HealthLevel,
 }
 
 // A sentence of the log ends with its remedy.
-fn refusal(refused: &Refused) -> RefusalStatus {
+fn refusal(refused: &LastRefusal) -> RefusalStatus {
     let (reason, remedy) = refused
         .reason
         .split_once("; ")
