@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 14] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
@@ -55,6 +55,22 @@ const FILES: [(&str, &str); 10] = [
     (
         "etc/wardgate.toml",
         "/usr/share/doc/wardgate/examples/wardgate.toml",
+    ),
+    (
+        "nagios/wardgate.cfg",
+        "/usr/share/doc/wardgate/examples/nagios/wardgate.cfg",
+    ),
+    (
+        "snmp/wardgate.conf",
+        "/usr/share/doc/wardgate/examples/snmp/wardgate.conf",
+    ),
+    (
+        "zabbix/wardgate.conf",
+        "/usr/share/doc/wardgate/examples/zabbix/wardgate.conf",
+    ),
+    (
+        "zabbix/wardgate.yaml",
+        "/usr/share/doc/wardgate/examples/zabbix/wardgate.yaml",
     ),
 ];
 
