@@ -1,6 +1,6 @@
 //! `wardgate status --watch` in a real terminal: tmux, whose screens are golden files.
 //!
-//! The first line has the name of the host and the time. Numbers change from run to run. In the golden files, each run of digits is `0`, and each run of spaces is one
+//! The first line, with the name of the host and the time, is left out, and the id of the connection is `ID`. Numbers change from run to run. In the golden files, each run of digits is `0`, and each run of spaces is one
 //! space; the unit tests of the view compare whole screens.
 
 use std::fs;
@@ -101,9 +101,9 @@ fn normal(screen: &str) -> String {
 
 /// Set `WARDGATE_BLESS=1` to write the current screens.
 #[track_caller]
-fn assert_screen(name: &str, screen: &str) {
+fn assert_screen(name: &str, screen: &str, id: &str) {
     let (_, rest) = screen.split_once('\n').expect("it has lines");
-    let found = normal(rest);
+    let found = normal(&rest.replace(id, "ID"));
     let path = workspace().join(format!("tests/data/screens/tmux-{name}.txt"));
     if std::env::var_os("WARDGATE_BLESS").is_some() {
         fs::write(&path, &found).expect("the folder can be written");
@@ -120,6 +120,12 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
     // One core, so that the golden screens are those of every machine.
     let pair = Pair::with("tcp", |site| site.gateway("cores", "[0]"));
     let (mut client, _server) = pair.join();
+    let accepted = pair
+        .a
+        .wait_for_line("the peer is accepted", DEADLINE, |line| {
+            line.message() == "accepted"
+        });
+    let id = accepted.text("id").to_owned();
     let socket = pair.a.folder().join("admin.sock");
     let command = format!(
         "{} status --watch --socket {}",
@@ -130,10 +136,10 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
         let terminal = Terminal::start(width, height);
         terminal.line(&command);
         let screen = terminal.expect("originate-");
-        assert_screen(&format!("routes-{width}x{height}"), &screen);
+        assert_screen(&format!("routes-{width}x{height}"), &screen, &id);
         terminal.keys(&["2"]);
         let screen = terminal.expect("APPLICATION");
-        assert_screen(&format!("connections-{width}x{height}"), &screen);
+        assert_screen(&format!("connections-{width}x{height}"), &screen, &id);
         terminal.keys(&["3"]);
         terminal.expect("EXPIRES");
         // A new size is drawn.
@@ -146,6 +152,7 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
     terminal.line(&format!("NO_COLOR=1 {command}"));
     terminal.expect("originate-");
     let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]);
+    let coloured = coloured.replace("\u{1b}[39m", "").replace("\u{1b}[49m", "");
     assert!(!coloured.contains("\u{1b}[3"), "{coloured:?}");
     terminal.keys(&["2", "e"]);
     terminal.expect("Reset connection");
@@ -177,6 +184,19 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
     terminal.expect("does not answer, and this view tries again");
     terminal.keys(&["C-c"]);
     terminal.expect_restored("interrupt");
+    // A terminal that goes away ends the view, too.
+    terminal.line(&format!(
+        "sh -c 'echo $$ > {0}.pid; exec {command}'",
+        socket.display()
+    ));
+    terminal.expect("waiting for the gateway");
+    let pid = fs::read_to_string(socket.with_extension("sock.pid")).expect("it was written");
+    let of_view = PathBuf::from(format!("/proc/{}", pid.trim()));
+    terminal.tmux(&["kill-server"]);
+    until("the view has ended", DEADLINE, || {
+        (!of_view.exists()).then_some(())
+    });
+    let terminal = Terminal::start(80, 24);
     // A terminal that cannot be controlled gets tables.
     let socket = pair.b.folder().join("admin.sock");
     let dumb = format!(

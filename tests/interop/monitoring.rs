@@ -167,7 +167,9 @@ fn a_poller_of_snmp_reads_the_check_from_net_snmp() {
     // The numbers of the file: a poller has no MIB.
     let get = |oid: &str| {
         let poller = Program::new("snmpget").args(["-v2c", "-c", "public", "-On", "-m", ""]);
-        let poller = poller.args(["-t", "2", "-r", "0", &agent, oid]);
+        let poller = poller
+            .env("SNMP_PERSISTENT_DIR", folder)
+            .args(["-t", "2", "-r", "0", &agent, oid]);
         let outcome = poller.deadline(Duration::from_secs(10)).run();
         outcome.succeeded().then(|| outcome.text())
     };

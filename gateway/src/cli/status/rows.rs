@@ -339,11 +339,15 @@ fn connections(status: &GatewayStatus) -> Vec<Row> {
         Row {
             key: one.id.clone(),
             details: vec![format!(
-                "{}: {} to {}, peer {}, {application}; {} sealed, {} opened",
+                "{}: {} to {}, peer {}{}; {} sealed, {} opened",
                 one.id,
                 one.source,
                 one.target.clone().unwrap_or_else(dash),
                 one.peer.clone().unwrap_or_else(dash),
+                match application.is_empty() {
+                    true => String::new(),
+                    false => format!(", {application}"),
+                },
                 bytes(one.sealed_bytes),
                 bytes(one.opened_bytes),
             )],

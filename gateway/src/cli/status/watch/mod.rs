@@ -16,6 +16,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::model::{Action, Model, News};
@@ -65,29 +67,46 @@ fn show(
             }
         }
         terminal.draw(|frame| view::draw(frame, model))?;
-        if !event::poll(KEYS_LOOK)? {
-            continue;
+        if !wait_for_keys()? {
+            return Ok(());
         }
-        // Other events, a new size for example, only draw again.
-        let Event::Key(key) = event::read()? else {
-            continue;
-        };
-        if key.kind == KeyEventKind::Release {
-            continue;
-        }
-        match model.on_key(key) {
-            Some(Action::Quit) => return Ok(()),
-            Some(Action::Send(command)) => {
-                // LIMIT: COMMANDS_WAITING_MAX.
-                if commands.try_send(command).is_err() {
-                    let text = "the gateway has not answered earlier commands";
-                    model.message = Some(text.to_owned());
-                }
+        while event::poll(Duration::ZERO)? {
+            // Other events, a new size for example, only draw again.
+            let Event::Key(key) = event::read()? else {
+                continue;
+            };
+            if key.kind == KeyEventKind::Release {
+                continue;
             }
-            None => {}
+            match model.on_key(key) {
+                Some(Action::Quit) => return Ok(()),
+                Some(Action::Send(command)) => {
+                    // LIMIT: COMMANDS_WAITING_MAX.
+                    if commands.try_send(command).is_err() {
+                        let text = "the gateway has not answered earlier commands";
+                        model.message = Some(text.to_owned());
+                    }
+                }
+                None => {}
+            }
         }
     }
     Ok(())
+}
+
+// Waits for a key for a moment. Returns false if the terminal is gone: crossterm would read its end for ever.
+fn wait_for_keys() -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut keys = [PollFd::new(&stdin, PollFlags::IN)];
+    let limit = Timespec::try_from(KEYS_LOOK).map_err(io::Error::other)?;
+    match poll(&mut keys, Some(&limit)) {
+        // A signal, for example that of a new size.
+        Err(Errno::INTR) => return Ok(true),
+        outcome => outcome?,
+    };
+    let [keys] = keys;
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    Ok(!keys.revents().intersects(gone))
 }
 
 const KEYS_LOOK: Duration = Duration::from_millis(100);
@@ -146,6 +165,8 @@ fn print_again(socket: &Path, is_over: &AtomicBool) -> anyhow::Result<u8> {
 
 const PRINTED_EVERY: Duration = Duration::from_secs(2);
 
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+
 // The signals that end a program: the terminal is restored first.
 fn end_at_signals(is_over: &Arc<AtomicBool>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -170,6 +191,10 @@ fn end_at_signals(is_over: &Arc<AtomicBool>) -> io::Result<()> {
             }
         });
         is_over.store(true, Ordering::Relaxed);
+        // The view ends by itself, unless it is stuck in a terminal that is gone.
+        std::thread::sleep(ENDS_WITHIN);
+        ratatui::restore();
+        std::process::exit(i32::from(EXIT_FAILED));
     });
     Ok(())
 }
