@@ -132,6 +132,8 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
         wardgate().display(),
         socket.display()
     );
+    let pid_file = pair.b.folder().join("view.pid");
+    let with_pid = format!("sh -c 'echo $$ > {}; exec {command}'", pid_file.display());
     for (width, height) in [(80, 24), (200, 60)] {
         let terminal = Terminal::start(width, height);
         terminal.line(&command);
@@ -162,19 +164,17 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
     terminal.keys(&["1", "d"]);
     terminal.expect("Drain route originate-");
     terminal.keys(&["y"]);
-    until("clients are refused", DEADLINE, || {
-        TcpStream::connect(pair.entry).is_err().then_some(())
-    });
     terminal.expect("an operator drains this route");
+    assert!(
+        TcpStream::connect(pair.entry).is_err(),
+        "clients are refused"
+    );
     // A signal ends the view, and restores the terminal.
     terminal.keys(&["q"]);
     terminal.expect_restored("quit");
-    terminal.line(&format!(
-        "sh -c 'echo $$ > {0}.pid; exec {command}'",
-        socket.display()
-    ));
+    terminal.line(&with_pid);
     terminal.expect("an operator drains this route");
-    let pid = fs::read_to_string(socket.with_extension("sock.pid")).expect("it was written");
+    let pid = fs::read_to_string(&pid_file).expect("it was written");
     let pid = pid.trim().parse().expect("a number");
     wardgate_tests::Process::new(pid).signal(rustix::process::Signal::TERM);
     terminal.expect_restored("signal");
@@ -185,12 +185,9 @@ fn the_live_view_is_driven_by_keys_and_always_restores_the_terminal() {
     terminal.keys(&["C-c"]);
     terminal.expect_restored("interrupt");
     // A terminal that goes away ends the view, too.
-    terminal.line(&format!(
-        "sh -c 'echo $$ > {0}.pid; exec {command}'",
-        socket.display()
-    ));
+    terminal.line(&with_pid);
     terminal.expect("waiting for the gateway");
-    let pid = fs::read_to_string(socket.with_extension("sock.pid")).expect("it was written");
+    let pid = fs::read_to_string(&pid_file).expect("it was written");
     let of_view = PathBuf::from(format!("/proc/{}", pid.trim()));
     terminal.tmux(&["kill-server"]);
     until("the view has ended", DEADLINE, || {

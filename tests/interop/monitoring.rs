@@ -12,8 +12,9 @@ use wardgate_tests::{
 
 fn gateway() -> Gateway {
     // Nothing listens there, and no client comes.
+    let port = || format!("127.0.0.1:{}", free_port());
     Site::new(&Pki::new(), "gw.a.example")
-        .passthrough(format!("127.0.0.1:{}", free_port()), "127.0.0.1:9")
+        .originate(port(), port(), &["dns:gw.b.example"])
         .start()
 }
 
