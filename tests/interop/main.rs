@@ -13,6 +13,7 @@ mod endurance;
 mod health;
 mod hl7;
 mod lost;
+mod monitoring;
 mod native;
 mod openssl;
 mod orthanc;

@@ -3,6 +3,7 @@
 //! A worker answers between two turns of its loop. The supervisor does not wait: a task collects the answers, and a
 //! worker without one is reported as silent.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -10,6 +11,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::expiries::DatedFile;
 use super::running::Running;
 use super::samples::RouteRates;
 use crate::admin::Answer;
@@ -50,7 +52,8 @@ impl Running {
     fn status(&self) -> (GatewayStatus, Vec<(HealthLevel, String)>) {
         let (now, table) = (SystemTime::now(), self.workers.table());
         let refused = self.journal.refusals();
-        let dates = self.expiries.dates(now);
+        let files = self.expiries.dates(&self.config.routes, now);
+        let dates = warnings(&files);
         let routes = self.config.routes.iter().map(|config| {
             let open = table.by_name(&config.name);
             let status = match open {
@@ -90,7 +93,7 @@ impl Running {
             at: seconds(now),
             uptime_seconds: self.began.elapsed().as_secs(),
             cores: cores.collect(),
-            certificates: self.certificates(now),
+            certificates: self.certificates(files, now),
             refusals: refused.iter().map(refusal).collect(),
             ..GatewayStatus::default()
         };
@@ -152,15 +155,13 @@ impl Running {
         config: &RouteConfig,
         open: Option<&Arc<Route>>,
         refused: &[LastRefusal],
-        dates: &[super::expiries::DatedFile],
+        dates: &HashMap<String, Vec<(HealthLevel, String)>>,
     ) -> RouteStatus {
         let closed = self.problems.iter();
         let closed = closed.filter(|text| is_about(text, &config.name));
         let closed: Vec<_> = closed.cloned().collect();
         let now = SystemTime::now();
-        let of_route = dates.iter().filter(|date| date.is_of(config));
-        let of_route = of_route.filter_map(|date| Some((date.level?, date.sentence.clone())));
-        let mut dates: Vec<_> = of_route.collect();
+        let mut dates = dates.get(&config.name).cloned().unwrap_or_default();
         let peers = open.map_or_else(Vec::new, |route| route.accepted_peers());
         dates.extend(peers.iter().filter_map(|peer| peer_date(peer, unix(now))));
         let rates = open.map(|route| self.samples.of(route.id(), Instant::now()));
@@ -183,32 +184,28 @@ impl Running {
         status
     }
 
-    fn certificates(&self, now: SystemTime) -> Vec<CertificateStatus> {
+    fn certificates(&self, files: Vec<DatedFile>, now: SystemTime) -> Vec<CertificateStatus> {
+        let mut known = HashMap::new();
         let mut all: Vec<CertificateStatus> = Vec::new();
-        let files = self.expiries.dates(now);
         for file in files {
-            let routes = self.config.routes.iter();
-            let routes = routes.filter(|route| file.is_of(route));
-            let routes: Vec<_> = routes.map(|route| route.name.clone()).collect();
-            let known = all.iter_mut().find(|one| {
-                (one.kind.as_str(), &one.name, one.expires) == (file.kind, &file.name, file.ends)
-            });
-            match known {
-                Some(known) => {
-                    let new = routes
-                        .into_iter()
-                        .filter(|route| !known.routes.contains(route));
-                    let new: Vec<_> = new.collect();
-                    known.routes.extend(new);
-                }
-                None => all.push(certificate(
+            let key = (file.kind, file.name.clone(), file.ends);
+            let place = *known.entry(key).or_insert_with(|| {
+                all.push(certificate(
                     file.kind,
                     file.name.clone(),
-                    routes,
+                    Vec::new(),
                     file.ends,
                     now,
-                )),
+                ));
+                all.len() - 1
+            });
+            if let Some(one) = all.get_mut(place) {
+                one.routes.extend(file.routes);
             }
+        }
+        for one in &mut all {
+            one.routes.sort();
+            one.routes.dedup();
         }
         for route in &self.workers.table().routes {
             for (identity, ends) in route.accepted_peers() {
@@ -226,6 +223,19 @@ impl Running {
 /// The folder of systemd's time service, and its file once a time server has set the clock.
 const TIME_SERVICE: &str = "/run/systemd/timesync";
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+
+// What to warn of, by route.
+fn warnings(files: &[DatedFile]) -> HashMap<String, Vec<(HealthLevel, String)>> {
+    let mut by_route = HashMap::<_, Vec<_>>::new();
+    for file in files {
+        let Some(level) = file.level else { continue };
+        for route in &file.routes {
+            let of_route = by_route.entry(route.clone()).or_default();
+            of_route.push((level, file.sentence.clone()));
+        }
+    }
+    by_route
+}
 
 fn is_about(text: &str, route: &str) -> bool {
     text.starts_with(&format!("route \"{route}\" "))
