@@ -3,6 +3,7 @@
 mod http;
 mod limits;
 mod socket;
+mod web;
 
 pub(crate) use http::{View, serve};
 pub(crate) use limits::ADMIN_DESCRIPTORS_IN_MESSAGE;

@@ -1,0 +1,17 @@
+//! The read-only web page at the metrics address: the state of the gateway for people without a shell.
+//!
+//! The page is rendered here from the same data as `wardgate status`, works without script, and loads nothing
+//! from elsewhere. Every value is escaped by the type of the markup. It holds no patient data, because the
+//! types of the status hold none.
+
+mod colours;
+mod history;
+mod limits;
+mod page;
+mod plot;
+mod routes;
+mod sections;
+mod table;
+mod words;
+#[cfg(test)]
+mod tests;
