@@ -6,12 +6,14 @@
 
 mod catalogue;
 mod files;
+mod http;
 mod passing;
 mod reloads;
 mod text;
 
 pub use catalogue::exposition;
 pub use files::{FileExpiry, Files};
+pub use http::{HttpCounters, HttpRefusal};
 pub use reloads::Reloads;
 
 use std::sync::{Arc, OnceLock};

@@ -182,6 +182,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             cores: workers.counters.clone(),
             files: RefCell::new(prepared.files),
             reloads: metrics::Reloads::default(),
+            http: metrics::HttpCounters::default(),
             journal: journal.clone(),
             ready: Cell::new(true),
             handed_over: tokio::sync::watch::Sender::new(false),

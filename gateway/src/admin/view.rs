@@ -1,0 +1,44 @@
+//! The state of the gateway that the HTTP endpoints show.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::audit::Journal;
+use crate::metrics;
+use crate::route::RouteTable;
+
+/// The data that the endpoints show. It lives on the supervisor's thread.
+pub(crate) struct View {
+    /// The open routes.
+    pub table: RefCell<Arc<RouteTable>>,
+    /// The counters of each core.
+    pub cores: Vec<Arc<metrics::CoreCounters>>,
+    /// The results of loading the configuration's files.
+    pub files: RefCell<metrics::Files>,
+    /// Changes since the start.
+    pub reloads: metrics::Reloads,
+    /// What the HTTP server refused or ended.
+    pub http: metrics::HttpCounters,
+    /// For the number of dropped log events, and for notices.
+    pub journal: Journal,
+    /// Whether the gateway accepts connections: false once a drain has begun.
+    pub ready: Cell<bool>,
+    /// True when another process has taken the listeners over, these among them.
+    pub handed_over: watch::Sender<bool>,
+}
+
+impl View {
+    /// All metrics as text.
+    pub(super) fn metrics(&self) -> String {
+        let table = self.table.borrow();
+        let dropped = self.journal.dropped();
+        let routes = table.metrics();
+        let mut text = metrics::exposition(&routes, &self.cores, &table.targets(), dropped);
+        text.push_str(&self.files.borrow().exposition());
+        text.push_str(&self.reloads.exposition(table.generation));
+        text.push_str(&self.http.exposition());
+        text
+    }
+}
