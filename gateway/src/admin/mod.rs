@@ -10,3 +10,4 @@ pub(crate) use http::serve;
 pub(crate) use limits::ADMIN_DESCRIPTORS_IN_MESSAGE;
 pub(crate) use socket::{AdminRequest, Answer, Caller, open, serve_requests};
 pub(crate) use view::View;
+pub(crate) use web::Web;

@@ -18,7 +18,7 @@ use super::materials::Materials;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
 use super::{LOG_END, RunError, bind, longest, notice, notify};
-use crate::admin::{AdminRequest, View};
+use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus, TargetStatus};
@@ -84,6 +84,7 @@ impl Running {
         signals: &mut Signals,
         mut requests: mpsc::Receiver<AdminRequest>,
     ) -> Result<(), RunError> {
+        let web = self.view.web.clone();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -108,6 +109,7 @@ impl Running {
                     self.complete_at = None;
                     self.rotate(Rotation::CompleteFiles).await;
                 }
+                () = web_due(web.as_deref()) => self.update_web(),
                 lost = self.workers.lost() => return Err(RunError::Broken(lost)),
             }
         }
@@ -466,6 +468,13 @@ impl Running {
         join.await.map_err(RunError::Broken)
     }
 
+    fn update_web(&self) {
+        let Some(web) = &self.view.web else { return };
+        if let Some(status) = self.status().status {
+            web.update(&status);
+        }
+    }
+
     fn status(&self) -> CommandReply {
         let table = self.workers.table();
         let routes = self.config.routes.iter().map(|config| {
@@ -532,6 +541,14 @@ fn target(target: &RouteTarget) -> TargetStatus {
 }
 
 const STOPPING: &str = "the gateway is stopping";
+
+// Waits for ever without a page.
+async fn web_due(web: Option<&Web>) {
+    match web {
+        Some(web) => web.due().await,
+        None => std::future::pending().await,
+    }
+}
 
 // Waits for ever without a time.
 async fn until(time: Option<Tick>) {

@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use super::Server;
 use super::report::Refusal;
 use super::routez;
+use crate::admin::web;
 
 /// The body of an answer: whole, or a stream of frames. One whose size is not known is endless: it is sent as long
 /// as the client reads.
@@ -40,6 +41,13 @@ pub(super) async fn respond(
 /// The request's extension is not used: `request.body()` is the address of the client.
 async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body> {
     let view = &server.view;
+    if let Some(web) = view.web.as_ref().filter(|_| web::has(request.uri().path())) {
+        let answer = web.respond(request).await;
+        if let Some(refusal) = answer.refusal {
+            server.report(refusal, request.body().ip());
+        }
+        return answer.response;
+    }
     // Monitoring programs append a query to bypass caches.
     match request.uri().path() {
         "/metrics" => {

@@ -155,13 +155,23 @@ mod tests {
     #[test]
     fn the_style_sheet_uses_no_colour_besides_these() {
         let css = include_str!("style.css");
-        assert!(!css.contains('#') || css.match_indices('#').all(|(at, _)| {
-            css[at..].starts_with("#live") || css[at..].starts_with("#routes")
-        }));
+        assert!(
+            !css.contains('#')
+                || css.match_indices('#').all(|(at, _)| {
+                    css[at..].starts_with("#live") || css[at..].starts_with("#routes")
+                })
+        );
         assert!(!css.contains("rgb(") && !css.contains("url("));
-        for name in css.split("var(--").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for name in css
+            .split("var(--")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let is_state = matches!(name, "state" | "soft");
-            assert!(is_state || LIGHT.named().iter().any(|(own, _)| *own == name), "{name}");
+            assert!(
+                is_state || LIGHT.named().iter().any(|(own, _)| *own == name),
+                "{name}"
+            );
         }
     }
 }

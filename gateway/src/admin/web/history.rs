@@ -63,11 +63,6 @@ impl History {
         self.add(elapsed, intervals, routes);
     }
 
-    /// When the next sample is due; `None` before the first.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.last?.checked_add(HISTORY_STEP)
-    }
-
     /// The samples of the last hour, if the route has any.
     pub(crate) fn route(&self, name: &str) -> Option<&RouteHistory> {
         self.routes.get(name)
@@ -157,7 +152,8 @@ mod tests {
 
     fn sealed(history: &History, name: &str) -> Vec<Option<u64>> {
         let all = samples(history, name).into_iter();
-        all.map(|sample| sample.map(|sample| sample.sealed)).collect()
+        all.map(|sample| sample.map(|sample| sample.sealed))
+            .collect()
     }
 
     #[test]
@@ -203,7 +199,12 @@ mod tests {
         history.record(start + HISTORY_STEP, &[route("a", 5, None)]);
         history.record(start + 2 * HISTORY_STEP, &[route("a", u64::MAX, None)]);
         assert_eq!(sealed(&history, "a").first(), Some(&None));
-        assert!(sealed(&history, "a").iter().flatten().all(|rate| *rate <= u64::MAX / 10));
+        assert!(
+            sealed(&history, "a")
+                .iter()
+                .flatten()
+                .all(|rate| *rate <= u64::MAX / 10)
+        );
     }
 
     #[test]
@@ -212,7 +213,11 @@ mod tests {
         for (step, bytes) in [(0, 0), (1, 10), (2, 10)] {
             history.record(start + step * HISTORY_STEP, &[route("a", bytes, Some(7))]);
         }
-        let latencies: Vec<_> = samples(&history, "a").iter().flatten().map(|one| one.latency_us).collect();
+        let latencies: Vec<_> = samples(&history, "a")
+            .iter()
+            .flatten()
+            .map(|one| one.latency_us)
+            .collect();
         assert_eq!(latencies, [Some(7), None]);
     }
 }

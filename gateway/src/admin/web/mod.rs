@@ -4,14 +4,21 @@
 //! from elsewhere. Every value is escaped by the type of the markup. It holds no patient data, because the
 //! types of the status hold none.
 
+mod access;
 mod colours;
+mod events;
 mod history;
 mod limits;
 mod page;
 mod plot;
 mod routes;
 mod sections;
+mod service;
 mod table;
-mod words;
 #[cfg(test)]
 mod tests;
+mod words;
+
+pub(super) use limits::EVENT_STREAMS_MAX;
+pub(crate) use service::Web;
+pub(super) use service::has;

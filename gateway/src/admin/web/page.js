@@ -29,7 +29,11 @@
     source.onmessage = (event) => {
       for (const [id, html] of JSON.parse(event.data)) {
         const part = document.getElementById(id);
-        if (part) part.innerHTML = html;
+        if (!part) continue;
+        // What is the same stays: a screen reader reads a new state once.
+        const now = part.cloneNode(false);
+        now.innerHTML = html;
+        if (!now.isEqualNode(part)) part.replaceChildren(...now.childNodes);
       }
       say("live");
       watch();

@@ -1,8 +1,5 @@
 //! The page as a whole, and the parts of it that change.
 
-#[cfg(test)]
-use std::time::Instant;
-
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::history::History;
@@ -65,10 +62,18 @@ impl Page {
 
     /// The parts that differ from those of `before`: the id of an element and its new content.
     pub(crate) fn changes(&self, before: &Self) -> Vec<(&str, String)> {
-        let new = self.parts.iter().filter(|part| !before.parts.contains(part));
-        let mut changes: Vec<_> = new.map(|part| (part.id.as_str(), part.html.clone())).collect();
+        let new = self
+            .parts
+            .iter()
+            .filter(|part| !before.parts.contains(part));
+        let mut changes: Vec<_> = new
+            .map(|part| (part.id.as_str(), part.html.clone()))
+            .collect();
         if self.layout == before.layout {
-            let new = self.cards.iter().filter(|part| !before.cards.contains(part));
+            let new = self
+                .cards
+                .iter()
+                .filter(|part| !before.cards.contains(part));
             changes.extend(new.map(|part| (part.id.as_str(), part.html.clone())));
         } else {
             changes.push(("routes", self.routes().into_string()));
@@ -149,11 +154,3 @@ impl Page {
 // A shield, without a request for another file.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath \
                     fill='%230b5cad' d='M12 1 3 5v6c0 6 4 10 9 12 5-2 9-6 9-12V5z'/%3E%3C/svg%3E";
-
-/// A page for tests of other files.
-#[cfg(test)]
-pub(super) fn of(status: &GatewayStatus) -> String {
-    let mut history = History::default();
-    history.record(Instant::now(), &status.routes);
-    Page::new(status, &history).document()
-}

@@ -29,13 +29,19 @@ pub(super) fn throughput(history: Option<&RouteHistory>, names: [&str; 2]) -> Ma
         top => format!("highest {}", words::rate(top)),
     };
     let label = format!("Throughput of the last hour: {text}");
-    figure("Throughput", &text, &label, html! {
-        path.curve.first d=(curve(&first, top)) {}
-        path.curve.second d=(curve(&second, top)) {}
-    }, html! {
-        span.key.first { (names[0]) }
-        span.key.second { (names[1]) }
-    })
+    figure(
+        "Throughput",
+        &text,
+        &label,
+        html! {
+            path.curve.first d=(curve(&first, top)) {}
+            path.curve.second d=(curve(&second, top)) {}
+        },
+        html! {
+            span.key.first { (names[0]) }
+            span.key.second { (names[1]) }
+        },
+    )
 }
 
 /// The latency of requests.
@@ -47,11 +53,17 @@ pub(super) fn latency(history: Option<&RouteHistory>) -> Markup {
         Some(top) => format!("highest {}", words::latency(top)),
     };
     let label = format!("Latency of the last hour: {text}");
-    figure("Latency", &text, &label, html! {
-        path.curve.third d=(curve(&points, top.unwrap_or_default())) {}
-    }, html! {
-        span.key.third { "request to response" }
-    })
+    figure(
+        "Latency",
+        &text,
+        &label,
+        html! {
+            path.curve.third d=(curve(&points, top.unwrap_or_default())) {}
+        },
+        html! {
+            span.key.third { "request to response" }
+        },
+    )
 }
 
 fn figure(name: &str, text: &str, label: &str, curves: Markup, keys: Markup) -> Markup {
@@ -77,7 +89,9 @@ fn points(history: Option<&RouteHistory>, of: impl Fn(Sample) -> Option<u64>) ->
         .map(|sample| sample.and_then(&of))
         .collect();
     let points = samples.rchunks(SAMPLES_PER_POINT).take(POINTS);
-    let mut points: Vec<_> = points.map(|some| some.iter().flatten().max().copied()).collect();
+    let mut points: Vec<_> = points
+        .map(|some| some.iter().flatten().max().copied())
+        .collect();
     points.resize(POINTS, None);
     points.reverse();
     points

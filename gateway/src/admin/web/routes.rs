@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::history::RouteHistory;
 use super::limits::ROUTES_SHOWN_MAX;
+use super::plot;
 use super::sections::{chip, icon, list};
 use super::words::{self, outside};
-use super::plot;
 use crate::control::{GatewayStatus, HealthLevel, RouteStatus, TargetStatus};
 
 // Peers and targets that the picture names for one route.
@@ -44,13 +44,13 @@ pub(super) fn picture(status: &GatewayStatus, shown: &[&RouteStatus]) -> Markup 
 fn line(route: &RouteStatus) -> Markup {
     let level = route.health.level;
     let clients = html! {
-        span.what { "accepts on" } " " span.address { (route.listen) }
+        div { span.what { "accepts on" } " " span.address { (route.listen) } }
     };
     let targets = html! { (targets(&route.targets)) };
     let peers = html! { (peers(&route.peers)) };
     let (home, away, direction) = match route.mode.as_str() {
-        "terminate" => (targets, html! { (peers) " " (clients) }, "from the other site"),
-        "originate" => (clients, html! { (peers) " " (targets) }, "to the other site"),
+        "terminate" => (html! { (clients) (targets) }, peers, "from the other site"),
+        "originate" => (clients, html! { (peers) (targets) }, "to the other site"),
         _ => (clients, targets, "passed on without decryption"),
     };
     let is_reversed = route.mode == "terminate";
@@ -71,19 +71,19 @@ fn line(route: &RouteStatus) -> Markup {
 // A solid line, a dashed one, or an interrupted one.
 fn arrow(level: HealthLevel, is_reversed: bool) -> Markup {
     let head = match is_reversed {
-        true => "M0 12 10 6v12z",
-        false => "M120 12 110 6v12z",
+        true => "M0 12 11 5v14z",
+        false => "M220 12 209 5v14z",
     };
     let line = match level {
-        HealthLevel::Failed => "M8 12H48M72 12H112",
-        _ => "M8 12H112",
+        HealthLevel::Failed => "M9 12H97M123 12H211",
+        _ => "M9 12H211",
     };
     html! {
-        svg.arrow viewBox="0 0 120 24" aria-hidden="true" {
+        svg.arrow viewBox="0 0 220 24" aria-hidden="true" {
             path.line d=(line) {}
             path.head d=(head) {}
             @if level == HealthLevel::Failed {
-                path.cross d="M54 6 66 18M66 6 54 18" {}
+                path.cross d="M103 5 117 19M117 5 103 19" {}
             }
         }
     }
@@ -92,12 +92,14 @@ fn arrow(level: HealthLevel, is_reversed: bool) -> Markup {
 fn peers(peers: &[String]) -> Markup {
     html! {
         @if !peers.is_empty() {
-            span.what { "peer" } " "
-            @for (number, peer) in peers.iter().take(NAMES_SHOWN_MAX).enumerate() {
-                @if number > 0 { ", " }
-                span.address { (outside(peer)) }
+            div {
+                span.what { (if peers.len() == 1 { "peer" } else { "peers" }) } " "
+                @for (number, peer) in peers.iter().take(NAMES_SHOWN_MAX).enumerate() {
+                    @if number > 0 { ", " }
+                    span.address { (outside(peer)) }
+                }
+                (more(peers.len()))
             }
-            (more(peers.len()))
         }
     }
 }
@@ -105,12 +107,14 @@ fn peers(peers: &[String]) -> Markup {
 fn targets(targets: &[TargetStatus]) -> Markup {
     html! {
         @if !targets.is_empty() {
-            span.what { (if targets.len() == 1 { "target" } else { "targets" }) } " "
-            @for (number, target) in targets.iter().take(NAMES_SHOWN_MAX).enumerate() {
-                @if number > 0 { ", " }
-                span.address { (outside(&target.address)) } " " (target_state(target))
+            div {
+                span.what { (if targets.len() == 1 { "target" } else { "targets" }) } " "
+                @for (number, target) in targets.iter().take(NAMES_SHOWN_MAX).enumerate() {
+                    @if number > 0 { ", " }
+                    span.address { (outside(&target.address)) } " " (target_state(target))
+                }
+                (more(targets.len()))
             }
-            (more(targets.len()))
         }
     }
 }

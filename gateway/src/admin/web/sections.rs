@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::limits::{REASONS_SHOWN_MAX, ROWS_SHOWN_MAX};
 use super::table::table;
-use super::words::{self, outside};
+use super::words::{self, outside, prose};
 use crate::control::{
     CertificateStatus, ConnectionStatus, GatewayStatus, HealthLevel, RefusalStatus,
 };
@@ -17,7 +17,9 @@ const LIST_DAYS: i64 = 7;
 /// The state as a shape: each level has its own, so that nobody depends on the colour.
 pub(super) fn icon(level: HealthLevel) -> Markup {
     let shape = match level {
-        HealthLevel::Good => "M12 2a10 10 0 1 0 0 20 10 10 0 1 0 0-20zM10.3 16.6 6 12.3l1.6-1.6 2.7 2.7 6-6L17.900 9z",
+        HealthLevel::Good => {
+            "M12 2a10 10 0 1 0 0 20 10 10 0 1 0 0-20zM10.3 16.6 6 12.3l1.6-1.6 2.7 2.7 6-6L17.900 9z"
+        }
         HealthLevel::Warning => "M12 2 1 21h22zM11 9h2v6h-2zM11 17h2v2h-2z",
         HealthLevel::Failed => {
             "M8 2h8l6 6v8l-6 6H8l-6-6V8zM8.500 7 7 8.500l3.500 3.500L7 15.500 8.500 17l3.500-3.500 3.500 3.500 1.500-1.500-3.500-3.500L17 8.500 15.500 7 12 10.500z"
@@ -151,10 +153,11 @@ pub(super) fn list(sentences: &[String]) -> Markup {
     // LIMIT: REASONS_SHOWN_MAX.
     let left = sentences.len().saturating_sub(REASONS_SHOWN_MAX);
     html! {
-        @if !sentences.is_empty() {
+        @if let [one] = sentences { p.reason { (prose(one)) } }
+        @else if !sentences.is_empty() {
             ul.reasons {
                 @for sentence in sentences.iter().take(REASONS_SHOWN_MAX) {
-                    li { (outside(sentence)) }
+                    li { (prose(sentence)) }
                 }
                 @if left > 0 {
                     li { (left) " more: `wardgate status` shows all" }
@@ -166,19 +169,37 @@ pub(super) fn list(sentences: &[String]) -> Markup {
 
 /// Connections, with the applications at their ends.
 pub(super) fn open(status: &GatewayStatus) -> Markup {
-    let rows: Vec<_> = status.open.iter().take(ROWS_SHOWN_MAX).map(connection).collect();
+    let rows: Vec<_> = status
+        .open
+        .iter()
+        .take(ROWS_SHOWN_MAX)
+        .map(connection)
+        .collect();
     let caption = match status.open.len() {
         0 => "No connection is open.".to_owned(),
-        _ => shown("connection", rows.len(), status.connections.max(status.open.len())),
+        _ => shown(
+            "connection",
+            rows.len(),
+            status.connections.max(status.open.len()),
+        ),
     };
     let titles = [
-        "Route", "Application", "Peer", "From", "To TLS", "From TLS", "Age", "Latency",
+        "Route",
+        "Application",
+        "Peer",
+        "From",
+        "To TLS",
+        "From TLS",
+        "Age",
+        "Latency",
     ];
     none_or_table(&caption, &titles, &rows)
 }
 
 fn connection(connection: &ConnectionStatus) -> Vec<Markup> {
-    let ConnectionStatus { calling, called, .. } = connection;
+    let ConnectionStatus {
+        calling, called, ..
+    } = connection;
     let title = |title: &Option<String>| outside(title.as_deref().unwrap_or("?"));
     let application = html! {
         @if calling.is_some() || called.is_some() {
@@ -206,7 +227,11 @@ fn connection(connection: &ConnectionStatus) -> Vec<Markup> {
 
 /// Certificates and lists, with the days left.
 pub(super) fn certificates(certificates: &[CertificateStatus]) -> Markup {
-    let rows: Vec<_> = certificates.iter().take(ROWS_SHOWN_MAX).map(certificate).collect();
+    let rows: Vec<_> = certificates
+        .iter()
+        .take(ROWS_SHOWN_MAX)
+        .map(certificate)
+        .collect();
     let caption = match certificates.len() {
         0 => "No certificate is in use.".to_owned(),
         all => shown("file", rows.len(), all),
@@ -265,8 +290,8 @@ fn refusal(refusal: &RefusalStatus) -> Vec<Markup> {
         html! { (outside(&refusal.route)) },
         html! { (words::moment(refusal.at)) },
         html! { (outside(&refusal.source)) },
-        html! { (outside(&refusal.reason)) },
-        html! { (outside(&refusal.remedy)) },
+        prose(&refusal.reason),
+        prose(&refusal.remedy),
         html! { (refusal.count) },
     ]
 }
@@ -291,12 +316,16 @@ pub(super) fn machine(status: &GatewayStatus) -> Markup {
     });
     let rows: Vec<_> = rows.collect();
     let caption = words::plural(status.cores.len(), "core");
-    none_or_table(&format!("{caption} with a worker"), &["Core", "Busy", "Connections"], &rows)
+    none_or_table(
+        &format!("{caption} with a worker"),
+        &["Core", "Busy", "Connections"],
+        &rows,
+    )
 }
 
 fn none_or_table(caption: &str, titles: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {
-        @if rows.is_empty() { p.none { (caption) } }
+        @if rows.is_empty() { p.none { (prose(caption)) } }
         @else { (table(caption, titles, rows)) }
     }
 }
@@ -304,7 +333,10 @@ fn none_or_table(caption: &str, titles: &[&str], rows: &[Vec<Markup>]) -> Markup
 // LIMIT: ROWS_SHOWN_MAX.
 fn shown(noun: &str, shown: usize, all: usize) -> String {
     match all > shown {
-        true => format!("{shown} of {}; `wardgate status` shows more", words::plural(all, noun)),
+        true => format!(
+            "{shown} of {}; `wardgate status` shows more",
+            words::plural(all, noun)
+        ),
         false => words::plural(all, noun),
     }
 }

@@ -1,5 +1,6 @@
 //! Numbers, times and states as the page writes them.
 
+use maud::{Markup, html};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -90,17 +91,34 @@ pub(super) fn plural(count: usize, noun: &str) -> String {
 /// are replaced, so that a name cannot pass for another one.
 pub(super) fn outside(text: &str) -> String {
     let is_odd = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     let mut chars = text.chars();
     let shown = chars.by_ref().take(VALUE_CHARS_MAX);
     let mut shown: String = shown
-        .map(|c| if is_odd(c) { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| {
+            if is_odd(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
         .collect();
     if chars.next().is_some() {
         shown.push_str("...");
     }
     shown
+}
+
+/// A sentence in which commands and keys stand between backticks.
+pub(super) fn prose(sentence: &str) -> Markup {
+    let shown = outside(sentence);
+    html! {
+        @for (number, part) in shown.split('`').enumerate() {
+            @if number % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// The state of a route, in a word or two.
