@@ -247,3 +247,41 @@ fn a_second_gateway_does_not_take_the_socket_of_a_running_one() {
     );
     through.gateway.stop();
 }
+
+/// The socket of the packaged service may be that of another gateway.
+#[test]
+fn a_named_configuration_that_leads_to_no_socket_is_refused() {
+    let through = Through::start();
+    let good = std::fs::read_to_string(through.gateway.config()).expect("our file");
+    let other = through.gateway.folder().join("other.toml");
+    let text_of = |arguments: &[&str]| {
+        let program = wardgate_tests::Program::new(wardgate_tests::wardgate());
+        let program = program.args(arguments).arg(&other);
+        program.run().expect_failure().text()
+    };
+    let cases = [
+        (None, "the file cannot be read"),
+        (Some(format!("{good}\nnonsense = 1\n")), "unknown key"),
+        (
+            Some(good.replace("admin = \"admin.sock\"", "")),
+            "names no admin socket",
+        ),
+    ];
+    for (text, why) in cases {
+        if let Some(text) = text {
+            std::fs::write(&other, text).expect("our folder");
+        }
+        for command in [&["drain", "--config"][..], &["status", "--config"]] {
+            let said = text_of(command);
+            assert!(
+                said.contains(why) && said.contains("--socket SOCKET"),
+                "{said}"
+            );
+        }
+    }
+    std::fs::write(&other, &good).expect("our folder");
+    let program = wardgate_tests::Program::new(wardgate_tests::wardgate());
+    let status = program.args(["status", "--config"]).arg(&other).run();
+    status.expect_success();
+    through.gateway.stop();
+}

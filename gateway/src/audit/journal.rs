@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::subscriber;
 use tracing_subscriber::FmtSubscriber;
@@ -17,6 +17,7 @@ use super::event::{
 use super::logfmt::Logfmt;
 use super::observed;
 use super::rate::{LineKind, Rate};
+use super::refusals::{Refusals, Refused};
 use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
@@ -29,6 +30,7 @@ use crate::tls::RefusalClass;
 pub struct Journal {
     queue: SyncSender<JournalEntry>,
     dropped: Arc<AtomicU64>,
+    refusals: Refusals,
 }
 
 enum JournalEntry {
@@ -52,8 +54,10 @@ impl Journal {
         let journal = Self {
             queue,
             dropped: Arc::new(AtomicU64::new(0)),
+            refusals: Refusals::default(),
         };
-        let work = move || write_all(&events, format);
+        let refusals = journal.refusals.clone();
+        let work = move || write_all(&events, format, &refusals);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
@@ -71,6 +75,7 @@ impl Journal {
         let journal = Self {
             queue,
             dropped: Arc::new(AtomicU64::new(0)),
+            refusals: Refusals::default(),
         };
         (journal, Events(events))
     }
@@ -87,6 +92,12 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The last refused connections, the newest first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refused> {
+        self.refusals.all()
     }
 }
 
@@ -128,13 +139,16 @@ impl JournalWriter {
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn write_all(events: &Receiver<JournalEntry>, format: LogFormat) {
+fn write_all(events: &Receiver<JournalEntry>, format: LogFormat, refusals: &Refusals) {
     let builder = FmtSubscriber::builder()
         .with_writer(io::stderr)
         .with_target(false);
     let writing = || {
         let mut rate = Rate::default();
         while let Ok(JournalEntry::Event(event)) = next(events) {
+            if let Event::Connection(account) = &event {
+                refusals.note(account, SystemTime::now());
+            }
             write(event, &mut rate);
         }
     };

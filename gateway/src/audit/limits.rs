@@ -29,3 +29,13 @@ pub(super) const REFUSALS_BURST: u32 = 10;
 ///
 /// When reached: the next line is written.
 pub(super) const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
+/// Rows of the last refusals, by route and kind of reason, that `status` reports: more fit on no screen.
+///
+/// When reached: a new row replaces the one that is the longest without news.
+pub(super) const REFUSALS_SHOWN_MAX: usize = 32;
+
+/// Characters of the reason of such a row. The longest reasons, with a chain of certificates, have about 600.
+///
+/// When reached: the rest is left out; the log has it.
+pub(super) const REFUSAL_CHARS_MAX: usize = 1000;

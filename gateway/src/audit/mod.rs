@@ -10,6 +10,7 @@ pub mod limits;
 mod logfmt;
 mod observed;
 mod rate;
+mod refusals;
 mod times;
 mod warning;
 
@@ -19,6 +20,7 @@ pub use event::{
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
+pub use refusals::{Refusals, Refused};
 pub use warning::{ConnectionFault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

@@ -38,13 +38,16 @@ pub struct GatewayStatus {
     /// Open connections, those with the most bytes first, at most `limits::CONNECTIONS_SHOWN_MAX`.
     #[serde(default)]
     pub open: Vec<ConnectionStatus>,
+    /// How many open connections `open` leaves out.
+    #[serde(default)]
+    pub open_left_out: u64,
     /// Certificates, trust anchors and revocation lists, those that expire first at the beginning.
     #[serde(default)]
     pub certificates: Vec<CertificateStatus>,
     /// The cores with a worker.
     #[serde(default)]
     pub cores: Vec<CoreStatus>,
-    /// The last refused connections, the newest first, at most `limits::REFUSALS_SHOWN_MAX`.
+    /// The last refused connections, the newest first, at most `audit::limits::REFUSALS_SHOWN_MAX`.
     #[serde(default)]
     pub refusals: Vec<RefusalStatus>,
 }
@@ -132,6 +135,9 @@ pub struct CertificateStatus {
 pub struct CoreStatus {
     /// The number of the CPU.
     pub cpu: usize,
+    /// Whether its worker did not answer in time; its connections are not in `open` then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
     /// How much of the last seconds its worker was busy, in percent.
     pub busy_percent: u8,
     /// Its open connections.
@@ -149,7 +155,7 @@ pub struct RefusalStatus {
     pub source: String,
     /// Why, as in the log.
     pub reason: String,
-    /// What to do.
+    /// What to do; empty if the reason says all.
     pub remedy: String,
     /// How many since the start.
     pub count: u64,
@@ -231,6 +237,12 @@ pub struct TargetStatus {
     pub state: String,
     /// Its open connections.
     pub connections: u64,
+    /// Since when its connections or probes fail, in seconds since 1970. A target without probes is `up` meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<u64>,
+    /// Why they fail, as in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// The progress of a drain.

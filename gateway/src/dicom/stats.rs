@@ -267,6 +267,11 @@ impl AssociationStats {
         !self.has_untracked && requestor.is_empty() && acceptor.is_empty()
     }
 
+    /// The last time from the end of a C-STORE request to its response.
+    pub(super) fn last_latency(&self) -> Option<Duration> {
+        self.latencies.last()
+    }
+
     /// The number of objects that were stored so far, and the bytes of their data sets.
     pub(super) fn stored(&self) -> (u64, u64) {
         let classes = self.classes.iter();

@@ -37,6 +37,9 @@ pub struct CoreCounters {
     /// Payload bytes of all connections that the core has moved, in both directions. A separate counter,
     /// because routes come and go. Used for placement; not exported as a metric.
     pub moved_bytes: Counter,
+    /// CPU time of the worker's thread so far, in microseconds. The worker updates it four times a second while it
+    /// accepts or has connections. With `busy_poll`, it includes the time of waiting awake.
+    pub cpu_micros: Counter,
     /// Times a small buffer was used because all large ones were lent.
     pub pool_exhausted: Counter,
     /// Fallbacks of passthrough to copying because no pipe was available.
@@ -123,6 +126,7 @@ impl CoreCounters {
             open: Counter::default(),
             at_work: Counter::default(),
             moved_bytes: Counter::default(),
+            cpu_micros: Counter::default(),
             pool_exhausted: Counter::default(),
             pipes_exhausted: Counter::default(),
             spliced_bytes: Counter::default(),

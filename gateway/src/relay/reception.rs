@@ -224,7 +224,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     // The bytes after the request were for the target and do not matter here.
     fn note_ending(&mut self, first: &First, ending: Ending) {
-        let mut observer = self.observer();
+        let mut observer = self.route.observer(&self.counters.observed);
         let now = Instant::now().into_std();
         let request = first.bytes.get(..first.request_bytes).unwrap_or(&[]);
         // None of the bytes pass, whatever the verdict.

@@ -121,7 +121,7 @@ impl<V: Network> ConnectionTask<'_, V> {
     ) -> CloseReason {
         match error {
             rustls::Error::AlertReceived(_)
-                if self.stats.opened.get() == 0
+                if self.handle.opened.get() == 0
                     && verification.side() == tls::TlsRole::Client
                     && self
                         .stats

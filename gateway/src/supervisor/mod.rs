@@ -21,7 +21,9 @@ mod notify;
 mod prepare;
 mod reload;
 mod running;
+mod samples;
 mod signals;
+mod status;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -234,6 +236,9 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 successor: None,
             },
             stop: None,
+            began: std::time::Instant::now(),
+            samples: samples::Samples::default(),
+            sample_at: tokio::time::Instant::now(),
         };
         let running = |view| {
             let mut running = running(view);

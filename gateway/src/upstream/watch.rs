@@ -71,8 +71,10 @@ pub(super) fn note(
             health.on_failure(now, why)
         }
     };
-    if let Some(Transition::Up(_)) = transition {
-        state.note_up(now);
+    match &transition {
+        Some(Transition::Up(_)) => state.note_up(now),
+        Some(Transition::Down(why) | Transition::StillDown(why)) => state.note_trouble(why),
+        None => {}
     }
     counters.up.set(health.is_up().into());
     transition

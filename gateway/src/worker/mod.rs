@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -35,7 +36,8 @@ use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
 use crate::pki::expiry::unix;
 use crate::relay::{
-    AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, HandshakeRate, serve,
+    AcceptedConnection, ConnectionHandle, ConnectionView, Core, HandshakeLimiter, HandshakeRate,
+    serve,
 };
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
@@ -61,6 +63,8 @@ pub(crate) enum Message {
     Routes(Box<NewRoutes>),
     /// End this connection, and send a value if it was open.
     End(ConnectionId, mpsc::Sender<()>),
+    /// Send what the operator may see of the open connections: at most this many of them.
+    View(usize, mpsc::Sender<CoreView>),
     /// Close the listener of this route; open connections and probes continue.
     StopListening(RouteId, Done),
     /// Accept on this listener, which was closed by `StopListening` or is new.
@@ -69,6 +73,16 @@ pub(crate) enum Message {
     StopAccepting(Done),
     /// End after the last connection has ended.
     Finish,
+}
+
+/// The open connections of one core.
+pub(crate) struct CoreView {
+    /// The index of the core.
+    pub core: usize,
+    /// All open connections.
+    pub open: usize,
+    /// Those that have moved the most bytes.
+    pub connections: Vec<ConnectionView>,
 }
 
 /// A connection on its way to the core that serves it.
@@ -240,6 +254,13 @@ async fn run(plan: WorkerSetup) {
                         let _ = found.try_send(());
                     }
                 }
+                Some(Message::View(most, answer)) => {
+                    let (open, connections) = shared.registry.view(most);
+                    let core = shared.core.place;
+                    note_cpu_time(&shared);
+                    // There is a place for the answer of each core.
+                    let _ = answer.try_send(CoreView { core, open, connections });
+                }
                 Some(Message::StopListening(route, _done)) => routes.stop_listening(route).await,
                 Some(Message::Listen(route, listener)) => {
                     routes.listen(&shared, route, listener).await;
@@ -297,6 +318,14 @@ fn turn(shared: &Shared) {
         shared.registry.end_expired(unix(SystemTime::now()));
     }
     shared.placement.borrow_mut().look(Instant::now());
+    note_cpu_time(shared);
+}
+
+fn note_cpu_time(shared: &Shared) {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    let used = Duration::try_from(used).unwrap_or_default();
+    let micros = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+    shared.core.counters.cpu_micros.set(micros);
 }
 
 async fn connection(shared: Rc<Shared>, handed: Handed) {

@@ -125,13 +125,14 @@ fn more(all: usize) -> Markup {
 }
 
 fn target_state(target: &TargetStatus) -> Markup {
-    let level = match target.state.as_str() {
-        "up" => HealthLevel::Good,
-        "down" => HealthLevel::Failed,
-        _ => HealthLevel::Warning,
+    let (level, text) = match target.state.as_str() {
+        "up" if target.failing_since.is_some() => (HealthLevel::Failed, "failing"),
+        "up" => (HealthLevel::Good, "up"),
+        "down" => (HealthLevel::Failed, "down"),
+        other => (HealthLevel::Warning, other),
     };
     html! {
-        span class={ "target " (words::class(level)) } { (icon(level)) (outside(&target.state)) }
+        span class={ "target " (words::class(level)) } { (icon(level)) (outside(text)) }
     }
 }
 

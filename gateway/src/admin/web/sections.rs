@@ -177,11 +177,10 @@ pub(super) fn open(status: &GatewayStatus) -> Markup {
         .collect();
     let caption = match status.open.len() {
         0 => "No connection is open.".to_owned(),
-        _ => shown(
-            "connection",
-            rows.len(),
-            status.connections.max(status.open.len()),
-        ),
+        open => {
+            let left_out = usize::try_from(status.open_left_out).unwrap_or_default();
+            shown("connection", rows.len(), open.saturating_add(left_out))
+        }
     };
     let titles = [
         "Route",
@@ -301,7 +300,7 @@ pub(super) fn machine(status: &GatewayStatus) -> Markup {
     let rows = status.cores.iter().take(ROWS_SHOWN_MAX).map(|core| {
         let busy = core.busy_percent.min(100);
         vec![
-            html! { "CPU " (core.cpu) },
+            html! { "CPU " (core.cpu) @if core.is_silent { ", its worker does not answer" } },
             html! {
                 span.nowrap {
                     svg.meter viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {

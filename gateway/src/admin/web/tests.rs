@@ -8,21 +8,25 @@ use crate::control::{
     RefusalStatus, RouteStatus, TargetStatus,
 };
 
+fn target(address: &str, state: &str) -> TargetStatus {
+    TargetStatus {
+        address: address.to_owned(),
+        state: state.to_owned(),
+        connections: 1,
+        failing_since: None,
+        failure: None,
+    }
+}
+
 fn route(name: &str, level: HealthLevel, reasons: &[&str]) -> RouteStatus {
     RouteStatus {
         name: name.to_owned(),
         mode: "originate".to_owned(),
         protocol: "dicom".to_owned(),
         peers: vec!["dns:gw.region.example".to_owned()],
-        targets: vec![TargetStatus {
-            address: "gw.region.example:2762".to_owned(),
-            state: if level == HealthLevel::Failed {
-                "down"
-            } else {
-                "up"
-            }
-            .to_owned(),
-            connections: 1,
+        targets: vec![match level {
+            HealthLevel::Failed => target("gw.region.example:2762", "down"),
+            _ => target("gw.region.example:2762", "up"),
         }],
         health: HealthStatus {
             level,
@@ -60,9 +64,8 @@ fn every_value_from_outside_is_escaped() {
         protocol: hostile(),
         peers: vec![hostile()],
         targets: vec![TargetStatus {
-            address: hostile(),
-            state: hostile(),
-            connections: 1,
+            failure: some(),
+            ..target(HOSTILE, HOSTILE)
         }],
         ..route("a", HealthLevel::Failed, &[HOSTILE])
     };
@@ -204,7 +207,7 @@ fn the_page_stays_small_with_any_number_of_routes_and_rows() {
         ..ConnectionStatus::default()
     };
     let status = GatewayStatus {
-        connections: 1_000_000,
+        open_left_out: 999_500,
         open: vec![connection; 500],
         ..status(routes)
     };
@@ -247,6 +250,7 @@ fn tables_have_headers_and_parts_have_unique_ids() {
     });
     status.cores.push(CoreStatus {
         cpu: 0,
+        is_silent: true,
         busy_percent: 255,
         connections: 1,
     });
