@@ -65,3 +65,61 @@ impl hyper::body::Body for Events {
         next.map(|event| event.map(|event| Ok(Frame::data(event))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::super::history::History;
+    use super::*;
+    use crate::control::GatewayStatus;
+
+    fn page(host: &str, uptime_seconds: u64) -> Option<Rc<Page>> {
+        let status = GatewayStatus {
+            program: host.to_owned(),
+            uptime_seconds,
+            ..GatewayStatus::default()
+        };
+        Some(Rc::new(Page::new(&status, &History::default())))
+    }
+
+    async fn next(events: &mut Events) -> Option<String> {
+        let mut events = pin!(events);
+        let frame = poll_fn(|cx| hyper::body::Body::poll_frame(events.as_mut(), cx)).await;
+        let data = frame?.ok()?.into_data().ok()?;
+        Some(String::from_utf8_lossy(&data).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_page_that_does_not_read_has_one_update_waiting_and_then_gets_all_changes() {
+        let local = LocalSet::new();
+        let test = local.run_until(async {
+            let pages = watch::Sender::new(page("1.0", 0));
+            let place = Rc::new(());
+            let mut events = begin(pages.subscribe(), Box::new(Rc::clone(&place)));
+            let first = next(&mut events).await.expect("all parts");
+            assert!(first.starts_with("data: [") && first.ends_with("]\n\n"));
+            assert!(first.contains("\"state\"") && first.matches('\n').count() == 2);
+            for second in 1..=1_000 {
+                pages.send_replace(page("1.0", second));
+                yield_now().await;
+                assert!(events.0.len() <= EVENTS_WAITING_MAX);
+            }
+            pages.send_replace(page("2.0", 1_000));
+            let waiting = next(&mut events).await.expect("one that waited");
+            assert!(waiting.contains("up for 1 s") && !waiting.contains("\"state\""));
+            let last = next(&mut events)
+                .await
+                .expect("all that changed since then");
+            assert!(last.contains("Version 2.0"), "{last}");
+            // A client that is gone gives its place back.
+            drop(events);
+            yield_now().await;
+            assert_eq!(Rc::strong_count(&place), 1);
+        });
+        test.await;
+    }
+}
