@@ -51,6 +51,7 @@ impl Page {
             parts: vec![
                 Part::new("about", sections::about(status)),
                 Part::new("state", sections::state(status)),
+                Part::new("spoken", sections::spoken(status)),
                 Part::new("picture", routes::picture(status, &shown)),
                 Part::new("open", sections::open(status)),
                 Part::new("certificates", sections::certificates(&status.certificates)),
@@ -126,7 +127,9 @@ impl Page {
                         }
                     }
                     main #main tabindex="-1" {
-                        section aria-label="State" aria-live="polite" aria-atomic="true" { (self.part("state")) }
+                        section aria-label="State" { (self.part("state")) }
+                        // Numbers in the reasons may change each second, so only this sentence is read aloud.
+                        div.spoken aria-live="polite" { (self.part("spoken")) }
                         (self.section("sites-title", "Sites and routes", self.part("picture")))
                         (self.section("routes-title", "Routes", html! { div #routes { (self.routes()) } }))
                         (self.section("open-title", "Open connections", self.part("open")))

@@ -74,6 +74,11 @@ pub(super) fn state(status: &GatewayStatus) -> Markup {
     }
 }
 
+/// The same in one sentence, for screen readers.
+pub(super) fn spoken(status: &GatewayStatus) -> Markup {
+    html! { (summary(status).1) }
+}
+
 // The worst state of all, with the sentence that names it.
 fn summary(status: &GatewayStatus) -> (HealthLevel, String) {
     let all = status.routes.len();

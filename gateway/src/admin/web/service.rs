@@ -86,22 +86,35 @@ impl Web {
     /// Returns when a new state is due for `update`: every second while a page has live updates, when a page is
     /// asked for, and for each sample of the history.
     pub(crate) async fn due(&self) {
-        let due = match (self.asked.get(), self.streams()) {
-            (None, _) => Some(Instant::now()),
-            (Some(asked), 1..) => asked.checked_add(LIVE_EVERY),
-            (Some(asked), 0) => asked.checked_add(HISTORY_STEP),
-        };
-        let sleep = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => pending().await,
+        loop {
+            let due = match (self.asked.get(), self.streams()) {
+                (None, _) => Some(Instant::now()),
+                (Some(asked), 1..) => asked.checked_add(LIVE_EVERY),
+                (Some(asked), 0) => asked.checked_add(HISTORY_STEP),
+            };
+            let sleep = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                () = self.wanted.notified() => {}
             }
-        };
-        tokio::select! {
-            () = sleep => {}
-            () = self.wanted.notified() => {}
+            if !self.is_on_its_way() {
+                self.asked.set(Some(Instant::now()));
+                return;
+            }
         }
-        self.asked.set(Some(Instant::now()));
+    }
+
+    // Whether a state was asked for in the last second and has not come yet. Any number of requests in this time
+    // asks the workers once.
+    fn is_on_its_way(&self) -> bool {
+        let asked = self.asked.get();
+        let is_recent = asked.is_some_and(|asked| asked.elapsed() < LIVE_EVERY);
+        is_recent && self.updated.get() < asked
     }
 
     /// Takes a new state of the gateway.
@@ -235,4 +248,36 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
 fn set(response: &mut Response<Body>, name: HeaderName, value: &'static str) {
     let value = HeaderValue::from_static(value);
     response.headers_mut().insert(name, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn any_number_of_requests_asks_the_workers_once_until_they_have_answered() {
+        let web = Web::new(None, "gw");
+        web.due().await;
+        for _ in 0..3 {
+            web.wanted.notify_one();
+            let asked = timeout(Duration::from_millis(20), web.due()).await;
+            assert!(asked.is_err());
+        }
+        web.update(&GatewayStatus::default());
+        web.wanted.notify_one();
+        let asked = timeout(Duration::from_secs(5), web.due()).await;
+        assert!(asked.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_page_is_rendered_only_if_somebody_waits_for_it() {
+        let web = Web::new(None, "gw");
+        web.update(&GatewayStatus::default());
+        assert!(web.page.borrow().is_none());
+        let pages = web.page.subscribe();
+        web.update(&GatewayStatus::default());
+        assert!(pages.borrow().is_some());
+    }
 }

@@ -268,6 +268,7 @@ fn tables_have_headers_and_parts_have_unique_ids() {
     assert_eq!(ids.len(), all);
     for part in [
         "about",
+        "spoken",
         "state",
         "picture",
         "routes",
