@@ -54,7 +54,7 @@ impl Page {
                 Part::new("spoken", sections::spoken(status)),
                 Part::new("picture", routes::picture(status, &shown)),
                 Part::new("open", sections::open(status)),
-                Part::new("certificates", sections::certificates(&status.certificates)),
+                Part::new("certificates", sections::certificates(status)),
                 Part::new("refusals", sections::refusals(&status.refusals)),
                 Part::new("machine", sections::machine(status)),
             ],
@@ -118,7 +118,7 @@ impl Page {
                     header {
                         div.brand {
                             (sections::logo())
-                            h1 { "wardgate" span.host { (self.host) } }
+                            h1 { "wardgate " span.host { (self.host) } }
                         }
                         (self.part("about"))
                         p #live role="status" {

@@ -230,11 +230,12 @@ fn connection(connection: &ConnectionStatus) -> Vec<Markup> {
 }
 
 /// Certificates and lists, with the days left.
-pub(super) fn certificates(certificates: &[CertificateStatus]) -> Markup {
+pub(super) fn certificates(status: &GatewayStatus) -> Markup {
+    let certificates = &status.certificates;
     let rows: Vec<_> = certificates
         .iter()
         .take(ROWS_SHOWN_MAX)
-        .map(certificate)
+        .map(|one| certificate(one, status.at))
         .collect();
     let caption = match certificates.len() {
         0 => "No certificate is in use.".to_owned(),
@@ -244,7 +245,8 @@ pub(super) fn certificates(certificates: &[CertificateStatus]) -> Markup {
     none_or_table(&caption, &titles, &rows)
 }
 
-fn certificate(certificate: &CertificateStatus) -> Vec<Markup> {
+// `at` is now, in seconds since 1970: on its last day, a file has no days left and works.
+fn certificate(certificate: &CertificateStatus, at: u64) -> Vec<Markup> {
     let kind = match certificate.kind.as_str() {
         "own" => "certificate of this site",
         "anchor" => "CA certificate",
@@ -257,8 +259,9 @@ fn certificate(certificate: &CertificateStatus) -> Vec<Markup> {
         "crl" => LIST_DAYS,
         _ => CERTIFICATE_DAYS,
     };
+    let is_over = i64::try_from(at).is_ok_and(|at| certificate.expires <= at);
     let (level, text) = match days {
-        ..0 => (HealthLevel::Failed, "expired".to_owned()),
+        _ if is_over => (HealthLevel::Failed, "expired".to_owned()),
         _ if days <= soon => (HealthLevel::Warning, format!("{days}, expires soon")),
         _ => (HealthLevel::Good, days.to_string()),
     };

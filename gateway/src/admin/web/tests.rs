@@ -301,3 +301,26 @@ fn the_page_has_no_style_script_or_address_that_its_policy_would_block() {
         .collect();
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
+
+#[test]
+fn a_file_has_expired_from_its_second_on_and_expires_soon_before() {
+    let mut status = status(vec![route("ct", HealthLevel::Good, &[])]);
+    for (kind, left, expected) in [
+        ("crl", 0, "expired"),
+        ("crl", 1, "0, expires soon"),
+        ("crl", 8 * 86_400, "8</span>"),
+        ("own", 8 * 86_400, "8, expires soon"),
+        ("own", -86_400, "expired"),
+    ] {
+        status.certificates = vec![CertificateStatus {
+            kind: kind.to_owned(),
+            name: "site.pem".to_owned(),
+            routes: Vec::new(),
+            expires: 1_800_000_000 + left,
+            days_left: left.div_euclid(86_400),
+        }];
+        let html = document(&status);
+        let row = html.split("site.pem").nth(1).unwrap_or_default();
+        assert!(row.contains(expected), "{kind} {left}: {row}");
+    }
+}
