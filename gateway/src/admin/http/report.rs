@@ -8,10 +8,9 @@ use tokio::time::Instant;
 
 use super::Server;
 use crate::admin::limits::{
-    METRICS_CONNECTIONS_MAX, METRICS_DEADLINE, METRICS_HEADER_DEADLINE, METRICS_REPORT_EVERY,
-    METRICS_REQUEST_BYTES_MAX,
+    EVENT_STREAMS_MAX, METRICS_CONNECTIONS_MAX, METRICS_DEADLINE, METRICS_HEADER_DEADLINE,
+    METRICS_REPORT_EVERY, METRICS_REQUEST_BYTES_MAX,
 };
-use crate::admin::web::EVENT_STREAMS_MAX;
 use crate::audit::{Event, Level};
 pub(super) use crate::metrics::HttpRefusal as Refusal;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-use super::limits::{WRONG_TOKEN_SOURCES_MAX, WRONG_TOKENS_MAX, WRONG_TOKENS_WITHIN};
+use crate::admin::limits::{WRONG_TOKEN_SOURCES_MAX, WRONG_TOKENS_MAX, WRONG_TOKENS_WITHIN};
 
 /// The names of this machine.
 ///

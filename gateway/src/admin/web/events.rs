@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use hyper::body::{Bytes, Frame};
 use tokio::sync::{mpsc, watch};
 
-use super::limits::EVENTS_WAITING_MAX;
 use super::page::Page;
+use crate::admin::limits::EVENTS_WAITING_MAX;
 
 /// A place among those of `EVENT_STREAMS_MAX`, given back on drop.
 pub(super) type Place = Box<dyn std::any::Any>;

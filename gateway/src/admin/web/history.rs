@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::limits::{HISTORY_ROUTES_MAX, HISTORY_SAMPLES, HISTORY_STEP};
+use crate::admin::limits::{HISTORY_ROUTES_MAX, HISTORY_SAMPLES, HISTORY_STEP};
 use crate::control::RouteStatus;
 
 /// The samples of all routes.

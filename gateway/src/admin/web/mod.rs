@@ -8,7 +8,6 @@ mod access;
 mod colours;
 mod events;
 mod history;
-mod limits;
 mod page;
 mod plot;
 mod routes;
@@ -19,6 +18,5 @@ mod table;
 mod tests;
 mod words;
 
-pub(super) use limits::EVENT_STREAMS_MAX;
 pub(crate) use service::Web;
 pub(super) use service::has;

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 use super::history::{RouteHistory, Sample};
-use super::limits::HISTORY_SAMPLES;
 use super::words;
+use crate::admin::limits::HISTORY_SAMPLES;
 
 // Samples that one point of a curve stands for, by their maximum: half a minute.
 const SAMPLES_PER_POINT: usize = 3;
@@ -130,8 +130,8 @@ mod tests {
     use std::time::Instant;
 
     use super::super::history::History;
-    use super::super::limits::HISTORY_STEP;
     use super::*;
+    use crate::admin::limits::HISTORY_STEP;
     use crate::control::RouteStatus;
 
     #[test]

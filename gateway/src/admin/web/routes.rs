@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use super::history::RouteHistory;
-use super::limits::ROUTES_SHOWN_MAX;
 use super::plot;
 use super::sections::{chip, icon, list};
 use super::words::{self, outside};
+use crate::admin::limits::ROUTES_SHOWN_MAX;
 use crate::control::{GatewayStatus, HealthLevel, RouteStatus, TargetStatus};
 
 // Peers and targets that the picture names for one route.

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::limits::{REASONS_SHOWN_MAX, ROWS_SHOWN_MAX};
 use super::table::table;
 use super::words::{self, outside, prose};
+use crate::admin::limits::{REASONS_SHOWN_MAX, ROWS_SHOWN_MAX};
 use crate::control::{
     CertificateStatus, ConnectionStatus, GatewayStatus, HealthLevel, RefusalStatus,
 };

@@ -10,6 +10,7 @@ use hyper::header::{
     AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, REFERRER_POLICY,
     RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep_until, timeout};
@@ -18,9 +19,9 @@ use super::access::{OwnNames, WrongTokens};
 use super::colours::style_sheet;
 use super::events;
 use super::history::History;
-use super::limits::{EVENT_STREAMS_MAX, FRESH_WITHIN, HISTORY_STEP, LIVE_EVERY};
 use super::page::Page;
 use crate::admin::http::{Body, whole};
+use crate::admin::limits::{EVENT_STREAMS_MAX, FRESH_WITHIN, HISTORY_STEP, LIVE_EVERY};
 use crate::control::GatewayStatus;
 use crate::metrics::HttpRefusal;
 use crate::pki::WebToken;
@@ -187,7 +188,7 @@ impl Web {
         let field = request.headers().get(HOST);
         let field = field.and_then(|host| host.to_str().ok());
         let authority = request.uri().authority();
-        let host = authority.map(|authority| authority.as_str()).or(field);
+        let host = authority.map(Authority::as_str).or(field);
         host.is_some_and(|host| self.names.has(host))
     }
 

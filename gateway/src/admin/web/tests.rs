@@ -1,8 +1,8 @@
 //! The page as a whole.
 
 use super::history::History;
-use super::limits::{ROUTES_SHOWN_MAX, ROWS_SHOWN_MAX};
 use super::page::Page;
+use crate::admin::limits::{ROUTES_SHOWN_MAX, ROWS_SHOWN_MAX};
 use crate::control::{
     CertificateStatus, ConnectionStatus, CoreStatus, GatewayStatus, HealthLevel, HealthStatus,
     RefusalStatus, RouteStatus, TargetStatus,

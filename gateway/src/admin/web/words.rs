@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::limits::VALUE_CHARS_MAX;
+use crate::admin::limits::VALUE_CHARS_MAX;
 use crate::control::HealthLevel;
 
 /// `12.3 MB`, in decimal units as network equipment counts.
