@@ -20,6 +20,7 @@ mod orthanc;
 mod pair;
 mod peers;
 mod planted;
+mod prometheus;
 mod pynetdicom;
 mod query;
 mod recorded;

@@ -79,12 +79,14 @@ pub(super) const METRICS_REPORT_EVERY: Duration = Duration::from_secs(60);
 /// Requests on the admin socket that are answered at one time. An operator, a timer and a monitoring program
 /// may ask at once.
 ///
-/// When reached: further clients wait in the kernel's queue.
+/// When reached: further clients wait in the kernel's queue;
+/// `wardgate_bound_reached_total{bound="admin_requests"}`.
 pub(super) const ADMIN_REQUESTS_MAX: usize = 16;
 
 /// The bytes of a request on the admin socket; a longer one is no request of this protocol.
 ///
-/// When reached: the request is refused.
+/// When reached: the request is refused;
+/// `wardgate_bound_reached_total{bound="admin_request_bytes"}`.
 pub(super) const ADMIN_REQUEST_BYTES_MAX: u64 = 16 * 1024;
 
 /// How long a client of the admin socket may take to send its request.

@@ -22,7 +22,9 @@ pub(crate) struct View {
     /// Changes since the start.
     pub reloads: metrics::Reloads,
     /// What the HTTP server refused or ended.
-    pub http: metrics::HttpCounters,
+    pub http: Arc<metrics::HttpCounters>,
+    /// The start of the process, in seconds since 1970.
+    pub started: u64,
     /// The web page, if it is served.
     pub web: Option<Rc<Web>>,
     /// For the number of dropped log events, and for notices.
@@ -37,12 +39,17 @@ impl View {
     /// All metrics as text.
     pub(super) fn metrics(&self) -> String {
         let table = self.table.borrow();
-        let dropped = self.journal.dropped();
-        let routes = table.metrics();
-        let mut text = metrics::exposition(&routes, &self.cores, &table.targets(), dropped);
-        text.push_str(&self.files.borrow().exposition());
-        text.push_str(&self.reloads.exposition(table.generation));
-        text.push_str(&self.http.exposition());
-        text
+        let snapshot = metrics::Snapshot {
+            routes: table.metrics(),
+            cores: self.cores.clone(),
+            targets: table.targets(),
+            files: self.files.borrow().clone(),
+            reloads: self.reloads.counts(),
+            generation: table.generation,
+            http: Arc::clone(&self.http),
+            log: self.journal.counts(),
+            started: self.started,
+        };
+        snapshot.text()
     }
 }

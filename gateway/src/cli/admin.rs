@@ -17,7 +17,7 @@ use crate::control::{Command, CommandReply, GatewayStatus, Request};
 const CONFIG: &str = "/etc/wardgate/wardgate.toml";
 
 /// Where the packaged service has its admin socket.
-const SOCKET: &str = "/run/wardgate/admin.sock";
+pub(super) const SOCKET: &str = "/run/wardgate/admin.sock";
 
 /// How a command finds the running gateway, and how it prints the reply.
 #[derive(Debug, Args)]
@@ -34,11 +34,18 @@ pub(crate) struct AdminArgs {
 
 /// The configuration file, by its option only: these commands have arguments of their own.
 #[derive(Debug, Args)]
-struct OnlyConfig {
+pub(super) struct OnlyConfig {
     /// The configuration file of the running gateway, which names its admin socket [default:
     /// /etc/wardgate/wardgate.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+impl OnlyConfig {
+    /// The file, or that of the packaged service.
+    pub(super) fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
 }
 
 /// `wardgate drain`.
@@ -168,6 +175,15 @@ fn of_packaged_service() -> PathBuf {
 
 /// Sends one request and returns the reply as text.
 fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
+    ask_within(path, command, REPLY_WITHIN)
+}
+
+/// The same with another time limit for the reply.
+pub(super) fn ask_within(
+    path: &Path,
+    command: Command,
+    within: Duration,
+) -> anyhow::Result<String> {
     let shown = path.display();
     let mut socket = UnixStream::connect(path).map_err(|error| {
         let remedy = match error.kind() {
@@ -183,7 +199,7 @@ fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
         anyhow::anyhow!("the gateway cannot be reached at {shown}: {error}; {remedy}")
     })?;
     let exchange = || -> io::Result<String> {
-        socket.set_read_timeout(Some(REPLY_WITHIN))?;
+        socket.set_read_timeout(Some(within))?;
         socket.set_write_timeout(Some(Duration::from_secs(10)))?;
         let mut line = serde_json::to_string(&Request::new(command))?;
         line.push('\n');

@@ -1,9 +1,9 @@
 //! Metrics of the server that serves the metrics.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::Counter;
-use super::text::head;
+use super::openmetrics::{Writer, labels};
 
 /// Why a client of the HTTP server was refused or disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,17 +81,14 @@ impl HttpCounters {
         &self.0[refusal as usize]
     }
 
-    /// The rows as text.
-    #[must_use]
-    pub fn exposition(&self) -> String {
-        let mut text = String::new();
-        let name = "wardgate_http_refused_total";
-        let help = "Clients of the metrics server that were refused or disconnected, by reason.";
-        head(&mut text, name, "counter", help);
-        for reason in HttpRefusal::ALL {
-            let count = self.of(reason).get();
-            let _ = writeln!(text, "{name}{{reason=\"{}\"}} {count}", reason.name());
-        }
-        text
+    /// Writes the metrics.
+    pub(super) fn write(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let named = (
+            "wardgate_http_refused_total",
+            "Clients of the metrics server that were refused or disconnected, by reason.",
+        );
+        let rows = HttpRefusal::ALL.into_iter();
+        let rows = rows.map(|one| (labels([("reason", one.name())]), self.of(one).get()));
+        writer.counters(named, rows)
     }
 }

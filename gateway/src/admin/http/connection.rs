@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Server;
 use super::report::Refusal;
 use super::router::{self, Body};
-use super::socket::{Socket, SocketIo};
+use super::socket::{HttpSocket, SocketIo};
 use crate::admin::limits::{
     METRICS_DEADLINE, METRICS_FIELDS_MAX, METRICS_HEADER_DEADLINE, METRICS_IDLE,
     METRICS_REQUEST_BYTES_MAX, METRICS_REQUEST_EVERY, METRICS_STREAM_LOOK,
@@ -26,8 +26,8 @@ use crate::admin::limits::{
 
 /// Serves a connection until its client closes it, or is refused or too slow.
 pub(super) async fn serve(stream: TcpStream, source: SocketAddr, server: Rc<Server>) {
-    let socket = Socket::new(stream);
-    let progress = Rc::new(Progress::new());
+    let socket = HttpSocket::new(stream);
+    let progress = Rc::new(HttpProgress::new());
     let refused = requests(&socket, source, &progress, &server).await;
     if let Some(refusal) = refused {
         server.report(refusal, source.ip());
@@ -39,9 +39,9 @@ pub(super) async fn serve(stream: TcpStream, source: SocketAddr, server: Rc<Serv
 
 // Why the connection ends, unless its client wants it to.
 async fn requests(
-    socket: &Rc<Socket>,
+    socket: &Rc<HttpSocket>,
     source: SocketAddr,
-    progress: &Rc<Progress>,
+    progress: &Rc<HttpProgress>,
     server: &Rc<Server>,
 ) -> Option<Refusal> {
     let service = service_fn(|request: Request<Incoming>| async {
@@ -49,7 +49,7 @@ async fn requests(
         Ok::<_, Infallible>(response)
     });
     let mut builder = http1::Builder::new();
-    // LIMIT: METRICS_REQUEST_BYTES_MAX, METRICS_FIELDS_MAX. `Progress` has the times.
+    // LIMIT: METRICS_REQUEST_BYTES_MAX, METRICS_FIELDS_MAX. `HttpProgress` has the times.
     let connection = builder
         .max_buf_size(METRICS_REQUEST_BYTES_MAX)
         .max_header_size(METRICS_REQUEST_BYTES_MAX)
@@ -86,7 +86,7 @@ async fn requests(
 async fn answer(
     request: Request<Incoming>,
     source: SocketAddr,
-    progress: &Rc<Progress>,
+    progress: &Rc<HttpProgress>,
     server: &Server,
 ) -> Response<Body> {
     progress.enter(Step::Answering);
@@ -123,14 +123,14 @@ enum Step {
 }
 
 /// How far a connection is, and since when.
-struct Progress {
+struct HttpProgress {
     step: Cell<Step>,
     since: Cell<Instant>,
     // When the last request came.
     asked: Cell<Option<Instant>>,
 }
 
-impl Progress {
+impl HttpProgress {
     fn new() -> Self {
         Self {
             step: Cell::new(Step::First),
@@ -168,7 +168,7 @@ impl Progress {
         clippy::option_option,
         reason = "an idle connection ends without a refusal"
     )]
-    fn look(&self, socket: &Socket) -> Option<Option<Refusal>> {
+    fn look(&self, socket: &HttpSocket) -> Option<Option<Refusal>> {
         let now = Instant::now();
         if self.deadline() > now {
             return None;
@@ -190,7 +190,7 @@ impl Progress {
 /// The body of an answer, whose end begins the wait for the next request.
 struct Tracked {
     body: Body,
-    progress: Rc<Progress>,
+    progress: Rc<HttpProgress>,
 }
 
 impl hyper::body::Body for Tracked {

@@ -21,8 +21,8 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use self::pages::Pages;
-use self::places::Places;
-use self::report::Reports;
+use self::places::HttpPlaces;
+use self::report::HttpReports;
 pub(in crate::admin) use self::router::{Body, whole};
 use crate::admin::View;
 use crate::worker::limits::ACCEPT_PAUSE;
@@ -31,15 +31,15 @@ use crate::worker::limits::ACCEPT_PAUSE;
 struct Server {
     view: Rc<View>,
     pages: Pages,
-    reports: Reports,
+    reports: HttpReports,
 }
 
 /// Answers requests until another process has taken the listener over.
 pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
-    let mut places = Places::default();
+    let mut places = HttpPlaces::default();
     let mut handed_over = view.handed_over.subscribe();
     let server = Rc::new(Server {
-        reports: Reports::default(),
+        reports: HttpReports::default(),
         pages: Pages::default(),
         view,
     });

@@ -11,19 +11,28 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::admin::limits::METRICS_TIME_PART;
 
+/// The text of one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Page {
+    /// All of it.
+    pub(super) whole: Bytes,
+    /// The rows end with their values.
+    pub(super) without_exemplars: Bytes,
+}
+
 /// The last text, and when the next one may be made.
 #[derive(Default)]
 pub(super) struct Pages {
     // The number of texts that were made.
     made: Cell<u64>,
-    last: RefCell<Bytes>,
+    last: RefCell<Page>,
     next: Cell<Option<Instant>>,
     turn: Mutex<()>,
 }
 
 impl Pages {
     /// A text that was made after this call began.
-    pub(super) async fn get(&self, make: impl Fn() -> String) -> Bytes {
+    pub(super) async fn get(&self, make: impl Fn() -> String) -> Page {
         let at_call = self.made.get();
         let _turn = self.turn.lock().await;
         if self.made.get() > at_call {
@@ -34,14 +43,29 @@ impl Pages {
             sleep_until(next).await;
         }
         let begun = Instant::now();
-        let text = Bytes::from(make());
+        let text = make();
+        let page = Page {
+            without_exemplars: without_exemplars(&text).into(),
+            whole: text.into(),
+        };
         let took = begun.elapsed();
         let pause = took.saturating_mul(METRICS_TIME_PART.saturating_sub(1));
         self.next.set(Some(Instant::now() + pause));
         self.made.set(self.made.get().wrapping_add(1));
-        *self.last.borrow_mut() = text.clone();
-        text
+        *self.last.borrow_mut() = page.clone();
+        page
     }
+}
+
+// Exemplars follow counters only, whose labels are names of the configuration and words of this program.
+fn without_exemplars(text: &str) -> String {
+    let mut cut = String::with_capacity(text.len());
+    for row in text.lines() {
+        let (row, _) = row.split_once(" # {id=").unwrap_or((row, ""));
+        cut.push_str(row);
+        cut.push('\n');
+    }
+    cut
 }
 
 #[cfg(test)]
@@ -59,13 +83,21 @@ mod tests {
             // The clock stands still, so a text takes no time; the pause is set below.
             count.get().to_string()
         };
-        assert_eq!(pages.get(make).await, "1");
+        let whole = async || pages.get(make).await.whole;
+        assert_eq!(whole().await, "1");
         pages
             .next
             .set(Some(Instant::now() + Duration::from_secs(1)));
-        let (a, b, c) = tokio::join!(pages.get(make), pages.get(make), pages.get(make));
+        let (a, b, c) = tokio::join!(whole(), whole(), whole());
         assert_eq!([a, b, c], ["2", "2", "2"]);
-        assert_eq!(pages.get(make).await, "3");
+        assert_eq!(whole().await, "3");
+    }
+
+    #[test]
+    fn rows_without_exemplars_end_with_their_values() {
+        let text = "# TYPE a counter\na_total{b=\"c\"} 3 # {id=\"1a-0-1\"} 1.0\nd 1\n# EOF\n";
+        let cut = "# TYPE a counter\na_total{b=\"c\"} 3\nd 1\n# EOF\n";
+        assert_eq!(without_exemplars(text), cut);
     }
 
     #[tokio::test]

@@ -10,15 +10,15 @@ use crate::admin::limits::{METRICS_CONNECTIONS_MAX, METRICS_GRACE};
 
 /// The open connections, oldest first.
 #[derive(Default)]
-pub(super) struct Places(VecDeque<OpenConnection>);
+pub(super) struct HttpPlaces(VecDeque<HttpConnection>);
 
-struct OpenConnection {
+struct HttpConnection {
     source: IpAddr,
     since: Instant,
     task: AbortHandle,
 }
 
-impl Places {
+impl HttpPlaces {
     /// Waits until there is a place; returns the addresses of the connections that were ended for it.
     // LIMIT: METRICS_CONNECTIONS_MAX. The address with the most connections loses its oldest one, so that a
     // flood from one address cannot end connections of others.
@@ -54,7 +54,7 @@ impl Places {
     /// Counts a connection.
     pub(super) fn add(&mut self, source: IpAddr, task: AbortHandle) {
         let since = Instant::now();
-        self.0.push_back(OpenConnection {
+        self.0.push_back(HttpConnection {
             source,
             since,
             task,
@@ -71,8 +71,8 @@ mod tests {
     }
 
     // Connections from these addresses that never end, oldest first.
-    fn connections(sources: impl Iterator<Item = u8>) -> Places {
-        let mut places = Places::default();
+    fn connections(sources: impl Iterator<Item = u8>) -> HttpPlaces {
+        let mut places = HttpPlaces::default();
         for last in sources {
             let task = tokio::spawn(std::future::pending::<()>());
             places.add(source(last), task.abort_handle());
@@ -80,7 +80,7 @@ mod tests {
         places
     }
 
-    fn left(places: &Places, last: u8) -> usize {
+    fn left(places: &HttpPlaces, last: u8) -> usize {
         let mut left = places.0.iter();
         left.by_ref()
             .filter(|one| one.source == source(last))

@@ -11,14 +11,14 @@ use crate::admin::limits::{
     EVENT_STREAMS_MAX, METRICS_CONNECTIONS_MAX, METRICS_DEADLINE, METRICS_HEADER_DEADLINE,
     METRICS_REPORT_EVERY, METRICS_REQUEST_BYTES_MAX,
 };
-use crate::audit::{Event, Level};
+use crate::audit::{Event, messages};
 pub(super) use crate::metrics::HttpRefusal as Refusal;
 
 /// When each kind was logged last, and how many came since then.
 #[derive(Default)]
-pub(super) struct Reports(RefCell<HashMap<Refusal, (Instant, u64)>>);
+pub(super) struct HttpReports(RefCell<HashMap<Refusal, (Instant, u64)>>);
 
-impl Reports {
+impl HttpReports {
     // The number of refusals that were not logged before this one, if this one is to be logged.
     fn take(&self, refusal: Refusal) -> Option<u64> {
         let now = Instant::now();
@@ -50,8 +50,8 @@ impl Server {
             count => format!(" ({count} more like this since the last line)"),
         };
         let text = format!("metrics server: a client at {source} {what}{more}");
-        let level = Level::Info;
-        self.view.journal.report(Event::Notice { level, text });
+        let message = &messages::METRICS_CLIENT_REFUSED;
+        self.view.journal.report(Event::Notice { message, text });
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use http_body_util::Full;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
@@ -20,8 +20,8 @@ use crate::admin::web;
 /// as the client reads.
 pub(in crate::admin) type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infallible>>>;
 
-/// The type of OpenMetrics.
-const OPENMETRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The content type of OpenMetrics.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -38,7 +38,8 @@ pub(super) async fn respond(
     route(&request.map(|_| source), server).await
 }
 
-/// The request's extension is not used: `request.body()` is the address of the client.
+/// Answers a request by its path. A request has no body here: `request.body()` is the address of its client. Method,
+/// path, query and fields are hyper's. The answer may be a stream: see `Body`.
 async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body> {
     let view = &server.view;
     if let Some(web) = view.web.as_ref().filter(|_| web::has(request.uri().path())) {
@@ -51,7 +52,11 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
     // Monitoring programs append a query to bypass caches.
     match request.uri().path() {
         "/metrics" => {
-            let text = server.pages.get(|| view.metrics()).await;
+            let page = server.pages.get(|| view.metrics()).await;
+            let text = match accepts_openmetrics(request) {
+                true => page.whole,
+                false => page.without_exemplars,
+            };
             whole(StatusCode::OK, OPENMETRICS, text)
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -65,6 +70,14 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
     }
 }
 
+// Whether the client names the format. Others may read the older text format, in which a row ends with its
+// value: they get no exemplars.
+fn accepts_openmetrics(request: &Request<SocketAddr>) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).into_iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("application/openmetrics-text"))
+}
+
 const AVAILABLE: &str = "available: /metrics, /healthz, /readyz, /routez and /routez/NAME\n";
 
 fn routes((status, json): (StatusCode, String)) -> Response<Body> {
@@ -72,7 +85,7 @@ fn routes((status, json): (StatusCode, String)) -> Response<Body> {
 }
 
 /// Why a request is not answered.
-enum Refused {
+enum RefusedRequest {
     Method,
     Body,
     Host,
@@ -80,7 +93,7 @@ enum Refused {
 
 // A body, and a length that contradicts a transfer encoding, are how requests are smuggled past a proxy (RFC 9112
 // section 11.2): no request here needs either.
-fn refuse(request: &Request<Incoming>) -> Option<Refused> {
+fn refuse(request: &Request<Incoming>) -> Option<RefusedRequest> {
     let headers = request.headers();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let has_body = !request.body().is_end_stream() || headers.contains_key(TRANSFER_ENCODING);
@@ -88,14 +101,14 @@ fn refuse(request: &Request<Incoming>) -> Option<Refused> {
     let hosts = headers.get_all(HOST).iter().count();
     let is_unclear = request.version() == Version::HTTP_11 && hosts != 1;
     match () {
-        () if !is_read => Some(Refused::Method),
-        () if has_body => Some(Refused::Body),
-        () if is_unclear => Some(Refused::Host),
+        () if !is_read => Some(RefusedRequest::Method),
+        () if has_body => Some(RefusedRequest::Body),
+        () if is_unclear => Some(RefusedRequest::Host),
         () => None,
     }
 }
 
-impl Refused {
+impl RefusedRequest {
     // The connection is closed, because the bytes that follow may be a body.
     fn response(self, source: SocketAddr, server: &Server) -> Response<Body> {
         let mut response = match self {

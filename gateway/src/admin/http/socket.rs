@@ -21,7 +21,7 @@ use crate::admin::limits::{METRICS_LINGER, METRICS_LINGER_BYTES};
 const CHUNK: usize = 4096;
 
 /// A socket whose state can be looked at while hyper uses it, and that is still open when hyper is done.
-pub(super) struct Socket {
+pub(super) struct HttpSocket {
     stream: TcpStream,
     /// Since when the client has not read what is to be written.
     blocked: Cell<Option<Instant>>,
@@ -29,7 +29,7 @@ pub(super) struct Socket {
     last: Cell<u8>,
 }
 
-impl Socket {
+impl HttpSocket {
     pub(super) fn new(stream: TcpStream) -> Rc<Self> {
         // Small answers follow each other on one connection; without it, they only wait longer.
         let _ = stream.set_nodelay(true);
@@ -82,7 +82,7 @@ impl Socket {
 }
 
 /// The socket, for hyper.
-pub(super) struct SocketIo(pub(super) Rc<Socket>);
+pub(super) struct SocketIo(pub(super) Rc<HttpSocket>);
 
 impl Read for SocketIo {
     fn poll_read(
