@@ -5,6 +5,7 @@
 
 mod answers;
 mod associations;
+mod browser;
 mod counted;
 mod counts;
 mod dcmtk;
@@ -30,3 +31,4 @@ mod suites;
 mod tap;
 mod tunnels;
 mod updates;
+mod web;

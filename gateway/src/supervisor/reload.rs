@@ -90,10 +90,23 @@ impl Running {
             ));
         }
         lines.extend(self.problems.iter().cloned());
+        lines.extend(self.reload_web_token());
         Ok(CommandReply {
             changes,
             ..CommandReply::done(lines)
         })
+    }
+
+    // Returns why the earlier token stays in use, if it does.
+    fn reload_web_token(&self) -> Option<String> {
+        let web = self.view.web.as_ref()?;
+        match prepare::web_token(&self.config.gateway) {
+            Ok(token) => {
+                web.set_token(token);
+                None
+            }
+            Err(problem) => Some(format!("{}; the earlier token stays in use", problem.text)),
+        }
     }
 
     /// Reads the files of the configuration again and uses what is good. Where a file is bad, its earlier

@@ -48,6 +48,21 @@ impl Running {
         });
     }
 
+    /// Brings the web page up to date when the workers have answered.
+    pub(super) fn update_web(&self) {
+        let Some(web) = self.view.web.clone() else {
+            return;
+        };
+        let (answer, answered) = oneshot::channel();
+        self.answer_status(answer);
+        tokio::task::spawn_local(async move {
+            let answer = answered.await.ok();
+            if let Some(status) = answer.and_then(|answer| answer.reply.status) {
+                web.update(&status);
+            }
+        });
+    }
+
     /// What is known without the workers, and the reasons of the gateway itself.
     fn status(&self) -> (GatewayStatus, Vec<(HealthLevel, String)>) {
         let (now, table) = (SystemTime::now(), self.workers.table());
