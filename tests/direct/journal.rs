@@ -231,6 +231,7 @@ fn every_account_has_the_same_keys() {
             "target",
             "timestamp",
             "tls",
+            "tunnel",
             "undelivered_bytes",
         ];
         assert_eq!(line.keys(), expected);

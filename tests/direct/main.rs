@@ -43,6 +43,7 @@ mod stalls;
 mod surroundings;
 mod targets;
 mod tune;
+mod tunnel;
 mod updates;
 mod upgrade;
 mod workers;

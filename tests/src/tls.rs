@@ -136,6 +136,17 @@ impl TlsPeer {
         self.socket.shutdown(Shutdown::Write)
     }
 
+    /// Keying material of the exporter (RFC 5705) with this label and no context, in hexadecimal. Only after
+    /// the handshake.
+    pub fn exported(&self, label: &str, bytes: usize) -> String {
+        let room = vec![0_u8; bytes];
+        let exported = self
+            .tls
+            .export_keying_material(room, label.as_bytes(), None);
+        let exported = exported.expect("the handshake is complete");
+        exported.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn records(&mut self) -> io::Result<Vec<u8>> {
         let mut records = Vec::new();
         while self.tls.wants_write() {

@@ -11,7 +11,7 @@ use super::id::ConnectionId;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
-use crate::tls::{CertificateDescription, NotAccepted, PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{CertificateDescription, NotAccepted, PeerInfo, RefusalClass, TlsInfo, TunnelId};
 
 /// An event for operators or auditors.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub struct AcceptedPeer {
     pub peer: Arc<PeerInfo>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
+    /// The id of the TLS connection, the same at both ends.
+    pub tunnel: Option<TunnelId>,
 }
 
 /// What an open connection has carried so far. Holds no payload and no patient data.
@@ -97,6 +99,8 @@ pub struct ConnectionProgress {
     pub source: SocketAddr,
     /// The identity by which the peer was accepted.
     pub peer: Option<String>,
+    /// The id of the TLS connection, the same at both ends.
+    pub tunnel: Option<TunnelId>,
     /// Payload bytes that went from the plain side into TLS.
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side.
@@ -124,6 +128,8 @@ pub struct ConnectionSummary {
     pub refused: Option<Box<CertificateDescription>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
+    /// The id of the TLS connection, the same at both ends; `None` before the handshake is complete.
+    pub tunnel: Option<TunnelId>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
@@ -183,6 +189,7 @@ impl ConnectionSummary {
             peer: None,
             refused: None,
             tls: None,
+            tunnel: None,
             sealed_bytes: 0,
             opened_bytes: 0,
             undelivered_bytes: [0; 2],

@@ -252,6 +252,7 @@ fn accepted(accepted: &AcceptedPeer) {
     let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
     tracing::info!(
         id = %accepted.id,
+        tunnel = %shown(accepted.tunnel),
         route = %accepted.route.name,
         source = %accepted.source,
         target = %target,
@@ -283,6 +284,7 @@ fn progress(progress: &ConnectionProgress) {
     };
     tracing::info!(
         id = %progress.id,
+        tunnel = %shown(progress.tunnel),
         route = %progress.route.name,
         source = %progress.source,
         peer = %progress.peer.as_deref().unwrap_or("-"),
@@ -341,6 +343,7 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
         ($level:ident) => {
             tracing::$level!(
                 id = %account.id,
+                tunnel = %shown(account.tunnel),
                 route = %account.route.name,
                 mode = %account.route.mode,
                 protocol = %account.route.protocol,
@@ -371,6 +374,10 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
         Level::Warn => write_at!(warn),
         Level::Error => write_at!(error),
     }
+}
+
+fn shown(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(none, |value| value.to_string())
 }
 
 fn none() -> String {

@@ -29,6 +29,7 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
     let reported = account.reported.as_deref();
     tracing::info!(
         id = %account.id,
+        tunnel = %shown(account.tunnel),
         route = %account.route.name,
         source = %account.source,
         target = %shown(account.target),
@@ -94,6 +95,7 @@ fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) 
     let codes: Vec<_> = record.acknowledgements.each().collect();
     tracing::info!(
         id = %account.id,
+        tunnel = %shown(account.tunnel),
         route = %account.route.name,
         source = %account.source,
         target = %shown(account.target),

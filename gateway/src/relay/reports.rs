@@ -191,6 +191,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             route: Arc::clone(&self.route.config),
             source: self.source,
             peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
+            tunnel: self.stats.tunnel,
             sealed_bytes: self.stats.sealed.get(),
             opened_bytes: self.stats.opened.get(),
             observed: link.progress(),
@@ -229,6 +230,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             target: self.stats.target,
             peer,
             tls: self.stats.tls.clone(),
+            tunnel: self.stats.tunnel,
         };
         self.core
             .journal

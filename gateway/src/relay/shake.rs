@@ -88,6 +88,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             }
         };
         self.stats.tls = describe(secured.session.state());
+        self.stats.tunnel = verification.tunnel();
         if let Err(error) = verification.check_confirmed(secured.session.state()) {
             socket.abort();
             return Err(Close {

@@ -13,7 +13,7 @@ use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
 use crate::route::{Route, Transport};
-use crate::tls::{CertificateDescription, PeerInfo, TlsInfo};
+use crate::tls::{CertificateDescription, PeerInfo, TlsInfo, TunnelId};
 
 /// A connection that counts as open until this value is dropped, also after a panic.
 pub(super) struct OpenConnection<'c>(&'c RouteCounters);
@@ -38,6 +38,7 @@ pub(super) struct ConnectionStats {
     pub(super) peer: Option<Arc<PeerInfo>>,
     pub(super) refused: Option<Box<CertificateDescription>>,
     pub(super) tls: Option<TlsInfo>,
+    pub(super) tunnel: Option<TunnelId>,
     pub(super) sealed: Cell<u64>,
     pub(super) opened: Cell<u64>,
     // Bytes received and not forwarded, or forwarded and not acknowledged by their receiver: for the TLS side
@@ -84,6 +85,7 @@ impl ConnectionStats {
             peer: self.peer,
             refused: self.refused,
             tls: self.tls,
+            tunnel: self.tunnel,
             sealed_bytes: self.sealed.get(),
             opened_bytes: self.opened.get(),
             undelivered_bytes: [self.unsealed.get(), self.unopened.get()],

@@ -146,6 +146,7 @@ impl Acceptor {
         config.require_ems = true;
         // After the handshake, the gateway's own record layer takes over the keys.
         config.enable_secret_extraction = true;
+        config.key_log = verification.tunnel_source();
         config.cert_compressors = Vec::new();
         config.cert_decompressors = Vec::new();
         config.cert_compression_cache = Arc::new(CompressionCache::Disabled);

@@ -130,6 +130,7 @@ impl Connector {
             certified: self.certified.clone(),
             verification: verification.clone(),
         });
+        config.key_log = verification.tunnel_source();
         Ok((rustls_states::client(Arc::new(config), name)?, verification))
     }
 }

@@ -39,6 +39,7 @@ mod search;
 mod service;
 pub mod session;
 mod text;
+mod tunnel_id;
 mod verified_peer;
 mod verifier;
 
@@ -55,4 +56,5 @@ pub use policy::{TlsInfo, TlsVersion, describe, provider, versions};
 pub use recheck::NotAccepted;
 pub use refusal::{Refusal, RefusalClass, Rule};
 pub use role::TlsRole;
+pub use tunnel_id::TunnelId;
 pub use verifier::PeerVerification;

@@ -21,6 +21,7 @@ use super::refusal::{Refusal, Rule};
 use super::role::TlsRole;
 use super::rules::{Chain, PeerRules};
 use super::service::{RequestedService, protocol_name};
+use super::tunnel_id::{TunnelId, TunnelIdSource};
 use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
@@ -43,6 +44,7 @@ pub struct PeerVerification {
     // Set after the key is proved and no certificate is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
+    tunnel: Arc<TunnelIdSource>,
 }
 
 /// How a server asked for the site's certificate.
@@ -73,6 +75,7 @@ impl PeerVerification {
             refused: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
+            tunnel: Arc::default(),
         }
     }
 
@@ -108,6 +111,17 @@ impl PeerVerification {
     /// Why the peer was refused, if it was.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal.get().cloned()
+    }
+
+    /// The id of the connection, which the other end can compute as well; `None` before the handshake is
+    /// complete.
+    pub fn tunnel(&self) -> Option<TunnelId> {
+        self.tunnel.id()
+    }
+
+    /// What computes the id during the handshake.
+    pub(super) fn tunnel_source(&self) -> Arc<TunnelIdSource> {
+        Arc::clone(&self.tunnel)
     }
 
     /// The role of this gateway in the handshake.
