@@ -1,9 +1,8 @@
 //! The id of a TLS connection that both ends compute from its keys, so that a log line of one site is found
 //! in the log of the other. No byte of it is on the wire.
 //!
-//! TLS 1.3: the exporter of RFC 8446 section 7.5 with `LABEL` and no context, so another program at the far
-//! end can compute it as well (`openssl s_client -keymatexport`). rustls's unbuffered connections have no
-//! exporter, but they offer its secret to a `KeyLog`, which is all that this module takes from them.
+//! TLS 1.3: the exporter of RFC 8446 section 7.5 with `LABEL` and no context, so another program can compute it
+//! as well (`openssl s_client -keymatexport`). rustls's unbuffered connections have no exporter, but they offer its secret to a `KeyLog`, which is all that this module takes from them.
 //!
 //! TLS 1.2: HMAC-SHA256 of `LABEL` with the master secret as its key. The exporter of RFC 5705 also needs the
 //! server's random, which a `KeyLog` does not get. The extended master secret, which every route requires,
