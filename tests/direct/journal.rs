@@ -210,6 +210,7 @@ fn every_account_has_the_same_keys() {
             "certificate",
             "certificate_serial",
             "certificate_sha256",
+            "client",
             "ended_by",
             "group",
             "id",

@@ -8,6 +8,7 @@ mod balance;
 mod bandwidth;
 mod check;
 mod churn;
+mod client_address;
 mod commands;
 mod cores;
 mod csr;

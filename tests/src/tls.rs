@@ -47,6 +47,24 @@ impl TlsPeer {
         }
     }
 
+    /// The same, with the offer of an application protocol (ALPN).
+    pub fn client_offering(
+        identity: &Leaf,
+        server: &'static str,
+        version: &'static SupportedProtocolVersion,
+        socket: TcpStream,
+        protocol: &[u8],
+    ) -> Self {
+        let mut config = client_config(identity, version);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let name = ServerName::try_from(server).expect("tests use DNS names");
+        let tls = ClientConnection::new(Arc::new(config), name).expect("the settings are whole");
+        Self {
+            tls: tls.into(),
+            socket,
+        }
+    }
+
     /// A server that demands a client certificate. Nothing is read yet.
     pub fn server(
         identity: &Leaf,

@@ -78,6 +78,8 @@ pub struct AcceptedPeer {
     pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
+    /// The address of the client, if a proxy has named it before.
+    pub client: Option<SocketAddr>,
     /// The target, if the peer is the target.
     pub target: Option<SocketAddr>,
     /// The peer.
@@ -120,6 +122,8 @@ pub struct ConnectionSummary {
     pub route: Arc<RouteConfig>,
     /// The client's address.
     pub source: SocketAddr,
+    /// The address of the client as a proxy or the other gateway names it; `None` if `source` is the client.
+    pub client: Option<SocketAddr>,
     /// The connected target, if there was one.
     pub target: Option<SocketAddr>,
     /// The accepted peer, if the handshake got that far.
@@ -185,6 +189,7 @@ impl ConnectionSummary {
             id,
             route,
             source,
+            client: None,
             target: None,
             peer: None,
             refused: None,
@@ -311,6 +316,10 @@ pub enum CloseReason {
     Empty,
     /// The client's address is in none of the networks of `from`.
     SourceNotAllowed,
+    /// The client's address is in none of the networks of `accept_proxy`.
+    ProxyNotListed,
+    /// The address that the peer carries is in none of the networks of `carried_from`.
+    CarriedNotAllowed,
     /// The first bytes are not of the route's protocol; the message gives the reason.
     Illegal(String),
     /// The route's rules do not allow the association; the message names the rule.
@@ -362,6 +371,14 @@ impl fmt::Display for CloseReason {
             Self::Empty => f.write_str("closed without a byte"),
             Self::SourceNotAllowed => f.write_str(
                 "the source address is in none of the networks of `from`; add its network there if it may connect",
+            ),
+            Self::ProxyNotListed => f.write_str(
+                "the source address is in none of the networks of `accept_proxy`, and this route accepts only these \
+                 proxies; add it there if it is a proxy",
+            ),
+            Self::CarriedNotAllowed => f.write_str(
+                "the address that the peer carries is in none of the networks of `carried_from`; add its network \
+                 there if the peer has such clients",
             ),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),

@@ -202,7 +202,9 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
         CloseReason::Handshake(class, _) => LineKind::Refused(class),
         CloseReason::Protocol(_) => LineKind::Refused(RefusalClass::Unknown),
         CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => LineKind::Unreachable,
-        CloseReason::SourceNotAllowed => LineKind::SourceNotAllowed,
+        CloseReason::SourceNotAllowed
+        | CloseReason::ProxyNotListed
+        | CloseReason::CarriedNotAllowed => LineKind::SourceNotAllowed,
         CloseReason::Illegal(_) => LineKind::Illegal,
         CloseReason::Forbidden(_) => LineKind::Forbidden,
         CloseReason::Deadline(_) | CloseReason::Stalled(_) => LineKind::Late,
@@ -255,6 +257,7 @@ fn accepted(accepted: &AcceptedPeer) {
         tunnel = %shown(accepted.tunnel),
         route = %accepted.route.name,
         source = %accepted.source,
+        client = %shown(accepted.client),
         target = %target,
         peer = %peer.identity,
         key_sha256 = %peer.key_sha256,
@@ -348,6 +351,7 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
                 mode = %account.route.mode,
                 protocol = %account.route.protocol,
                 source = %account.source,
+                client = %shown(account.client),
                 target = %target,
                 peer = %peer.map_or("-", |peer| &peer.identity),
                 key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),

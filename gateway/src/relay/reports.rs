@@ -227,6 +227,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
+            client: self.stats.client.address(),
             target: self.stats.target,
             peer,
             tls: self.stats.tls.clone(),
