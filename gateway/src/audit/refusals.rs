@@ -54,7 +54,9 @@ impl RefusalKind {
             CloseReason::Handshake(class, _) => Self::Handshake(*class),
             CloseReason::Unreachable(_) => Self::Unreachable,
             CloseReason::Unanswered(_) => Self::Unanswered,
-            CloseReason::SourceNotAllowed => Self::Source,
+            CloseReason::SourceNotAllowed
+            | CloseReason::ProxyNotListed
+            | CloseReason::CarriedNotAllowed => Self::Source,
             CloseReason::Illegal(_) => Self::Illegal,
             CloseReason::Forbidden(_) => Self::Forbidden,
             CloseReason::Limit(_) => Self::Limited,

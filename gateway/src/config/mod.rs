@@ -35,6 +35,7 @@ mod resolve;
 mod returns;
 mod schema;
 mod show;
+mod source;
 mod suggest;
 mod syntax;
 mod table;
@@ -63,6 +64,7 @@ pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
 pub use problem::Problem;
+pub use source::SourceAddress;
 
 use draft::FileContext;
 use problem::Problems;
@@ -267,9 +269,17 @@ pub struct RouteConfig {
     pub bandwidth: Option<Bandwidth>,
     /// The DSCP of packets to both sides; `None` leaves packets unmarked.
     pub dscp: Option<Dscp>,
+    /// Where the address of a client comes from, and where it goes.
+    pub source: SourceAddress,
 }
 
 impl RouteConfig {
+    /// Whether the originate end of this route sends the client's address to the terminate end.
+    #[must_use]
+    pub fn carries_source(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.carries_source)
+    }
+
     /// Whether `other` has the same settings, whatever the position of both in their files.
     #[must_use]
     pub fn means_the_same(&self, other: &Self) -> bool {
@@ -360,6 +370,8 @@ pub struct RouteTls {
     pub peers: Vec<Arc<Peer>>,
     /// The service label for both ends of this route; `None` if the route has no label.
     pub service: Option<ServiceLabel>,
+    /// Whether the originate end of this route sends the client's address to the terminate end, inside TLS.
+    pub carries_source: bool,
     /// The protocol versions and cipher suites that may be negotiated.
     pub policy: Policy,
     /// The key exchanges that may be negotiated.

@@ -121,6 +121,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     }
     let prepared = prepared.map_err(RunError::Refused)?;
     let connections_max = environment::raise_descriptors(&prepared.config).map_err(refused)?;
+    environment::check_transparent(&prepared.config).map_err(refused)?;
     let routes = &prepared.table.routes;
     let (predecessor, mut inherited) = match take_over {
         Some(socket) => {

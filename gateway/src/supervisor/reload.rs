@@ -15,7 +15,7 @@ use super::drains::DrainCause;
 use super::files_watch::{FilesState, Rotation};
 use super::prepare::{self, LoadedConfig};
 use super::running::Running;
-use super::{bind, notice, notify};
+use super::{bind, environment, notice, notify};
 use crate::audit::messages;
 use crate::config::{Config, Problem, RouteConfig};
 use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
@@ -59,6 +59,7 @@ impl Running {
         if !lost.is_empty() {
             return Err(lost);
         }
+        environment::check_transparent(&loaded.config).map_err(|problem| vec![problem])?;
         let (opened, failed) = self.open_listeners(&loaded.config, &loaded.drafts);
         if !failed.is_empty() {
             return Err(failed.into_iter().map(|(_, problem)| problem).collect());

@@ -372,9 +372,9 @@ fn connection(view: ConnectionView, now: Instant) -> ConnectionStatus {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     ConnectionStatus {
         id: view.id.to_string(),
-        tunnel: None,
+        tunnel: view.tunnel.map(|id| id.to_string()),
         route: view.route.name.clone(),
-        source: view.source.to_string(),
+        source: view.client.unwrap_or(view.source).to_string(),
         target: view.target.map(|target| target.to_string()),
         peer: view.peer.map(|peer| peer.identity.clone()),
         calling: calling.map(|title| title.to_string()),
