@@ -75,10 +75,10 @@ pub(super) const DOCTOR_REPLY_WITHIN: Duration = Duration::from_secs(5);
 /// When reached: the step fails, and the report names the timeout.
 pub(super) const DOCTOR_STEP: Duration = Duration::from_secs(5);
 
-/// How long `wardgate doctor` may take in all. One silent target takes about 20 s, and the targets of several
-/// routes are examined at the same time.
+/// How long `wardgate doctor` begins to examine targets. One silent target takes about 20 s, and the targets of
+/// several routes are examined at the same time.
 ///
-/// When reached: the remaining steps are skipped, and the report says so.
+/// When reached: the remaining targets are skipped, and the report says so.
 pub(super) const DOCTOR_ALL: Duration = Duration::from_secs(120);
 
 /// Routes that `wardgate doctor` examines at the same time. Most of the time is waiting.

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wardgate_tests::tier::{self, Need};
+use wardgate_tests::tier::{self, Need, workspace};
 use wardgate_tests::{Outcome, Program, Site, wardgate};
 
 use self::there::World;
@@ -172,6 +172,16 @@ fn doctor_reports_each_injected_fault_at_the_right_side_with_its_remedy() {
         .flatten()
         .collect();
     assert!(faults.len() >= 35, "{} faults", faults.len());
+    let reference = fs::read_to_string(workspace().join("docs/src/reference/doctor.md"));
+    let reference = reference.expect("the reference is there");
+    for fault in &faults {
+        for word in [fault.step, fault.side] {
+            assert!(
+                reference.contains(&format!("`{word}`")),
+                "{word} is not described"
+            );
+        }
+    }
     let wrong = run_all(&faults, &world);
     let list: Vec<_> = wrong
         .iter()

@@ -11,7 +11,7 @@ use crate::pki::Trust;
 use crate::pki::store::{Store, certificates};
 
 /// One of the two sites.
-pub(super) struct End {
+pub(super) struct ComparedSite {
     /// `this site` or `the other site`.
     pub(super) label: &'static str,
     /// Its configuration file, as given.
@@ -21,7 +21,7 @@ pub(super) struct End {
 }
 
 /// One result of the comparison.
-pub(super) struct Finding {
+pub(super) struct Mismatch {
     /// Whether the route would not work.
     pub(super) is_mistake: bool,
     /// The file to change.
@@ -34,7 +34,7 @@ pub(super) struct Finding {
     pub(super) text: String,
 }
 
-impl End {
+impl ComparedSite {
     /// Takes what was read of a site's file.
     ///
     /// # Errors
@@ -58,8 +58,8 @@ impl End {
         routes.filter(move |route| route.mode == mode)
     }
 
-    fn finding(&self, is_mistake: bool, route: &RouteConfig, text: &str) -> Finding {
-        Finding {
+    fn finding(&self, is_mistake: bool, route: &RouteConfig, text: &str) -> Mismatch {
+        Mismatch {
             is_mistake,
             file: self.file.clone(),
             line: route.line,
@@ -69,12 +69,12 @@ impl End {
     }
 
     /// A setting because of which the route would not work.
-    pub(super) fn mistake(&self, route: &RouteConfig, text: impl AsRef<str>) -> Finding {
+    pub(super) fn mistake(&self, route: &RouteConfig, text: impl AsRef<str>) -> Mismatch {
         self.finding(true, route, text.as_ref())
     }
 
     /// A setting that works badly with the other end.
-    pub(super) fn remark(&self, route: &RouteConfig, text: impl AsRef<str>) -> Finding {
+    pub(super) fn remark(&self, route: &RouteConfig, text: impl AsRef<str>) -> Mismatch {
         self.finding(false, route, text.as_ref())
     }
 

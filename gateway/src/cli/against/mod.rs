@@ -10,15 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use self::end::{End, Finding, address_fits};
+use self::end::{ComparedSite, Mismatch, address_fits};
 use self::pair::Pair;
 use super::{EXIT_CONFIG, EXIT_GOOD};
 use crate::config::{self, Mode, RouteConfig, Target};
 
 /// Compares, prints every finding and returns the exit code.
 pub(super) fn run(file: &Path, other: &Path) -> u8 {
-    let own = End::new("this site", file, config::load(file));
-    let theirs = End::new("the other site", other, config::load_elsewhere(other));
+    let own = ComparedSite::new("this site", file, config::load(file));
+    let theirs = ComparedSite::new("the other site", other, config::load_elsewhere(other));
     let (own, theirs) = match (own, theirs) {
         (Ok(own), Ok(theirs)) => (own, theirs),
         (own, theirs) => {
@@ -62,11 +62,11 @@ pub(super) fn run(file: &Path, other: &Path) -> u8 {
 
 /// Compares every originate route of `from` with its route at `to`.
 fn compare(
-    from: &End,
-    to: &End,
+    from: &ComparedSite,
+    to: &ComparedSite,
     now: SystemTime,
     pairs: &mut Vec<String>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<Mismatch>,
 ) {
     let mut reached = Vec::new();
     for originate in from.routes(Mode::Originate) {
@@ -105,7 +105,7 @@ fn compare(
 /// preferably with the same address, service and protocol.
 fn partner<'a>(
     originate: &'a RouteConfig,
-    to: &'a End,
+    to: &'a ComparedSite,
 ) -> Option<(&'a Arc<RouteConfig>, &'a Target)> {
     let targets = || targets(originate);
     let candidates = to
@@ -130,7 +130,7 @@ fn targets(route: &RouteConfig) -> impl Iterator<Item = &Target> {
 }
 
 /// The mistake of a route whose targets have the port of no route at the other site.
-fn unreached(from: &End, originate: &RouteConfig, to: &End) -> Finding {
+fn unreached(from: &ComparedSite, originate: &RouteConfig, to: &ComparedSite) -> Mismatch {
     let targets: Vec<_> = targets(originate).map(ToString::to_string).collect();
     let listeners = to
         .routes(Mode::Terminate)

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::UnixTime;
 
-use super::end::{AddressFit, End, Finding, address_fits};
+use super::end::{AddressFit, ComparedSite, Mismatch, address_fits};
 use crate::cli::DAYS_WARNED;
 use crate::config::{Connect, Dicom, KeyExchange, Protocol, RouteConfig, Target};
 use crate::dicom::AeTitle;
@@ -13,9 +13,9 @@ use crate::tls::{TlsRole, would_accept};
 
 /// Two routes, and the target by which the first reaches the second.
 pub(super) struct Pair<'a> {
-    pub(super) from: &'a End,
+    pub(super) from: &'a ComparedSite,
     pub(super) originate: &'a RouteConfig,
-    pub(super) to: &'a End,
+    pub(super) to: &'a ComparedSite,
     pub(super) terminate: &'a RouteConfig,
     pub(super) target: &'a Target,
     pub(super) now: SystemTime,
@@ -23,20 +23,20 @@ pub(super) struct Pair<'a> {
 
 impl Pair<'_> {
     /// Everything that does not fit.
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(super) fn findings(&self) -> Vec<Mismatch> {
         let mut findings = Vec::new();
         findings.extend(self.address());
         findings.extend(self.protocol());
         findings.extend(self.tls());
-        findings.extend(self.certificate(Direction::ServerOfTerminate));
-        findings.extend(self.certificate(Direction::ClientOfOriginate));
+        findings.extend(self.certificate(Judged::ServerOfTerminate));
+        findings.extend(self.certificate(Judged::ClientOfOriginate));
         findings.extend(self.rules());
         findings.extend(self.limits());
         findings.extend(self.timeouts());
         findings
     }
 
-    fn address(&self) -> Option<Finding> {
+    fn address(&self) -> Option<Mismatch> {
         let fit = address_fits(&self.target.host, self.terminate);
         let text = format!(
             "target {} has another address than listen \"{}\" of route \"{}\" there: right only if a device on the path \
@@ -46,7 +46,7 @@ impl Pair<'_> {
         (fit == AddressFit::Translated).then(|| self.from.remark(self.originate, text))
     }
 
-    fn protocol(&self) -> Option<Finding> {
+    fn protocol(&self) -> Option<Mismatch> {
         let (own, other) = (self.originate.protocol, self.terminate.protocol);
         if own == other {
             return None;
@@ -62,7 +62,7 @@ impl Pair<'_> {
         })
     }
 
-    fn tls(&self) -> Vec<Finding> {
+    fn tls(&self) -> Vec<Mismatch> {
         let (Some(own), Some(other)) = (&self.originate.tls, &self.terminate.tls) else {
             return Vec::new();
         };
@@ -109,16 +109,16 @@ impl Pair<'_> {
     }
 
     /// Whether one end accepts the certificate of the other.
-    fn certificate(&self, direction: Direction) -> Vec<Finding> {
+    fn certificate(&self, direction: Judged) -> Vec<Mismatch> {
         let (judge, route, presenter, presented, role) = match direction {
-            Direction::ServerOfTerminate => (
+            Judged::ServerOfTerminate => (
                 self.from,
                 self.originate,
                 self.to,
                 self.terminate,
                 TlsRole::Client,
             ),
-            Direction::ClientOfOriginate => (
+            Judged::ClientOfOriginate => (
                 self.to,
                 self.terminate,
                 self.from,
@@ -187,7 +187,7 @@ impl Pair<'_> {
     }
 
     /// Titles and commands that one end allows and the other refuses.
-    fn rules(&self) -> Vec<Finding> {
+    fn rules(&self) -> Vec<Mismatch> {
         let (Some(own), Some(other)) = (&self.originate.dicom, &self.terminate.dicom) else {
             return Vec::new();
         };
@@ -210,14 +210,14 @@ impl Pair<'_> {
         own: &Option<Vec<AeTitle>>,
         there: &Option<Vec<AeTitle>>,
         other: &Dicom,
-    ) -> Option<Finding> {
+    ) -> Option<Mismatch> {
         let (own, there) = (own.as_ref()?, there.as_ref()?);
         let refused = own.iter().filter(|title| !there.contains(title));
         let refused: Vec<_> = refused.map(|title| format!("\"{title}\"")).collect();
         self.refused(key, &refused, refused.len() == own.len(), other)
     }
 
-    fn refused(&self, key: &str, refused: &[String], all: bool, other: &Dicom) -> Option<Finding> {
+    fn refused(&self, key: &str, refused: &[String], all: bool, other: &Dicom) -> Option<Mismatch> {
         if refused.is_empty() {
             return None;
         }
@@ -232,7 +232,7 @@ impl Pair<'_> {
         })
     }
 
-    fn limits(&self) -> Vec<Finding> {
+    fn limits(&self) -> Vec<Mismatch> {
         let (own, there) = (self.originate, self.terminate);
         let of_dicom = |route: &RouteConfig| route.dicom.as_ref()?.associations_max;
         let limits = [
@@ -258,7 +258,7 @@ impl Pair<'_> {
         remarks.collect()
     }
 
-    fn timeouts(&self) -> Vec<Finding> {
+    fn timeouts(&self) -> Vec<Mismatch> {
         let (own, there) = (&self.originate.timeouts, &self.terminate.timeouts);
         let mut findings = Vec::new();
         let pairs = [
@@ -299,7 +299,7 @@ impl Pair<'_> {
 
 /// Whose certificate is judged.
 #[derive(Clone, Copy)]
-enum Direction {
+enum Judged {
     ServerOfTerminate,
     ClientOfOriginate,
 }

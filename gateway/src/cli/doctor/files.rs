@@ -6,35 +6,34 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::report::{Finding, Side};
+use super::report::{Side, StepFinding};
 use super::user::User;
 use crate::config::{Peer, Problem, RouteConfig, RouteTls};
 use crate::pki::expiry::{self, Expiry, ExpiryStage};
 use crate::pki::store::Store;
 
-/// Whether the files of the route exist, can be read by the user of the service, and the key by nobody else.
-pub(super) fn permissions(tls: &RouteTls, user: Option<&User>) -> Finding {
+/// Whether the files of the route exist, can be read by the user of the service, and the key by no other user.
+pub(super) fn permissions(tls: &RouteTls, user: Option<&User>) -> StepFinding {
     for (role, path) in paths(tls) {
         let fault = match user {
             Some(user) => unreadable_by(user, path),
             None => unreadable(path),
         };
-        if let Some((text, remedy)) = fault {
-            let text = format!("{role} \"{}\" {text}", path.display());
-            return Finding::failed(Side::ThisGateway, text, remedy);
+        if let Some(fault) = fault {
+            return fault.finding(role, path);
         }
     }
     let key = &tls.identity.key.value;
     if let Some(mode) = mode_open_to_all(key) {
         let path = key.display();
-        return Finding::failed(
+        return StepFinding::failed(
             Side::ThisGateway,
             format!("key \"{path}\" has mode {mode:04o}: it is open to every user"),
             format!("`chmod 0640 {path}`, and replace the key if others had it"),
         );
     }
     let count = paths(tls).len();
-    Finding::ok(match user {
+    StepFinding::ok(match user {
         Some(user) => format!("{count} files, which {} can read", user.name),
         None => format!("{count} files, which this command can read"),
     })
@@ -52,26 +51,53 @@ fn paths(tls: &RouteTls) -> Vec<(&'static str, &PathBuf)> {
     paths
 }
 
-fn unreadable_by(user: &User, path: &Path) -> Option<(String, String)> {
+/// Why a file cannot be used.
+struct FileFault {
+    /// Whether this process may not look, so that nothing is known about the file.
+    is_hidden: bool,
+    /// The end of a sentence about the file.
+    text: String,
+    remedy: String,
+}
+
+impl FileFault {
+    fn finding(self, role: &str, path: &Path) -> StepFinding {
+        let text = format!("{role} \"{}\" {}", path.display(), self.text);
+        match self.is_hidden {
+            true => StepFinding::warning(Side::ThisGateway, text, self.remedy),
+            false => StepFinding::failed(Side::ThisGateway, text, self.remedy),
+        }
+    }
+}
+
+fn unreadable_by(user: &User, path: &Path) -> Option<FileFault> {
     match user.can_read(path) {
         Ok(Ok(())) => None,
         Ok(Err(refusal)) => {
             let (place, name) = (refusal.path.display(), &user.name);
             let need = if refusal.path == *path { "r" } else { "x" };
-            Some((
-                format!("cannot be read by {name}: \"{place}\" {}", refusal.why),
-                format!("`chgrp` it to the group of the service, and `chmod g+{need} {place}`"),
-            ))
+            Some(FileFault {
+                is_hidden: false,
+                text: format!("cannot be read by {name}: \"{place}\" {}", refusal.why),
+                remedy: format!(
+                    "`chgrp` it to the group of the service, and `chmod g+{need} {place}`"
+                ),
+            })
         }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(FileFault {
+            is_hidden: true,
+            text: format!("could not be examined by this command: {error}"),
+            remedy: "run this command as root, or as the user of the service".to_owned(),
+        }),
         Err(error) => Some(of_error(&error)),
     }
 }
 
-fn unreadable(path: &Path) -> Option<(String, String)> {
+fn unreadable(path: &Path) -> Option<FileFault> {
     File::open(path).err().map(|error| of_error(&error))
 }
 
-fn of_error(error: &io::Error) -> (String, String) {
+fn of_error(error: &io::Error) -> FileFault {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => {
             "correct the path in the configuration, or put the file there; the file in `trust` is the ca.pem of \
@@ -82,7 +108,11 @@ fn of_error(error: &io::Error) -> (String, String) {
         }
         _ => "look at the file and its file system",
     };
-    (format!("cannot be read: {error}"), remedy.to_owned())
+    FileFault {
+        is_hidden: false,
+        text: format!("cannot be read: {error}"),
+        remedy: remedy.to_owned(),
+    }
 }
 
 fn mode_open_to_all(key: &Path) -> Option<u32> {
@@ -91,9 +121,9 @@ fn mode_open_to_all(key: &Path) -> Option<u32> {
 }
 
 /// The certificate and the key of this site.
-pub(super) fn certificate(store: &mut Store, route: &RouteConfig, now: SystemTime) -> Finding {
+pub(super) fn certificate(store: &mut Store, route: &RouteConfig, now: SystemTime) -> StepFinding {
     let Some(tls) = &route.tls else {
-        return Finding::skipped("mode \"passthrough\" has no certificate");
+        return StepFinding::skipped("mode \"passthrough\" has no certificate");
     };
     let scope = scope(route);
     let loaded = store.identity(&scope, &tls.identity, route.mode);
@@ -109,9 +139,9 @@ pub(super) fn certificate(store: &mut Store, route: &RouteConfig, now: SystemTim
 }
 
 /// The CAs and the revocation lists of the peers.
-pub(super) fn trust(store: &mut Store, route: &RouteConfig, now: SystemTime) -> Finding {
+pub(super) fn trust(store: &mut Store, route: &RouteConfig, now: SystemTime) -> StepFinding {
     let Some(tls) = &route.tls else {
-        return Finding::skipped("mode \"passthrough\" trusts no CA");
+        return StepFinding::skipped("mode \"passthrough\" trusts no CA");
     };
     let mut dates = Vec::new();
     for peer in &tls.peers {
@@ -146,29 +176,29 @@ pub(super) fn peer_scope(route: &RouteConfig, peer: &Peer) -> String {
     }
 }
 
-fn first(problems: &[Problem], scope: &str) -> Finding {
+fn first(problems: &[Problem], scope: &str) -> StepFinding {
     let Some(problem) = problems.first() else {
         let text = "the files cannot be used";
-        return Finding::failed(
+        return StepFinding::failed(
             Side::ThisGateway,
             text,
             "`wardgate check` names the problems",
         );
     };
     let text = problem.text.strip_prefix(scope).unwrap_or(&problem.text);
-    Finding::failed_sentence(Side::ThisGateway, text)
+    StepFinding::failed_sentence(Side::ThisGateway, text)
 }
 
 /// A warning for what expires soon, else the nearest date.
-fn dated(dates: &[Expiry], now: SystemTime, remark: String) -> Finding {
+fn dated(dates: &[Expiry], now: SystemTime, remark: String) -> StepFinding {
     let Some(next) = dates.iter().min_by_key(|date| date.ends) else {
-        return Finding::ok(format!("no date to watch{remark}"));
+        return StepFinding::ok(format!("no date to watch{remark}"));
     };
     match next.stage(now) {
         ExpiryStage::Far => {
             let (name, left) = (&next.name, next.time_left(now));
-            Finding::ok(format!("\"{name}\" {left}{remark}"))
+            StepFinding::ok(format!("\"{name}\" {left}{remark}"))
         }
-        _ => Finding::warning_sentence(Side::ThisGateway, &next.sentence(now)),
+        _ => StepFinding::warning_sentence(Side::ThisGateway, &next.sentence(now)),
     }
 }

@@ -7,30 +7,30 @@ use rustix::process::{Resource, getrlimit};
 use wardgate_tuning::{Goal, Host, Options, Verdict};
 
 use super::holder;
-use super::report::{Finding, Side};
-use super::running::Running;
+use super::report::{Side, StepFinding};
+use super::running::RunningGateway;
 use crate::config::{Config, RouteConfig, WhenDown};
 use crate::supervisor::{connections_allowed, listener_problem};
 use crate::sys;
 use crate::uring;
 
 /// The synchronisation of the clock. A wrong clock makes valid certificates look expired or not yet valid.
-pub(super) fn clock() -> Finding {
+pub(super) fn clock() -> StepFinding {
     match sys::clock_state() {
         Ok(state) if state.is_synchronised => {
             let error = Duration::from_micros(state.error_max_micros);
-            Finding::ok(format!(
+            StepFinding::ok(format!(
                 "synchronised, with an error of at most {} ms",
                 error.as_millis()
             ))
         }
-        Ok(_) => Finding::warning(
+        Ok(_) => StepFinding::warning(
             Side::ThisGateway,
             "no program keeps the clock of this machine synchronised",
             "start chrony or systemd-timesyncd (`timedatectl` shows its state): with a wrong clock, valid certificates \
              count as expired or not yet valid",
         ),
-        Err(error) => Finding::warning(
+        Err(error) => StepFinding::warning(
             Side::ThisGateway,
             format!("the state of the clock cannot be read: {error}"),
             "compare the output of `date` with another clock",
@@ -39,35 +39,37 @@ pub(super) fn clock() -> Finding {
 }
 
 /// io_uring of this kernel, as this process may use it.
-pub(super) fn io_uring(running: &Running) -> Finding {
+pub(super) fn kernel(running: &RunningGateway) -> StepFinding {
     match (uring::probe(), running) {
-        (Ok(found), _) => Finding::ok(format!("available; {found}")),
+        (Ok(found), _) => StepFinding::ok(format!("available; {found}")),
         // The service may be allowed what this process is not.
-        (Err(_), Running::Yes(status)) => Finding::ok(format!(
+        (Err(_), RunningGateway::Yes(status)) => StepFinding::ok(format!(
             "process {} uses io_uring; this command may not",
             status.pid
         )),
-        (Err(error), _) => Finding::failed_sentence(Side::ThisGateway, &error.to_string()),
+        (Err(error), _) => StepFinding::failed_sentence(Side::ThisGateway, &error.to_string()),
     }
 }
 
 /// The limit of open files: that of the running gateway, else that of this process.
-pub(super) fn descriptors(config: &Config, running: &Running) -> Finding {
+pub(super) fn descriptors(config: &Config, running: &RunningGateway) -> StepFinding {
     let own = || getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let (most, whose) = match running.descriptors() {
         Some(most) => (most, "the running gateway"),
         None => (own(), "this command"),
     };
     match connections_allowed(config, most) {
-        Ok(connections) => Finding::ok(format!(
+        Ok(connections) => StepFinding::ok(format!(
             "{whose} may open {most} files, which allows {connections} connections"
         )),
-        Err(problem) => Finding::failed_sentence(Side::ThisGateway, &format!("{whose}: {problem}")),
+        Err(problem) => {
+            StepFinding::failed_sentence(Side::ThisGateway, &format!("{whose}: {problem}"))
+        }
     }
 }
 
 /// The settings of this host, as `wardgate tune check` compares them.
-pub(super) fn tuning() -> Finding {
+pub(super) fn tuning() -> StepFinding {
     let host = Host::running();
     let goal = Goal::new(&host, Options::default());
     let report = wardgate_tuning::check(&host, &goal);
@@ -77,8 +79,8 @@ pub(super) fn tuning() -> Finding {
         .filter(|setting| setting.verdict == Verdict::Differs);
     let names: Vec<_> = differing.map(|setting| setting.setting.as_str()).collect();
     match names.len() {
-        0 => Finding::ok("no setting of this host that matters differs"),
-        count => Finding::warning(
+        0 => StepFinding::ok("no setting of this host that matters differs"),
+        count => StepFinding::warning(
             Side::ThisGateway,
             format!("{count} settings of this host differ: {}", names.join(", ")),
             "`wardgate tune check` explains each, and `wardgate tune apply` changes them",
@@ -87,24 +89,28 @@ pub(super) fn tuning() -> Finding {
 }
 
 /// The listener of a route: held by the running gateway, or free for it.
-pub(super) fn listener(config: &Config, route: &RouteConfig, running: &Running) -> Finding {
+pub(super) fn listener(
+    config: &Config,
+    route: &RouteConfig,
+    running: &RunningGateway,
+) -> StepFinding {
     let problem = listener_problem(config, route);
     match running {
-        Running::Yes(status) => of_running(route, running, status.pid, problem),
-        Running::No => match problem {
-            None => Finding::ok("the address is free; no gateway runs"),
+        RunningGateway::Yes(status) => of_running(route, running, status.pid, problem),
+        RunningGateway::No => match problem {
+            None => StepFinding::ok("the address is free; no gateway runs"),
             Some((io::ErrorKind::PermissionDenied, text)) => {
-                Finding::warning_sentence(Side::ThisGateway, &text)
+                StepFinding::warning_sentence(Side::ThisGateway, &text)
             }
             Some((io::ErrorKind::AddrInUse, _)) => taken(route),
-            Some((_, text)) => Finding::failed_sentence(Side::ThisGateway, &text),
+            Some((_, text)) => StepFinding::failed_sentence(Side::ThisGateway, &text),
         },
-        Running::Unknown(_) => match problem {
-            Some((io::ErrorKind::AddrInUse, _)) => Finding::ok(
+        RunningGateway::Unknown(_) => match problem {
+            Some((io::ErrorKind::AddrInUse, _)) => StepFinding::ok(
                 "a program listens there; whether it is the gateway could not be examined",
             ),
-            Some((_, text)) => Finding::warning_sentence(Side::ThisGateway, &text),
-            None => Finding::warning(
+            Some((_, text)) => StepFinding::warning_sentence(Side::ThisGateway, &text),
+            None => StepFinding::warning(
                 Side::ThisGateway,
                 "no program listens there",
                 "`systemctl status wardgate` shows whether the gateway runs",
@@ -115,20 +121,20 @@ pub(super) fn listener(config: &Config, route: &RouteConfig, running: &Running) 
 
 fn of_running(
     route: &RouteConfig,
-    running: &Running,
+    running: &RunningGateway,
     process: u32,
     problem: Option<(io::ErrorKind, String)>,
-) -> Finding {
+) -> StepFinding {
     let (side, name) = (Side::ThisGateway, &route.name);
     let Some(status) = running.route(name).filter(|it| it.state != "removed") else {
-        return Finding::failed(
+        return StepFinding::failed(
             side,
             format!("process {process} runs without this route"),
             "`wardgate reload` makes it use the configuration",
         );
     };
     if status.listen != route.listen {
-        return Finding::failed(
+        return StepFinding::failed(
             side,
             format!("process {process} listens on {} instead", status.listen),
             "`wardgate reload` makes it use the configuration",
@@ -136,37 +142,37 @@ fn of_running(
     }
     match (status.state.as_str(), problem) {
         ("closed", Some((io::ErrorKind::AddrInUse, _))) => taken(route),
-        ("closed", _) => Finding::failed(
+        ("closed", _) => StepFinding::failed(
             side,
             "the running gateway keeps this route closed",
             "fix the file that the steps before name; the gateway notices it, and the log names it too",
         ),
-        ("draining" | "drained", _) => Finding::failed(
+        ("draining" | "drained", _) => StepFinding::failed(
             side,
             format!("the route is {}: it accepts no connections", status.state),
             format!("`wardgate drain {name} --undo` makes it accept again"),
         ),
-        (_, None) if route.when_down == WhenDown::Refuse => Finding::warning(
+        (_, None) if route.when_down == WhenDown::Refuse => StepFinding::warning(
             side,
             "the running gateway does not listen, as it does while all targets are down (`when_down`)",
             "the steps about the targets name the fault",
         ),
-        (_, None) => Finding::failed(
+        (_, None) => StepFinding::failed(
             side,
             format!("process {process} does not listen there"),
             "the log of the gateway names the reason; `systemctl restart wardgate` opens the listener again",
         ),
-        (_, Some(_)) => Finding::ok(format!("process {process} listens")),
+        (_, Some(_)) => StepFinding::ok(format!("process {process} listens")),
     }
 }
 
-fn taken(route: &RouteConfig) -> Finding {
+fn taken(route: &RouteConfig) -> StepFinding {
     let port = route.listen.port();
     let who = match holder::of_port(port) {
         Some(who) => format!("by {who}"),
         None => "by another program".to_owned(),
     };
-    Finding::failed(
+    StepFinding::failed(
         Side::ThisGateway,
         format!("listen \"{}\": the port is in use {who}", route.listen),
         format!(

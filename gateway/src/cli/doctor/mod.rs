@@ -25,11 +25,11 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 
-use self::report::{Finding, Report, RouteReport, Side, Step, StepName};
+use self::report::{DoctorReport, RouteReport, Side, Step, StepFinding, StepName};
 use self::route::RouteExamination;
-use self::running::Running;
+use self::running::RunningGateway;
 use self::user::User;
-use super::admin::{OnlyConfig, SOCKET};
+use super::admin::{CONFIG, OnlyConfig, SOCKET};
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE};
 use crate::cli::limits::{DOCTOR_ALL, DOCTOR_ROUTES_AT_A_TIME};
 use crate::config::{self, Config, RouteConfig};
@@ -91,7 +91,7 @@ pub(crate) fn examine(
     route: Option<&str>,
     socket: Option<&Path>,
     user: Option<&str>,
-) -> Result<Report, String> {
+) -> Result<DoctorReport, String> {
     let begun = Instant::now();
     let shown = file.display().to_string();
     let found = config::load(file);
@@ -101,17 +101,21 @@ pub(crate) fn examine(
             let problem = problems
                 .first()
                 .map(|problem| problem.display(file).to_string());
-            let finding = Finding::failed_sentence(Side::ThisGateway, &problem.unwrap_or_default());
+            let finding =
+                StepFinding::failed_sentence(Side::ThisGateway, &problem.unwrap_or_default());
             let steps = vec![finding.step(StepName::Configuration, None, begun)];
-            return Ok(Report::new(shown, steps, Vec::new()));
+            return Ok(DoctorReport::new(shown, steps, Vec::new()));
         }
     };
     let chosen = chosen(&config, route)?;
-    let socket = socket
-        .or(config.gateway.admin.as_deref())
-        .unwrap_or(Path::new(SOCKET));
     let begun_running = Instant::now();
-    let running = Running::at(socket);
+    let running = match admin_socket(&config, socket) {
+        Some(socket) => RunningGateway::at(socket),
+        None => RunningGateway::Unknown(format!(
+            "{shown} names no admin socket (the key `admin` of [gateway]), so it is not known whether its gateway runs; \
+             name the socket with --socket SOCKET"
+        )),
+    };
     let gateway = running
         .finding()
         .step(StepName::Gateway, None, begun_running);
@@ -137,7 +141,16 @@ pub(crate) fn examine(
         (examination, steps)
     });
     let routes = examine_routes(examinations.collect());
-    Ok(Report::new(shown, steps, routes))
+    Ok(DoctorReport::new(shown, steps, routes))
+}
+
+/// The admin socket of the gateway with this configuration; `None` if it is not known. That of the packaged service
+/// belongs to the packaged configuration alone.
+fn admin_socket<'s>(config: &'s Config, given: Option<&'s Path>) -> Option<&'s Path> {
+    let of_package = || (config.file == Path::new(CONFIG)).then_some(Path::new(SOCKET));
+    given
+        .or(config.gateway.admin.as_deref())
+        .or_else(of_package)
 }
 
 /// The routes to examine.
@@ -164,7 +177,7 @@ fn chosen(config: &Config, name: Option<&str>) -> Result<Vec<Arc<RouteConfig>>, 
 /// The user whose rights on files are examined; `None` is the user of this command.
 fn service_user(
     file: &Path,
-    running: &Running,
+    running: &RunningGateway,
     named: Option<&str>,
 ) -> Result<Option<User>, String> {
     let etc = Path::new("/etc");
@@ -207,8 +220,8 @@ fn prepared(
     };
     let other = problems.iter().find(|problem| !of_files.contains(problem));
     let finding = match other {
-        Some(problem) => Finding::failed_sentence(Side::ThisGateway, problem),
-        None => Finding::ok(format!(
+        Some(problem) => StepFinding::failed_sentence(Side::ThisGateway, problem),
+        None => StepFinding::ok(format!(
             "{} is valid; routes: {}",
             file.display(),
             config.routes.len()
@@ -234,14 +247,14 @@ fn load_files(store: &mut Store, routes: &[Arc<RouteConfig>]) {
     }
 }
 
-fn machine_steps(config: &Config, running: &Running) -> Vec<Step> {
+fn machine_steps(config: &Config, running: &RunningGateway) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut take = |name, examine: &dyn Fn() -> Finding| {
+    let mut take = |name, examine: &dyn Fn() -> StepFinding| {
         let begun = Instant::now();
         steps.push(examine().step(name, None, begun));
     };
     take(StepName::Clock, &machine::clock);
-    take(StepName::IoUring, &|| machine::io_uring(running));
+    take(StepName::IoUring, &|| machine::kernel(running));
     take(StepName::Descriptors, &|| {
         machine::descriptors(config, running)
     });
@@ -260,12 +273,12 @@ fn file_steps(
     };
     let begun = Instant::now();
     let permissions = files::permissions(tls, user);
-    let has_failed = permissions.has_failed();
+    let is_good = permissions.is_good();
     let mut steps = vec![permissions.step(StepName::Files, None, begun)];
     let begun = Instant::now();
-    let mut push = |name, finding: Finding| steps.push(finding.step(name, None, begun));
-    if has_failed {
-        let skipped = || Finding::skipped("a file cannot be used, see `files`");
+    let mut push = |name, finding: StepFinding| steps.push(finding.step(name, None, begun));
+    if !is_good {
+        let skipped = || StepFinding::skipped("a file cannot be used, see `files`");
         push(StepName::Certificate, skipped());
         push(StepName::Trust, skipped());
     } else {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use rustix::net::sockopt;
 
-use super::report::{Finding, Side};
+use super::report::{Side, StepFinding};
 use crate::cli::limits::{DOCTOR_MTU_MAX, DOCTOR_MTU_WAIT};
 
 /// What the packets showed. Sizes are bytes of whole IP packets.
@@ -43,7 +43,7 @@ pub(super) fn examine(address: SocketAddr) -> PathMtu {
 }
 
 fn try_examine(address: SocketAddr) -> io::Result<PathMtu> {
-    let probe = Probe::new(address)?;
+    let probe = MtuProbe::new(address)?;
     let interface = probe.mtu()?;
     let mut size = interface.min(DOCTOR_MTU_MAX);
     for _ in 0..STEPS_MAX {
@@ -63,12 +63,12 @@ fn try_examine(address: SocketAddr) -> io::Result<PathMtu> {
 }
 
 /// A UDP socket that is connected to the target, so that it gets the errors of the path.
-struct Probe {
+struct MtuProbe {
     socket: UdpSocket,
     headers: usize,
 }
 
-impl Probe {
+impl MtuProbe {
     fn new(address: SocketAddr) -> io::Result<Self> {
         let (any, headers): (IpAddr, usize) = match address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), 28),
@@ -133,11 +133,16 @@ const REMEDY: &str = "let the devices on the path report too large packets (ICMP
                       big), or lower the MTU of this machine's interface to that of the path";
 
 impl PathMtu {
-    /// The step `mtu`. `passed` tells whether the TLS handshake passed with packets of full size; `None` if there was
-    /// none. `passed_small` tells whether it passed with small packets only.
-    pub(super) fn finding(self, path: Side, passed: Option<bool>, passed_small: bool) -> Finding {
+    /// The step `mtu`. `passed` is whether the TLS handshake passed with packets of full size; `None` if there was
+    /// none. `passed_small` is whether it passed with small packets only.
+    pub(super) fn finding(
+        self,
+        path: Side,
+        passed: Option<bool>,
+        passed_small: bool,
+    ) -> StepFinding {
         if passed_small {
-            return Finding::failed(
+            return StepFinding::failed(
                 path,
                 "large packets are lost without an ICMP message: TLS succeeds with small TCP segments only",
                 REMEDY,
@@ -145,31 +150,31 @@ impl PathMtu {
         }
         match self {
             Self::Passes { size, interface } if size < interface.min(DOCTOR_MTU_MAX) => {
-                Finding::ok(format!(
+                StepFinding::ok(format!(
                     "packets of {size} bytes pass; a device on the path reports that larger ones do not (the interface \
                      here allows {interface})"
                 ))
             }
-            Self::Passes { size, .. } => Finding::ok(format!("packets of {size} bytes pass")),
-            Self::BlackHole { size } if passed == Some(false) => Finding::failed(
+            Self::Passes { size, .. } => StepFinding::ok(format!("packets of {size} bytes pass")),
+            Self::BlackHole { size } if passed == Some(false) => StepFinding::failed(
                 path,
                 format!(
                     "packets of {size} bytes are lost without an ICMP message, and small ones arrive"
                 ),
                 REMEDY,
             ),
-            Self::BlackHole { size } => Finding::warning(
+            Self::BlackHole { size } => StepFinding::warning(
                 path,
                 format!(
                     "UDP packets of {size} bytes are lost without an ICMP message, and small ones arrive"
                 ),
                 REMEDY,
             ),
-            Self::Unknown if passed == Some(true) => Finding::ok(
+            Self::Unknown if passed == Some(true) => StepFinding::ok(
                 "the packets of the TLS handshake passed; nothing replies to UDP packets, so larger ones were not \
                  examined",
             ),
-            Self::Unknown => Finding::skipped("nothing replies to UDP packets"),
+            Self::Unknown => StepFinding::skipped("nothing replies to UDP packets"),
         }
     }
 }

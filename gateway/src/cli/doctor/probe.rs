@@ -4,8 +4,8 @@ use std::io;
 
 use time::OffsetDateTime;
 
-use super::report::{Finding, Side};
-use super::tls::{End, Tls};
+use super::report::{Side, StepFinding};
+use super::tls::{ChannelEnd, TargetTls};
 use super::wire::Wire;
 use crate::cli::limits::{DOCTOR_PROBE_BYTES_MAX, DOCTOR_STEP};
 use crate::config::{HealthCheck, Probe};
@@ -15,28 +15,28 @@ use crate::stream_kind::StreamKind;
 use crate::upstream::Titles;
 
 /// A connection that carries a probe.
-pub(super) enum Channel {
+pub(super) enum ProbeChannel {
     /// Plaintext.
     Plain(Wire),
     /// TLS after the handshake.
-    Tls(Box<Tls>),
+    Tls(Box<TargetTls>),
 }
 
-impl Channel {
-    fn send(&mut self, bytes: &[u8]) -> Result<(), End> {
+impl ProbeChannel {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ChannelEnd> {
         match self {
-            Self::Plain(wire) => wire.write_all(bytes).map_err(End::Socket),
+            Self::Plain(wire) => wire.write_all(bytes).map_err(ChannelEnd::Socket),
             Self::Tls(tls) => tls.send(bytes),
         }
     }
 
-    fn receive(&mut self) -> Result<Vec<u8>, End> {
+    fn receive(&mut self) -> Result<Vec<u8>, ChannelEnd> {
         match self {
             Self::Tls(tls) => tls.receive(),
             Self::Plain(wire) => {
                 let mut room = vec![0; 4096];
-                match wire.read(&mut room).map_err(End::Socket)? {
-                    0 => Err(End::Closed),
+                match wire.read(&mut room).map_err(ChannelEnd::Socket)? {
+                    0 => Err(ChannelEnd::Closed),
                     count => {
                         room.truncate(count);
                         Ok(room)
@@ -50,11 +50,11 @@ impl Channel {
 /// Sends the probe of a route and waits for the answer. `application` is the side of the target; `called` is the title
 /// of a C-ECHO.
 pub(super) fn ask(
-    channel: &mut Channel,
+    channel: &mut ProbeChannel,
     health: &HealthCheck,
     called: AeTitle,
     application: Side,
-) -> Finding {
+) -> StepFinding {
     let answered = match health.probe {
         Probe::CEcho => {
             let calling = health.calling;
@@ -64,8 +64,8 @@ pub(super) fn ask(
         Probe::Connect | Probe::Tls => return skipped(),
     };
     match answered {
-        Ok(text) => Finding::ok(text),
-        Err(sentence) => Finding::failed_sentence(application, &sentence),
+        Ok(text) => StepFinding::ok(text),
+        Err(sentence) => StepFinding::failed_sentence(application, &sentence),
     }
 }
 
@@ -75,14 +75,14 @@ pub(super) fn is_of_application(health: &HealthCheck) -> bool {
 }
 
 /// The step on a route whose `health` allows no probe of the application.
-pub(super) fn skipped() -> Finding {
-    Finding::skipped(
+pub(super) fn skipped() -> StepFinding {
+    StepFinding::skipped(
         "`health` of this route sends no probe to the application; with health = \"c-echo\" (DICOM) or \"mllp\" (HL7) \
          this step sends one",
     )
 }
 
-fn echo(channel: &mut Channel, titles: Titles) -> Result<String, String> {
+fn echo(channel: &mut ProbeChannel, titles: Titles) -> Result<String, String> {
     let (mut echo, request) = Echo::begin(titles.calling, titles.called);
     let outcome = converse(channel, &mut echo, request, titles);
     let abort = echo.closing_pdu();
@@ -98,7 +98,7 @@ fn echo(channel: &mut Channel, titles: Titles) -> Result<String, String> {
 }
 
 fn converse(
-    channel: &mut Channel,
+    channel: &mut ProbeChannel,
     echo: &mut Echo,
     request: Vec<u8>,
     titles: Titles,
@@ -134,7 +134,7 @@ fn converse(
     }
 }
 
-fn mllp(channel: &mut Channel) -> Result<String, String> {
+fn mllp(channel: &mut ProbeChannel) -> Result<String, String> {
     const AWAITED: &str = "an acknowledgement";
     let sent = channel.send(&question(OffsetDateTime::now_utc()));
     sent.map_err(|end| ended(&end, AWAITED))?;
@@ -159,8 +159,8 @@ fn mllp(channel: &mut Channel) -> Result<String, String> {
     }
 }
 
-fn finish(channel: &mut Channel) {
-    if let Channel::Tls(tls) = channel {
+fn finish(channel: &mut ProbeChannel) {
+    if let ProbeChannel::Tls(tls) = channel {
         let _ = tls.close_notify();
     }
 }
@@ -175,22 +175,22 @@ fn bounded(received: usize) -> Result<(), String> {
     }
 }
 
-fn ended(end: &End, awaited: &str) -> String {
+fn ended(end: &ChannelEnd, awaited: &str) -> String {
     match end {
-        End::Socket(error) if error.kind() == io::ErrorKind::TimedOut => format!(
+        ChannelEnd::Socket(error) if error.kind() == io::ErrorKind::TimedOut => format!(
             "{awaited} did not arrive within {} s; check whether the application there hangs, and whether another program \
              listens there",
             DOCTOR_STEP.as_secs()
         ),
-        End::Closed | End::Truncated => format!(
+        ChannelEnd::Closed | ChannelEnd::Truncated => format!(
             "the connection was closed before {awaited} arrived; start the application there, and check that its port is \
              plaintext: a gateway whose target is unreachable closes the connection too, and its log names the target"
         ),
-        End::Socket(error) => format!(
+        ChannelEnd::Socket(error) => format!(
             "the connection broke before {awaited} arrived: {error}; start the application there: a gateway whose target \
              is unreachable resets the connection too, and its log names the target"
         ),
-        End::Tls(error) => format!(
+        ChannelEnd::Tls(error) => format!(
             "TLS failed before {awaited} arrived: {error}; the log of the other gateway has the reason"
         ),
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 ///
 /// This is the form of `--json`, which docs/src/reference/doctor.md describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct DoctorReport {
     /// Version of this form. It grows if a field changes its meaning or goes; new fields may come at any time.
     pub(crate) version: u32,
     /// The version of this program.
@@ -185,14 +185,14 @@ impl fmt::Display for Side {
 
 /// What a step has found, before its name and its time are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(super) struct StepFinding {
     result: StepResult,
     side: Option<Side>,
     text: String,
     remedy: Option<String>,
 }
 
-impl Finding {
+impl StepFinding {
     /// All is well.
     pub(super) fn ok(text: impl Into<String>) -> Self {
         Self::without_side(StepResult::Ok, text.into())
@@ -254,6 +254,11 @@ impl Finding {
         }
     }
 
+    /// Whether there is nothing to act on.
+    pub(super) fn is_good(&self) -> bool {
+        self.result == StepResult::Ok
+    }
+
     /// Whether later steps that need this one cannot be examined.
     pub(super) fn has_failed(&self) -> bool {
         self.result == StepResult::Failed
@@ -280,8 +285,8 @@ impl Step {
     }
 
     /// What the step has found.
-    pub(super) fn into_finding(self) -> Finding {
-        Finding {
+    pub(super) fn into_finding(self) -> StepFinding {
+        StepFinding {
             result: self.result,
             side: self.side,
             text: self.text,
@@ -290,7 +295,7 @@ impl Step {
     }
 }
 
-impl Report {
+impl DoctorReport {
     /// The report of these steps.
     pub(super) fn new(configuration: String, steps: Vec<Step>, routes: Vec<RouteReport>) -> Self {
         let all = steps
@@ -332,7 +337,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DoctorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "this machine")?;
         for step in &self.steps {
@@ -352,7 +357,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl DoctorReport {
     /// The last lines: which sides are at fault. The reader needs no other line.
     fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f)?;
@@ -403,15 +408,15 @@ impl fmt::Display for Step {
 mod tests {
     use super::*;
 
-    fn step(name: StepName, finding: Finding) -> Step {
+    fn step(name: StepName, finding: StepFinding) -> Step {
         Step {
             ms: 3,
             ..finding.step(name, None, Instant::now())
         }
     }
 
-    fn report() -> Report {
-        let fault = Finding::failed_sentence(
+    fn report() -> DoctorReport {
+        let fault = StepFinding::failed_sentence(
             Side::OtherGateway,
             "the connection is refused; start the gateway there",
         );
@@ -421,11 +426,14 @@ mod tests {
             listen: "10.20.0.5:11112".to_owned(),
             steps: vec![
                 step(StepName::Connect, fault),
-                step(StepName::Tls, Finding::skipped("there is no connection")),
+                step(
+                    StepName::Tls,
+                    StepFinding::skipped("there is no connection"),
+                ),
             ],
         };
-        let steps = vec![step(StepName::IoUring, Finding::ok("it works"))];
-        Report::new("wardgate.toml".to_owned(), steps, vec![route])
+        let steps = vec![step(StepName::IoUring, StepFinding::ok("it works"))];
+        DoctorReport::new("wardgate.toml".to_owned(), steps, vec![route])
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::machine;
-use super::probe::{self, Channel};
-use super::report::{Finding, Side, Step, StepName};
-use super::running::Running;
+use super::probe::{self, ProbeChannel};
+use super::report::{Side, Step, StepFinding, StepName};
+use super::running::RunningGateway;
 use super::target::TargetExamination;
 use super::wire::Wire;
 use crate::cli::limits::{DOCTOR_STEP, DOCTOR_TARGETS_MAX};
@@ -21,7 +21,7 @@ pub(super) struct RouteExamination<'a> {
     pub(super) route: &'a Arc<RouteConfig>,
     /// The routes that a start would open, by name.
     pub(super) usable: &'a HashMap<String, Arc<Route>>,
-    pub(super) running: &'a Running,
+    pub(super) running: &'a RunningGateway,
     /// When the whole run ends.
     pub(super) until: Instant,
 }
@@ -33,6 +33,10 @@ impl RouteExamination<'_> {
         let listener = machine::listener(self.config, self.route, self.running);
         let is_listening = !listener.has_failed();
         let mut steps = vec![listener.step(StepName::Listener, None, begun)];
+        if self.route.mode == Mode::Terminate {
+            let text = "the other gateway opens this connection; `wardgate doctor` at the other site examines it";
+            steps.push(StepFinding::skipped(text).step(StepName::Tls, None, Instant::now()));
+        }
         let entry = self.entry().filter(|_| is_listening);
         let targets = self.targets();
         for target in targets.iter().take(DOCTOR_TARGETS_MAX) {
@@ -42,7 +46,7 @@ impl RouteExamination<'_> {
         let left = targets.len().saturating_sub(DOCTOR_TARGETS_MAX);
         if left > 0 {
             let text = format!("{left} more targets were not examined");
-            steps.push(Finding::skipped(text).step(StepName::Name, None, Instant::now()));
+            steps.push(StepFinding::skipped(text).step(StepName::Name, None, Instant::now()));
         }
         if let (Some(entry), Some(health), Some(target)) =
             (entry, &self.route.health, targets.first())
@@ -50,7 +54,7 @@ impl RouteExamination<'_> {
             let begun = Instant::now();
             let has_failed = steps.iter().any(Step::has_failed);
             let finding = match has_failed {
-                true => Finding::skipped("a step before failed"),
+                true => StepFinding::skipped("a step before failed"),
                 false => self.through(entry, health, target),
             };
             steps.push(finding.step(StepName::Probe, None, begun));
@@ -130,14 +134,14 @@ impl RouteExamination<'_> {
 
     /// The probe through the listener of the running gateway. If it fails, the same probe without the gateway shows
     /// which side is at fault.
-    fn through(&self, entry: SocketAddr, health: &HealthCheck, target: &Target) -> Finding {
+    fn through(&self, entry: SocketAddr, health: &HealthCheck, target: &Target) -> StepFinding {
         let called = self.route.echo_title(target);
         let through = match Wire::connect(entry, DOCTOR_STEP, None) {
             Ok(wire) => {
-                let mut channel = Channel::Plain(wire.within(DOCTOR_STEP));
+                let mut channel = ProbeChannel::Plain(wire.within(DOCTOR_STEP));
                 probe::ask(&mut channel, health, called, Side::OtherLan)
             }
-            Err(error) => Finding::failed(
+            Err(error) => StepFinding::failed(
                 Side::ThisGateway,
                 format!("the listener {entry} does not accept the connection: {error}"),
                 "look at the log of the gateway for this time",
@@ -150,7 +154,7 @@ impl RouteExamination<'_> {
         let direct = direct.into_iter().find(|step| step.step == StepName::Probe);
         match direct {
             Some(step) if step.has_failed() => step.into_finding(),
-            Some(_) => Finding::failed(
+            Some(_) => StepFinding::failed(
                 Side::ThisGateway,
                 "the probe fails through the running gateway, and succeeds without it",
                 "look at the log of the gateway for this time: it has the reason, for example a limit or a rule",
@@ -174,9 +178,9 @@ impl RouteExamination<'_> {
         )
     }
 
-    fn of_return(&self, back: &Arc<RouteConfig>) -> Finding {
+    fn of_return(&self, back: &Arc<RouteConfig>) -> StepFinding {
         if !self.usable.contains_key(&back.name) {
-            return Finding::failed(
+            return StepFinding::failed(
                 Side::ThisGateway,
                 "this route cannot be opened, so images of a C-MOVE do not come back",
                 format!("`wardgate doctor {}` names the file at fault", back.name),
@@ -187,12 +191,12 @@ impl RouteExamination<'_> {
             return listener;
         }
         let Some(target) = back.targets.first() else {
-            return Finding::ok("it is open");
+            return StepFinding::ok("it is open");
         };
         let examined = self.target(back, target, false).steps();
         match examined.into_iter().find(Step::has_failed) {
             Some(step) => step.into_finding(),
-            None => Finding::ok(format!("it is open, and its target {target} answers")),
+            None => StepFinding::ok(format!("it is open, and its target {target} answers")),
         }
     }
 }

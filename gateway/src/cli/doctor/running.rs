@@ -5,14 +5,14 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::report::{Finding, Side};
+use super::report::{Side, StepFinding};
 use crate::cli::admin::ask_within;
 use crate::cli::limits::DOCTOR_REPLY_WITHIN;
 use crate::control::{Command, CommandReply, GatewayStatus, RouteStatus};
 
 /// The gateway that belongs to the configuration.
 #[derive(Debug)]
-pub(super) enum Running {
+pub(super) enum RunningGateway {
     /// It runs and has replied.
     Yes(Box<GatewayStatus>),
     /// No program has its admin socket.
@@ -21,7 +21,7 @@ pub(super) enum Running {
     Unknown(String),
 }
 
-impl Running {
+impl RunningGateway {
     /// Asks the gateway at this admin socket.
     pub(super) fn at(socket: &Path) -> Self {
         if let Err(error) = UnixStream::connect(socket) {
@@ -65,16 +65,16 @@ impl Running {
     }
 
     /// The step `gateway`.
-    pub(super) fn finding(&self) -> Finding {
+    pub(super) fn finding(&self) -> StepFinding {
         let side = Side::ThisGateway;
         match self {
-            Self::No => Finding::warning(
+            Self::No => StepFinding::warning(
                 side,
                 "no gateway runs with this configuration",
                 "`systemctl start wardgate`; if it ends at once, `journalctl -u wardgate -n 50` shows why",
             ),
-            Self::Unknown(why) => Finding::warning_sentence(side, why),
-            Self::Yes(status) if status.stopping => Finding::warning(
+            Self::Unknown(why) => StepFinding::warning_sentence(side, why),
+            Self::Yes(status) if status.stopping => StepFinding::warning(
                 side,
                 format!(
                     "process {} is stopping and accepts no connections",
@@ -83,8 +83,8 @@ impl Running {
                 "start the gateway again when its connections have ended: `systemctl start wardgate`",
             ),
             Self::Yes(status) => match status.problems.first() {
-                Some(problem) => Finding::warning_sentence(side, problem),
-                None => Finding::ok(format!(
+                Some(problem) => StepFinding::warning_sentence(side, problem),
+                None => StepFinding::ok(format!(
                     "process {} runs version {}, with {} open connections",
                     status.pid, status.program, status.connections
                 )),

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::mtu;
-use super::probe::{self, Channel};
-use super::report::{Finding, Side, Step, StepName};
-use super::tls::{FailedTls, Tls, shake};
+use super::probe::{self, ProbeChannel};
+use super::report::{Side, Step, StepFinding, StepName};
+use super::tls::{FailedTls, TargetTls, shake};
 use super::wire::Wire;
 use crate::cli::DAYS_WARNED;
 use crate::cli::limits::{DOCTOR_ADDRESSES_MAX, DOCTOR_STEP};
@@ -43,13 +43,13 @@ impl TargetExamination<'_> {
         let name = self.target.to_string();
         let mut steps = Vec::new();
         let begun = Instant::now();
-        let mut push = |name_of, finding: Finding, begun| {
+        let mut push = |name_of, finding: StepFinding, begun| {
             steps.push(finding.step(name_of, Some(&name), begun));
         };
         if Instant::now() >= self.until {
             // LIMIT: DOCTOR_ALL.
             let text = "the time of the whole run is over; name this route on the command line";
-            push(StepName::Name, Finding::skipped(text), begun);
+            push(StepName::Name, StepFinding::skipped(text), begun);
             return steps;
         }
         let found = match self.resolve() {
@@ -75,17 +75,17 @@ impl TargetExamination<'_> {
             }
         };
         let accepted = format!("{address} accepts connections");
-        push(StepName::Connect, Finding::ok(accepted), begun);
+        push(StepName::Connect, StepFinding::ok(accepted), begun);
         steps.extend(self.behind_connect(wire, address, &name));
         steps
     }
 
-    fn resolve(&self) -> Result<Resolved, Finding> {
+    fn resolve(&self) -> Result<ResolvedTarget, StepFinding> {
         let port = self.target.port;
         let name = match &self.target.host {
             Host::Ip(ip) => {
                 let addresses = vec![SocketAddr::new(*ip, port)];
-                return Ok(Resolved { addresses });
+                return Ok(ResolvedTarget { addresses });
             }
             Host::Name(name) => name.clone(),
         };
@@ -99,14 +99,14 @@ impl TargetExamination<'_> {
         let remedy = "correct the name in `targets`, or add it to DNS or /etc/hosts; `getent hosts NAME` tries it";
         let failed = |why: String| {
             let text = format!("the name \"{name}\" does not resolve on this machine: {why}");
-            Finding::failed(Side::ThisGateway, text, remedy)
+            StepFinding::failed(Side::ThisGateway, text, remedy)
         };
         match outcome.recv_timeout(DOCTOR_STEP) {
             Ok(Ok(mut addresses)) if !addresses.is_empty() => {
                 // LIMIT: DOCTOR_ADDRESSES_MAX.
                 addresses.dedup();
                 addresses.truncate(DOCTOR_ADDRESSES_MAX);
-                Ok(Resolved { addresses })
+                Ok(ResolvedTarget { addresses })
             }
             Ok(Ok(_)) => Err(failed("it has no address".to_owned())),
             Ok(Err(error)) => Err(failed(error.to_string())),
@@ -118,7 +118,7 @@ impl TargetExamination<'_> {
     }
 
     /// Connects to the first address that accepts. The failure is that of the first address.
-    fn connect(&self, addresses: &[SocketAddr]) -> Result<(Wire, SocketAddr), Finding> {
+    fn connect(&self, addresses: &[SocketAddr]) -> Result<(Wire, SocketAddr), StepFinding> {
         let within = DOCTOR_STEP.min(self.route.timeouts.connect);
         let mut first = None;
         for address in addresses {
@@ -129,14 +129,14 @@ impl TargetExamination<'_> {
                 }
             }
         }
-        Err(first.unwrap_or_else(|| Finding::skipped("the target has no address")))
+        Err(first.unwrap_or_else(|| StepFinding::skipped("the target has no address")))
     }
 
-    fn of_connect(&self, address: SocketAddr, error: &io::Error, within: Duration) -> Finding {
+    fn of_connect(&self, address: SocketAddr, error: &io::Error, within: Duration) -> StepFinding {
         let sides = self.sides();
         let is_far = sides.host != Side::OurLan;
         match error.kind() {
-            io::ErrorKind::ConnectionRefused => Finding::failed(
+            io::ErrorKind::ConnectionRefused => StepFinding::failed(
                 sides.host,
                 format!(
                     "{address} refuses the connection: no program listens there, or a firewall rejects it"
@@ -151,7 +151,7 @@ impl TargetExamination<'_> {
                     }
                 },
             ),
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Finding::failed(
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => StepFinding::failed(
                 sides.path,
                 format!(
                     "no answer from {address} within {} s: a firewall drops the packets, or the host is down",
@@ -167,25 +167,27 @@ impl TargetExamination<'_> {
                     }
                 },
             ),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Finding::failed(
-                sides.path,
-                format!(
-                    "{address} is reported as unreachable ({error}): a router or firewall on the path rejects the packets \
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                StepFinding::failed(
+                    sides.path,
+                    format!(
+                        "{address} is reported as unreachable ({error}): a router or firewall on the path rejects the packets \
                      (ICMP), or no host has the address"
-                ),
-                "`traceroute -n` shows the device; let its staff allow or route the address",
-            ),
-            io::ErrorKind::PermissionDenied => Finding::failed(
+                    ),
+                    "`traceroute -n` shows the device; let its staff allow or route the address",
+                )
+            }
+            io::ErrorKind::PermissionDenied => StepFinding::failed(
                 Side::ThisGateway,
                 format!("this machine forbids the connection to {address} ({error})"),
                 "look at its packet filter (`nft list ruleset`) and its routes (`ip route get`)",
             ),
-            io::ErrorKind::AddrNotAvailable => Finding::failed(
+            io::ErrorKind::AddrNotAvailable => StepFinding::failed(
                 Side::ThisGateway,
                 "this machine has no free source ports (net.ipv4.ip_local_port_range)",
                 "widen net.ipv4.ip_local_port_range, or end connections",
             ),
-            _ => Finding::failed(
+            _ => StepFinding::failed(
                 sides.path,
                 format!("{address} cannot be reached: {error}"),
                 "`ip route get` and `traceroute -n` show the path",
@@ -198,7 +200,7 @@ impl TargetExamination<'_> {
         match (self.route.mode, self.connector) {
             (Mode::Originate, Some(connector)) => self.tls_steps(wire, connector, address, name),
             (Mode::Originate, None) => {
-                let skipped = Finding::skipped("the files of this route cannot be used");
+                let skipped = StepFinding::skipped("the files of this route cannot be used");
                 vec![skipped.step(StepName::Tls, Some(name), begun)]
             }
             (Mode::Terminate | Mode::Passthrough, _) => {
@@ -206,7 +208,7 @@ impl TargetExamination<'_> {
                 let mut steps = vec![found.step(StepName::Mtu, Some(name), begun)];
                 if self.route.mode == Mode::Terminate {
                     let begun = Instant::now();
-                    let finding = self.probe(|| Ok(Channel::Plain(wire.within(DOCTOR_STEP))));
+                    let finding = self.probe(|| Ok(ProbeChannel::Plain(wire.within(DOCTOR_STEP))));
                     steps.push(finding.step(StepName::Probe, Some(name), begun));
                 }
                 steps
@@ -250,13 +252,13 @@ impl TargetExamination<'_> {
                 self.behind_tls(tls, connector, address, name, begun_tls, &mut steps);
             }
             Ok(Err(_)) if mtu_failed && !passed_small => {
-                let skipped = Finding::skipped("large packets are lost, see `mtu`");
+                let skipped = StepFinding::skipped("large packets are lost, see `mtu`");
                 steps.push(skipped.step(StepName::Tls, Some(name), begun_tls));
             }
             Ok(Err(failed)) => failed_steps(&failed, name, begun_tls, &mut steps),
             Err(error) => {
                 let text = format!("the handshake cannot begin: {error}");
-                let failed = Finding::failed(Side::ThisGateway, text, "correct the target");
+                let failed = StepFinding::failed(Side::ThisGateway, text, "correct the target");
                 steps.push(failed.step(StepName::Tls, Some(name), begun_tls));
             }
         }
@@ -265,7 +267,7 @@ impl TargetExamination<'_> {
 
     fn behind_tls(
         &self,
-        tls: Tls,
+        tls: TargetTls,
         connector: &Connector,
         address: SocketAddr,
         name: &str,
@@ -279,20 +281,20 @@ impl TargetExamination<'_> {
             (at, days_left(ends, now))
         });
         let finding = match expiry {
-            Some((at, days)) if days < DAYS_WARNED => Finding::warning(
+            Some((at, days)) if days < DAYS_WARNED => StepFinding::warning(
                 Side::OtherGateway,
                 format!("{text}; it expires on {}, in {days} days", date(at)),
                 "ask the other site to renew its certificate",
             ),
-            Some((at, days)) => Finding::ok(format!(
+            Some((at, days)) => StepFinding::ok(format!(
                 "{text}; it expires on {}, in {days} days",
                 date(at)
             )),
-            None => Finding::ok(text),
+            None => StepFinding::ok(text),
         };
         steps.push(finding.step(StepName::Tls, Some(name), begun));
         let identity = tls.identity().unwrap_or_default();
-        let listed = Finding::ok(format!("\"{identity}\" is listed"));
+        let listed = StepFinding::ok(format!("\"{identity}\" is listed"));
         steps.push(listed.step(StepName::Identity, Some(name), Instant::now()));
         let begun = Instant::now();
         let acceptance = tls.acceptance();
@@ -304,19 +306,23 @@ impl TargetExamination<'_> {
         let begun = Instant::now();
         let finding = match is_accepted {
             true => self.probe(|| self.channel(connector, address)),
-            false => Finding::skipped("the other gateway does not accept this site"),
+            false => StepFinding::skipped("the other gateway does not accept this site"),
         };
         steps.push(finding.step(StepName::Probe, Some(name), begun));
     }
 
     /// Opens a new connection for the probe: the one of the handshake is used up.
-    fn channel(&self, connector: &Connector, address: SocketAddr) -> Result<Channel, Finding> {
+    fn channel(
+        &self,
+        connector: &Connector,
+        address: SocketAddr,
+    ) -> Result<ProbeChannel, StepFinding> {
         let wire = Wire::connect(address, DOCTOR_STEP, None)
             .map_err(|error| self.of_connect(address, &error, DOCTOR_STEP))?;
         match shake(wire, connector, self.target) {
-            Ok(Ok(tls)) => Ok(Channel::Tls(Box::new(tls))),
+            Ok(Ok(tls)) => Ok(ProbeChannel::Tls(Box::new(tls))),
             Ok(Err(failed)) => Err(failed.finding().1),
-            Err(error) => Err(Finding::failed(
+            Err(error) => Err(StepFinding::failed(
                 Side::ThisGateway,
                 error.to_string(),
                 "correct the target",
@@ -324,7 +330,7 @@ impl TargetExamination<'_> {
         }
     }
 
-    fn probe(&self, open: impl FnOnce() -> Result<Channel, Finding>) -> Finding {
+    fn probe(&self, open: impl FnOnce() -> Result<ProbeChannel, StepFinding>) -> StepFinding {
         let Some(health) = &self.route.health else {
             return probe::skipped();
         };
@@ -341,23 +347,23 @@ impl TargetExamination<'_> {
     }
 }
 
-type Shaken = Result<Result<Tls, Box<FailedTls>>, rustls::Error>;
+type Shaken = Result<Result<TargetTls, Box<FailedTls>>, rustls::Error>;
 
 /// The steps of a handshake that failed in one of them.
 fn failed_steps(failed: &FailedTls, name: &str, begun: Instant, steps: &mut Vec<Step>) {
     let (at, finding) = failed.finding();
     let now = Instant::now();
-    let mut push = |step, finding: Finding, begun| {
+    let mut push = |step, finding: StepFinding, begun| {
         steps.push(finding.step(step, Some(name), begun));
     };
     if at != StepName::Tls {
         let text = "the other gateway speaks TLS and proved its certificate";
-        push(StepName::Tls, Finding::ok(text), begun);
+        push(StepName::Tls, StepFinding::ok(text), begun);
     }
     if at == StepName::Acceptance {
         push(
             StepName::Identity,
-            Finding::ok("the other gateway is listed"),
+            StepFinding::ok("the other gateway is listed"),
             now,
         );
     }
@@ -388,25 +394,25 @@ impl Sides {
     }
 }
 
-struct Resolved {
+struct ResolvedTarget {
     addresses: Vec<SocketAddr>,
 }
 
-impl Resolved {
-    fn finding(&self, host: &Host) -> Finding {
+impl ResolvedTarget {
+    fn finding(&self, host: &Host) -> StepFinding {
         match host {
-            Host::Ip(_) => Finding::ok("is an address"),
+            Host::Ip(_) => StepFinding::ok("is an address"),
             Host::Name(_) => {
                 let shown = self.addresses.iter().map(|at| at.ip().to_string());
                 let shown: Vec<_> = shown.collect();
-                Finding::ok(format!("resolves to {}", shown.join(", ")))
+                StepFinding::ok(format!("resolves to {}", shown.join(", ")))
             }
         }
     }
 }
 
 /// The addresses that this machine has a route to, and the source address of the first.
-fn source(addresses: &[SocketAddr]) -> (Vec<SocketAddr>, Finding) {
+fn source(addresses: &[SocketAddr]) -> (Vec<SocketAddr>, StepFinding) {
     let tried = addresses
         .iter()
         .map(|address| (*address, route_to(*address)));
@@ -418,9 +424,9 @@ fn source(addresses: &[SocketAddr]) -> (Vec<SocketAddr>, Finding) {
         .collect();
     let finding = match (tried.iter().find(|(_, from)| from.is_ok()), tried.first()) {
         (Some((address, Ok(from))), _) => {
-            Finding::ok(format!("packets to {} leave from {from}", address.ip()))
+            StepFinding::ok(format!("packets to {} leave from {from}", address.ip()))
         }
-        (_, Some((address, Err(error)))) => Finding::failed(
+        (_, Some((address, Err(error)))) => StepFinding::failed(
             Side::ThisGateway,
             format!("this machine has no route to {}: {error}", address.ip()),
             format!(
@@ -428,7 +434,7 @@ fn source(addresses: &[SocketAddr]) -> (Vec<SocketAddr>, Finding) {
                 address.ip()
             ),
         ),
-        _ => Finding::skipped("the target has no address"),
+        _ => StepFinding::skipped("the target has no address"),
     };
     (usable, finding)
 }

@@ -2,11 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::{AlertDescription, Error, InvalidMessage, ProtocolVersion};
 
-use super::report::{Finding, Side, StepName};
+use super::report::{Side, StepFinding, StepName};
 use super::wire::Wire;
 use crate::buffers::Buffer;
 use crate::buffers::limits::PLAINTEXT_ROOM;
@@ -21,7 +20,7 @@ use crate::tls::{
 };
 
 /// A connection after a mutual handshake.
-pub(super) struct Tls {
+pub(super) struct TargetTls {
     wire: Wire,
     session: Session,
     verification: Arc<PeerVerification>,
@@ -38,7 +37,7 @@ pub(super) struct FailedTls {
 
 /// Why nothing more can be received.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum ChannelEnd {
     /// The other end closed cleanly.
     Closed,
     /// The TLS stream ended without close_notify.
@@ -50,7 +49,7 @@ pub(super) enum End {
 }
 
 /// The next TLS event. Not `Debug`, because payload must not reach a report.
-enum Received {
+enum TlsEvent {
     Payload(Vec<u8>),
     /// A session ticket or a key update.
     Message,
@@ -70,9 +69,9 @@ pub(super) fn shake(
     wire: Wire,
     connector: &Connector,
     target: &Target,
-) -> Result<Result<Tls, Box<FailedTls>>, Error> {
+) -> Result<Result<TargetTls, Box<FailedTls>>, Error> {
     let (connection, verification) = connector.start(target)?;
-    let mut tls = Tls {
+    let mut tls = TargetTls {
         wire: wire.within(DOCTOR_STEP),
         session: Session::from(connection),
         verification,
@@ -94,7 +93,7 @@ pub(super) fn shake(
     })
 }
 
-impl Tls {
+impl TargetTls {
     fn run(&mut self, first: &mut Vec<u8>, hello_bytes: &mut usize) -> Result<(), Cause> {
         loop {
             let mut outgoing = Vec::new();
@@ -189,25 +188,25 @@ impl Tls {
     }
 
     /// Sends payload.
-    pub(super) fn send(&mut self, plain: &[u8]) -> Result<(), End> {
+    pub(super) fn send(&mut self, plain: &[u8]) -> Result<(), ChannelEnd> {
         let mut records = Buffer::with_room(plain.len().saturating_add(CONTROL_ROOM));
         let sealed = self.session.seal(plain, &mut records);
-        sealed.map_err(|error| End::Tls(Error::General(error.to_string())))?;
+        sealed.map_err(|error| ChannelEnd::Tls(Error::General(error.to_string())))?;
         let sent = self.wire.write_all(records.filled());
         sent.map_err(|error| self.end_of(error))
     }
 
     /// Receives payload; never empty.
-    pub(super) fn receive(&mut self) -> Result<Vec<u8>, End> {
+    pub(super) fn receive(&mut self) -> Result<Vec<u8>, ChannelEnd> {
         loop {
-            if let Received::Payload(payload) = self.next()? {
+            if let TlsEvent::Payload(payload) = self.next()? {
                 return Ok(payload);
             }
         }
     }
 
     /// Closes our direction.
-    pub(super) fn close_notify(&mut self) -> Result<(), End> {
+    pub(super) fn close_notify(&mut self) -> Result<(), ChannelEnd> {
         let mut records = Buffer::with_room(CONTROL_ROOM);
         let _ = self.session.close_notify(&mut records);
         let sent = self.wire.write_all(records.filled());
@@ -216,30 +215,41 @@ impl Tls {
 
     /// Waits for the server's decision on our certificate, as a health probe does
     /// (`upstream/probe/proof.rs` has the reasons). The connection is used up afterwards.
-    pub(super) fn acceptance(mut self) -> Finding {
-        let accepted = || Finding::ok("the other gateway accepts our certificate");
+    pub(super) fn acceptance(mut self) -> StepFinding {
+        let accepted = || StepFinding::ok("the other gateway accepts our certificate");
         if self.session.state().protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             return accepted();
         }
         let decision = self.close_notify().and_then(|()| {
             loop {
-                if let Received::Message = self.next()? {
+                if let TlsEvent::Message = self.next()? {
                     return Ok(());
                 }
             }
         });
         match decision {
-            Ok(()) | Err(End::Closed) => accepted(),
-            Err(End::Tls(error)) => {
+            Ok(()) | Err(ChannelEnd::Closed) => accepted(),
+            Err(ChannelEnd::Tls(error)) => {
                 let sentence = explain(&error, &self.verification, &[]);
                 match &error {
                     Error::AlertReceived(alert) => {
-                        Finding::failed_sentence(side_of_alert(*alert), &sentence)
+                        StepFinding::failed_sentence(side_of_alert(*alert), &sentence)
                     }
-                    _ => Finding::failed_sentence(Side::OtherGateway, &sentence),
+                    _ => StepFinding::failed_sentence(Side::OtherGateway, &sentence),
                 }
             }
-            Err(End::Truncated | End::Socket(_)) => Finding::failed(
+            Err(ChannelEnd::Socket(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                StepFinding::warning(
+                    Side::OtherGateway,
+                    format!(
+                        "the other gateway did not answer close_notify within {} s, so its decision on our certificate is \
+                         not known",
+                        DOCTOR_STEP.as_secs()
+                    ),
+                    "if connections fail, read the log of the other gateway; it has the reason",
+                )
+            }
+            Err(ChannelEnd::Truncated | ChannelEnd::Socket(_)) => StepFinding::failed(
                 Side::OtherGateway,
                 "the other gateway ended the connection without a decision on our certificate",
                 "read the log of the other gateway for this time; it has the reason",
@@ -248,14 +258,14 @@ impl Tls {
     }
 
     // An alert with the reason may have arrived before the reset.
-    fn end_of(&mut self, error: io::Error) -> End {
+    fn end_of(&mut self, error: io::Error) -> ChannelEnd {
         match self.next() {
-            Err(end @ End::Tls(_)) => end,
-            _ => End::Socket(error),
+            Err(end @ ChannelEnd::Tls(_)) => end,
+            _ => ChannelEnd::Socket(error),
         }
     }
 
-    fn next(&mut self) -> Result<Received, End> {
+    fn next(&mut self) -> Result<TlsEvent, ChannelEnd> {
         loop {
             let before = self.incoming.filled().len();
             let mut payload = Buffer::with_room(PLAINTEXT_ROOM);
@@ -263,22 +273,22 @@ impl Tls {
             let opened = self
                 .session
                 .open(&mut self.incoming, &mut payload, &mut answer)
-                .map_err(End::Tls)?;
-            self.wire.write_all(&answer).map_err(End::Socket)?;
+                .map_err(ChannelEnd::Tls)?;
+            self.wire.write_all(&answer).map_err(ChannelEnd::Socket)?;
             if !payload.is_empty() {
-                return Ok(Received::Payload(payload.filled().to_vec()));
+                return Ok(TlsEvent::Payload(payload.filled().to_vec()));
             }
             match opened {
-                Opened::Closed => return Err(End::Closed),
-                _ if self.incoming.filled().len() < before => return Ok(Received::Message),
+                Opened::Closed => return Err(ChannelEnd::Closed),
+                _ if self.incoming.filled().len() < before => return Ok(TlsEvent::Message),
                 Opened::Full => {}
                 Opened::NeedBytes => match self.fill() {
                     Ok(()) => {}
-                    Err(Cause::Socket(error)) => return Err(End::Socket(error)),
+                    Err(Cause::Socket(error)) => return Err(ChannelEnd::Socket(error)),
                     Err(Cause::Deadline) => {
-                        return Err(End::Socket(io::ErrorKind::TimedOut.into()));
+                        return Err(ChannelEnd::Socket(io::ErrorKind::TimedOut.into()));
                     }
-                    Err(_) => return Err(End::Truncated),
+                    Err(_) => return Err(ChannelEnd::Truncated),
                 },
             }
         }
@@ -299,38 +309,37 @@ impl FailedTls {
     }
 
     /// Which step failed, and why.
-    pub(super) fn finding(&self) -> (StepName, Finding) {
+    pub(super) fn finding(&self) -> (StepName, StepFinding) {
         let (first, verification) = (&self.failed.first, &self.verification);
         let hello_bytes = self.failed.hello_bytes;
         match &self.failed.cause {
             Cause::Tls(error) => {
                 let sentence = explain(error, verification, first);
                 let (step, side) = place(error, verification);
-                (step, Finding::failed_sentence(side, &sentence))
+                (step, StepFinding::failed_sentence(side, &sentence))
             }
             Cause::Closed | Cause::Socket(_) => {
                 let sentence = explain_end(verification, first, hello_bytes);
                 (
                     StepName::Tls,
-                    Finding::failed_sentence(Side::OtherGateway, &sentence),
+                    StepFinding::failed_sentence(Side::OtherGateway, &sentence),
                 )
             }
             Cause::Deadline => {
-                let limit = (Duration::as_secs(&DOCTOR_STEP), "the limit of this step");
-                let limit = (Duration::from_secs(limit.0), limit.1);
+                let limit = (DOCTOR_STEP, "the limit of this step");
                 let sentence = explain_silence(verification, first, hello_bytes, limit);
                 let side = match self.unacknowledged {
                     0 => Side::OtherGateway,
                     _ => Side::Wan,
                 };
-                (StepName::Tls, Finding::failed_sentence(side, &sentence))
+                (StepName::Tls, StepFinding::failed_sentence(side, &sentence))
             }
             Cause::TooLong => {
                 let text = "the other gateway sent too many bytes in one flight of the handshake";
                 let remedy = "look where the address of the target leads";
                 (
                     StepName::Tls,
-                    Finding::failed(Side::OtherGateway, text, remedy),
+                    StepFinding::failed(Side::OtherGateway, text, remedy),
                 )
             }
         }

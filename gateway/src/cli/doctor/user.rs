@@ -120,7 +120,7 @@ mod tests {
         let expected = user(990, &[980, 105]);
         assert_eq!(User::named("wardgate", etc.path()), Some(expected.clone()));
         assert_eq!(User::named("990", etc.path()), Some(expected));
-        assert_eq!(User::named("nobody", etc.path()), None);
+        assert_eq!(User::named("absent", etc.path()), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Wire {
     /// Connects within `within`. `segment` limits the TCP segments of both directions, in bytes.
     ///
     /// # Errors
-    /// The error of the kernel; `TimedOut` if nobody answers.
+    /// The error of the kernel; `TimedOut` without an answer.
     pub(super) fn connect(
         address: SocketAddr,
         within: Duration,
