@@ -25,7 +25,7 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 
-use self::report::{DoctorReport, RouteReport, Side, Step, StepFinding, StepName};
+use self::report::{DoctorReport, DoctorStep, RouteReport, Side, StepFinding, StepName};
 use self::route::RouteExamination;
 use self::running::RunningGateway;
 use self::user::User;
@@ -203,7 +203,7 @@ fn prepared(
     now: SystemTime,
     store: &mut Store,
     begun: Instant,
-) -> (Step, HashMap<String, Arc<Route>>) {
+) -> (DoctorStep, HashMap<String, Arc<Route>>) {
     load_files(store, &config.routes);
     let of_files: Vec<_> = store
         .problems()
@@ -247,7 +247,7 @@ fn load_files(store: &mut Store, routes: &[Arc<RouteConfig>]) {
     }
 }
 
-fn machine_steps(config: &Config, running: &RunningGateway) -> Vec<Step> {
+fn machine_steps(config: &Config, running: &RunningGateway) -> Vec<DoctorStep> {
     let mut steps = Vec::new();
     let mut take = |name, examine: &dyn Fn() -> StepFinding| {
         let begun = Instant::now();
@@ -267,7 +267,7 @@ fn file_steps(
     route: &RouteConfig,
     user: Option<&User>,
     now: SystemTime,
-) -> Vec<Step> {
+) -> Vec<DoctorStep> {
     let Some(tls) = &route.tls else {
         return Vec::new();
     };
@@ -289,7 +289,7 @@ fn file_steps(
 }
 
 /// Examines the network of several routes at the same time.
-fn examine_routes(routes: Vec<(RouteExamination<'_>, Vec<Step>)>) -> Vec<RouteReport> {
+fn examine_routes(routes: Vec<(RouteExamination<'_>, Vec<DoctorStep>)>) -> Vec<RouteReport> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let work = || {
