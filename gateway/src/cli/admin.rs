@@ -14,7 +14,7 @@ use crate::config;
 use crate::control::{Command, CommandReply, Request};
 
 /// The configuration of the packaged service.
-const CONFIG: &str = "/etc/wardgate/wardgate.toml";
+pub(super) const CONFIG: &str = "/etc/wardgate/wardgate.toml";
 
 /// Where the packaged service has its admin socket.
 pub(super) const SOCKET: &str = "/run/wardgate/admin.sock";
