@@ -70,7 +70,7 @@ pub enum HealthLevel {
     /// It works.
     #[default]
     Good,
-    /// It works, but somebody should act: a target is down while others work, a certificate expires soon, a
+    /// It works, but an operator should act: a target is down while others work, a certificate expires soon, a
     /// limit was reached.
     Warning,
     /// It does not carry traffic.

@@ -43,7 +43,7 @@ pub(super) fn text(status: &GatewayStatus) -> String {
     let certificates = rows(Section::Certificates, status);
     let is_near = |row: &Row| row.level != HealthLevel::Good;
     let near = certificates.iter().filter(|row| is_near(row)).count();
-    let certificates_max = near.max(3).min(CERTIFICATES_PRINTED_MAX);
+    let certificates_max = near.clamp(3, CERTIFICATES_PRINTED_MAX);
     section(
         &mut lines,
         Section::Connections,
