@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use wardgate_tests::http;
 use wardgate_tests::stream::{Ending, accept, connect, ending};
 use wardgate_tests::{DEADLINE, Gateway, until};
 
@@ -136,6 +137,20 @@ fn one_connection_is_ended_by_its_number_and_no_other() {
     assert!(audit.is_some(), "{:#?}", pair.a.lines());
 }
 
+// The status of `/routez` and of its only route, and whether that is ready.
+fn routez(gateway: &Gateway) -> (u16, bool) {
+    let all = http::get(gateway.metrics_address(), "/routez");
+    let one = http::get(gateway.metrics_address(), "/routez/passthrough-1");
+    assert_eq!(all.status, one.status, "{} {}", all.text(), one.text());
+    let value: serde_json::Value = serde_json::from_slice(&one.body).expect("it is JSON");
+    let why = value["why"].as_str().expect("there is a sentence");
+    assert!(why.split(' ').count() >= 4, "{why}");
+    (
+        one.status,
+        value["ready"].as_bool().expect("it says whether"),
+    )
+}
+
 #[test]
 fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let through = Through::start();
@@ -145,6 +160,7 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let text = output_of(&through.gateway, &["maintenance", route, &target]);
     assert!(text.contains("gets no new connections"), "{text}");
     assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
+    assert_eq!(routez(&through.gateway), (503, false));
     pass(&mut client, &mut server, b"still there");
     let status = output_of(&through.gateway, &["status"]);
     assert!(
@@ -157,6 +173,7 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let why = refused(&through.gateway, &["upgrade"]);
     assert!(why.contains("is in maintenance"), "{why}");
     output_of(&through.gateway, &["maintenance", route, &target, "--off"]);
+    assert_eq!(routez(&through.gateway), (200, true));
     let (mut client, mut server) = through.join();
     pass(&mut client, &mut server, b"again");
     let unknown = refused(&through.gateway, &["maintenance", route, "192.0.2.1:1"]);

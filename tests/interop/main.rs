@@ -5,6 +5,7 @@
 
 mod answers;
 mod associations;
+mod browser;
 mod counted;
 mod counts;
 mod dcmtk;
@@ -20,6 +21,7 @@ mod orthanc;
 mod pair;
 mod peers;
 mod planted;
+mod prometheus;
 mod pynetdicom;
 mod query;
 mod recorded;
@@ -29,3 +31,4 @@ mod suites;
 mod tap;
 mod tunnels;
 mod updates;
+mod web;

@@ -20,6 +20,7 @@ mod addresses;
 mod capture;
 mod ciphertext;
 mod cut;
+mod doctor;
 mod interface;
 mod lab;
 mod mllp;

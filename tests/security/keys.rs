@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 70] = [
+const KEYS: [&str; 72] = [
     "admin",
     "ae_bind",
     "association_idle",
@@ -77,6 +77,8 @@ const KEYS: [&str; 70] = [
     "timeouts",
     "trust",
     "user",
+    "web",
+    "web_token",
     "when_down",
 ];
 

@@ -14,7 +14,7 @@ use crate::control::{Command, CommandReply};
 const CONFIG: &str = "/etc/wardgate/wardgate.toml";
 
 /// Where the packaged service has its admin socket.
-const SOCKET: &str = "/run/wardgate/admin.sock";
+pub(super) const SOCKET: &str = "/run/wardgate/admin.sock";
 
 /// How a command finds the running gateway, and how it prints the reply.
 #[derive(Debug, Args)]
@@ -31,11 +31,18 @@ pub(crate) struct AdminArgs {
 
 /// The configuration file, by its option only: these commands have arguments of their own.
 #[derive(Debug, Args)]
-struct OnlyConfig {
+pub(super) struct OnlyConfig {
     /// The configuration file of the running gateway, which names its admin socket [default:
     /// /etc/wardgate/wardgate.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+impl OnlyConfig {
+    /// The file, or that of the packaged service.
+    pub(super) fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
 }
 
 /// `wardgate drain`.

@@ -4,8 +4,6 @@
 //! `file` reads the TOML as written and keeps the line of each value. `resolve` converts it into the types of
 //! this module and collects all problems. Files that the configuration names (certificates, keys) are opened
 //! by `pki`, not here. `access` decides which users can change a file.
-//! these types and gathers every problem on the way. Files that the configuration names
-//! (certificates, keys) are not opened here: that is `pki`'s work. `access` says who can change a file.
 
 pub(crate) mod access;
 mod address;
@@ -60,6 +58,7 @@ pub use dicom::Dicom;
 pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
+pub(crate) use load::load_elsewhere;
 pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
@@ -95,6 +94,16 @@ fn find(text: &str, file: &Path) -> Found {
             vec![Problem { line: None, text }].into()
         }
     }
+}
+
+fn find_elsewhere(text: &str, file: &Path) -> Found {
+    let cpus: Vec<_> = (0..limits::CORES_MAX).collect();
+    let place = FileContext {
+        file,
+        cpus: &cpus,
+        credentials: None,
+    };
+    parse_at(text, &place)
 }
 
 /// The result of reading a configuration, with the usable parts of a wrong one.
@@ -166,6 +175,8 @@ pub struct Gateway {
     pub metrics: Option<SocketAddr>,
     /// The line of `metrics` in the configuration; 0 without that key.
     pub metrics_line: usize,
+    /// The web page at the address of `metrics`, if there is one.
+    pub web: Option<WebSetting>,
     /// The format of log lines.
     pub log: LogFormat,
     /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
@@ -173,6 +184,13 @@ pub struct Gateway {
     pub connections: Option<u32>,
     /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
     pub handshakes_per_second: u32,
+}
+
+/// The web page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSetting {
+    /// The file with the token that a reader must know; always present if the address is not a loopback address.
+    pub token: Option<Located<PathBuf>>,
 }
 
 /// The implementation of AES-GCM for the records of TLS 1.3.
@@ -194,6 +212,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+    /// To journald, with fields.
+    Journald,
 }
 
 /// One configured route: its listener, mode, targets and rules.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
+use crate::measure::ReachedBound;
 
 /// The counts of one association. Either side may send requests to the other.
 #[derive(Debug, Default)]
@@ -204,6 +205,7 @@ impl AssociationStats {
             outstanding.push(request);
         } else {
             // LIMIT: OUTSTANDING_MAX.
+            ReachedBound::DicomOutstanding.note();
             self.has_untracked = true;
         }
     }

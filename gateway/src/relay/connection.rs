@@ -123,8 +123,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let mut attempts = self.attempts(admitted.table);
         let mut refusal = None;
-        while let Some(reached) = Box::pin(attempts.next(&self.core.network, &self.core.dns)).await
-        {
+        while let Some(reached) = Box::pin(self.connect(&mut attempts)).await {
             let begun = connector
                 .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
@@ -524,7 +523,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &mut self,
         mut attempts: Attempts<'_>,
     ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
-        if let Some(reached) = attempts.next(&self.core.network, &self.core.dns).await {
+        if let Some(reached) = self.connect(&mut attempts).await {
             attempts.accept(&self.core.dns);
             self.note_target(reached.address);
             return Ok((reached.socket, reached.slot));

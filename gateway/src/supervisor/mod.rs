@@ -44,15 +44,18 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
+pub(crate) use bind::listener_problem;
+pub(crate) use environment::connections_allowed;
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
 pub use trial::{Trial, trial};
 pub use workers::Workers;
 
-use crate::admin::{self, View};
-use crate::audit::{Event, Journal, Level, Ready};
-use crate::config::{Config, Timeouts};
+use crate::admin::{self, View, Web};
+use crate::audit::{Event, Journal, LogMessage, Ready, messages};
+use crate::config::{Config, Gateway, Timeouts};
 use crate::metrics;
+use crate::pki::WebToken;
 use crate::route::RouteId;
 use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY, REPLIES_WITHIN};
 use crate::tls::{CipherChoice, CpuFeatures};
@@ -140,14 +143,18 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
     report_panics(journal.clone());
-    notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
+    notice(
+        &journal,
+        &messages::IO_URING,
+        format!("io_uring: {capabilities}"),
+    );
     let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
-    notice(&journal, Level::Info, format!("cipher: {choice}"));
+    notice(&journal, &messages::CIPHER, format!("cipher: {choice}"));
     if let Some(text) = waited {
-        notice(&journal, Level::Warn, text);
+        notice(&journal, &messages::CLOCK_WAITED, text);
     }
     for remark in remarks(&prepared) {
-        notice(&journal, remark.level, remark.text);
+        notice(&journal, remark.message, remark.text);
     }
     if let Some(most) = prepared.config.gateway.connections
         && most as usize > connections_max
@@ -156,14 +163,14 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             "[gateway]: connections = {most}, but the limit of open files allows {connections_max}; raise it \
              (LimitNOFILE in the unit), or write a smaller number"
         );
-        notice(&journal, Level::Warn, text);
+        notice(&journal, &messages::CONNECTIONS_ABOVE_FILES, text);
     }
     for text in &prepared.closed {
-        notice(&journal, Level::Error, text.clone());
+        notice(&journal, &messages::FILES_BAD, text.clone());
     }
     let nodes = Nodes::read(FilePath::new(nodes::FOLDER));
-    for (level, text) in nodes.remarks(&prepared.config.gateway) {
-        notice(&journal, level, text);
+    for (message, text) in nodes.remarks(&prepared.config.gateway) {
+        notice(&journal, message, text);
     }
     // A process that takes another's place accepts when that one has stopped.
     let (at_once, later) = match predecessor {
@@ -184,6 +191,9 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             cores: workers.counters.clone(),
             files: RefCell::new(prepared.files),
             reloads: metrics::Reloads::default(),
+            http: Arc::default(),
+            started: started_at(),
+            web: web_page(&prepared.config.gateway, prepared.web_token),
             journal: journal.clone(),
             ready: Cell::new(true),
             handed_over: tokio::sync::watch::Sender::new(false),
@@ -194,7 +204,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 "replaced files are noticed after up to {} s, because folders cannot be watched: {fault}",
                 FILES_LOOK_EVERY.as_secs()
             );
-            notice(&journal, Level::Warn, text);
+            notice(&journal, &messages::FILES_NOT_WATCHED, text);
         }
         let seen = prepared.seen;
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
@@ -203,7 +213,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             let text = format!(
                 "the earlier process had a listener on {address}; no open route of this process uses it, so it is closed"
             );
-            notice(&journal, Level::Info, text);
+            notice(&journal, &messages::LISTENER_UNUSED, text);
         }
         drop(inherited);
         let running = |view| Running {
@@ -269,6 +279,19 @@ fn lost_routes(prepared: &Prepared, inherited: &Inherited) -> Vec<String> {
         Some(_) => prepared.closed.clone(),
         None => Vec::new(),
     }
+}
+
+// The web page, unless its token could not be read.
+fn web_page(gateway: &Gateway, token: Option<WebToken>) -> Option<Rc<Web>> {
+    let setting = gateway.web.as_ref()?;
+    if setting.token.is_some() && token.is_none() {
+        return None;
+    }
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    Some(Rc::new(Web::new(token, &host)))
 }
 
 fn refused(sentence: impl ToString) -> RunError {
@@ -360,8 +383,14 @@ fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
     each.max().unwrap_or_default()
 }
 
-fn notice(journal: &Journal, level: Level, text: String) {
-    journal.report(Event::Notice { level, text });
+// Seconds since 1970.
+fn started_at() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn notice(journal: &Journal, message: &'static LogMessage, text: String) {
+    journal.report(Event::Notice { message, text });
 }
 
 fn in_words(cores: &[usize]) -> String {

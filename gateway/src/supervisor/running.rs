@@ -19,8 +19,8 @@ use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
 use super::{LOG_END, RunError, bind, longest, notice, notify};
-use crate::admin::{AdminRequest, View};
-use crate::audit::{ConnectionId, Journal, Level};
+use crate::admin::{AdminRequest, View, Web};
+use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
 use crate::route::{Route, RoutePhase};
@@ -90,6 +90,7 @@ impl Running {
         signals: &mut Signals,
         mut requests: mpsc::Receiver<AdminRequest>,
     ) -> Result<(), RunError> {
+        let web = self.view.web.clone();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -118,6 +119,7 @@ impl Running {
                     self.complete_at = None;
                     self.rotate(Rotation::CompleteFiles).await;
                 }
+                () = web_due(web.as_deref()) => self.update_web(),
                 lost = self.workers.lost() => return Err(RunError::Broken(lost)),
             }
         }
@@ -129,7 +131,11 @@ impl Running {
         let mut has_expired = false;
         for (level, text) in self.expiries.look(now) {
             has_expired |= level == Level::Error;
-            notice(&self.journal, level, text);
+            let message = match level {
+                Level::Error => &messages::FILE_EXPIRED,
+                Level::Info | Level::Warn => &messages::FILE_EXPIRES,
+            };
+            notice(&self.journal, message, text);
         }
         has_expired
     }
@@ -199,7 +205,7 @@ impl Running {
         }
         let what = format!("admin socket: {} ({caller})", command.name());
         if command == Command::Upgrade && self.stop.is_none() {
-            notice(&self.journal, Level::Info, what);
+            notice(&self.journal, &messages::COMMAND_RECEIVED, what);
             return self.begin_upgrade(answer);
         }
         let outcome = match command {
@@ -242,12 +248,12 @@ impl Running {
 
     /// Logs the outcome of a command: its first line as the operator reads it, and all others.
     pub(super) fn log_reply(&self, what: &str, reply: &CommandReply) {
-        let level = match reply.ok {
-            true => Level::Info,
-            false => Level::Error,
+        let message = match reply.ok {
+            true => &messages::COMMAND_DONE,
+            false => &messages::COMMAND_REFUSED,
         };
         for line in &reply.lines {
-            notice(&self.journal, level, format!("{what}: {line}"));
+            notice(&self.journal, message, format!("{what}: {line}"));
         }
     }
 
@@ -399,7 +405,7 @@ impl Running {
             self.workers.open(),
             self.drains.longest(now).as_secs()
         );
-        notice(&self.journal, Level::Info, text);
+        notice(&self.journal, &messages::DRAINING, text);
     }
 
     fn look_at_drains(&mut self) -> Result<(), RunError> {
@@ -412,11 +418,11 @@ impl Running {
                     let text = format!(
                         "route \"{name}\": {open} connections did not end in time and are reset"
                     );
-                    notice(&self.journal, Level::Warn, text);
+                    notice(&self.journal, &messages::DRAIN_RESET, text);
                 }
                 (None, DrainStep::Drained) => {
                     let text = format!("route \"{name}\": drained, no connection is open");
-                    notice(&self.journal, Level::Info, text);
+                    notice(&self.journal, &messages::DRAINED, text);
                 }
                 _ => {}
             }
@@ -449,7 +455,7 @@ impl Running {
             stop.reset = Some(now);
             if stop.cut > 0 {
                 let text = format!("{} connections did not end in time and are reset", stop.cut);
-                notice(&self.journal, Level::Warn, text);
+                notice(&self.journal, &messages::DRAIN_RESET, text);
             }
             for route in &self.workers.table().routes {
                 route.state.enter(RoutePhase::Stopped);
@@ -492,6 +498,14 @@ impl Running {
 }
 
 const STOPPING: &str = "the gateway is stopping";
+
+// Waits for ever without a page.
+async fn web_due(web: Option<&Web>) {
+    match web {
+        Some(web) => web.due().await,
+        None => std::future::pending().await,
+    }
+}
 
 // Waits for ever without a time.
 async fn until(time: Option<Tick>) {

@@ -15,7 +15,7 @@ use super::expiries::DatedFile;
 use super::running::Running;
 use super::samples::RouteRates;
 use crate::admin::Answer;
-use crate::audit::Refused;
+use crate::audit::LastRefusal;
 use crate::config::RouteConfig;
 use crate::control::limits::{CERTIFICATES_SHOWN_MAX, CONNECTIONS_SHOWN_MAX, TYPES_SHOWN_MAX};
 use crate::control::{
@@ -45,6 +45,21 @@ impl Running {
             };
             // The client may be gone.
             let _ = answer.send(reply.into());
+        });
+    }
+
+    /// Brings the web page up to date when the workers have answered.
+    pub(super) fn update_web(&self) {
+        let Some(web) = self.view.web.clone() else {
+            return;
+        };
+        let (answer, answered) = oneshot::channel();
+        self.answer_status(answer);
+        tokio::task::spawn_local(async move {
+            let answer = answered.await.ok();
+            if let Some(status) = answer.and_then(|answer| answer.reply.status) {
+                web.update(&status);
+            }
         });
     }
 
@@ -154,7 +169,7 @@ impl Running {
         mut status: RouteStatus,
         config: &RouteConfig,
         open: Option<&Arc<Route>>,
-        refused: &[Refused],
+        refused: &[LastRefusal],
         dates: &HashMap<String, Vec<(HealthLevel, String)>>,
     ) -> RouteStatus {
         let closed = self.problems.iter();
@@ -170,7 +185,7 @@ impl Running {
             bytes: rates.last_second.into_iter().max().unwrap_or_default(),
             bandwidth: bandwidth.bytes_per_second(),
         });
-        let of_peer = |one: &&Refused| one.route == config.name && one.is_of_peer();
+        let of_peer = |one: &&LastRefusal| one.route == config.name && one.is_of_peer();
         let refused_peer = refused.iter().find(of_peer).map(refusal);
         status.health = route_health(&RouteFacts {
             route: &status,
@@ -302,7 +317,7 @@ fn peer_date((identity, ends): &(String, i64), now: i64) -> Option<(HealthLevel,
 }
 
 // A sentence of the log ends with its remedy.
-fn refusal(refused: &Refused) -> RefusalStatus {
+fn refusal(refused: &LastRefusal) -> RefusalStatus {
     let (reason, remedy) = refused
         .reason
         .split_once("; ")

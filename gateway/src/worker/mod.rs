@@ -30,7 +30,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::audit::{
-    CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level,
+    CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, messages,
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
@@ -165,7 +165,7 @@ pub(crate) fn start(
         if let Err(error) = uring::start(&capabilities, main) {
             // If the ring failed after startup, `ready` has no receiver any more.
             journal.report(Event::Notice {
-                level: Level::Error,
+                message: &messages::RING_FAILED,
                 text: format!("the ring of CPU {cpu} failed: {error}"),
             });
             let _ = ready.send(Err(error));
@@ -200,6 +200,10 @@ struct Shared {
 }
 
 async fn run(plan: WorkerSetup) {
+    let ids = ConnectionIds::new(plan.core, SystemTime::now());
+    plan.counters.ids_start.set(ids.start());
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    plan.counters.thread.set(thread.unsigned_abs().into());
     let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
@@ -216,7 +220,7 @@ async fn run(plan: WorkerSetup) {
             journal: plan.journal,
             place: plan.core,
         },
-        ids: ConnectionIds::new(plan.core, SystemTime::now()),
+        ids,
         registry: Registry::default(),
         probes: Semaphore::new(PROBES_MAX),
         mailboxes: plan.mailboxes,
@@ -295,16 +299,16 @@ async fn run(plan: WorkerSetup) {
 fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
     DnsCache::new(failures).reporting(move |route, report| {
-        let level = match report {
-            AddressReport::Silent { .. }
-            | AddressReport::Fails { .. }
-            | AddressReport::Unresolved { .. } => Level::Warn,
-            AddressReport::Answers { .. }
-            | AddressReport::Works { .. }
-            | AddressReport::Resolved { .. } => Level::Info,
+        let message = match report {
+            AddressReport::Silent { .. } => &messages::ADDRESS_SILENT,
+            AddressReport::Fails { .. } => &messages::TARGET_FAILS,
+            AddressReport::Unresolved { .. } => &messages::NAME_UNRESOLVED,
+            AddressReport::Answers { .. } => &messages::ADDRESS_ANSWERS,
+            AddressReport::Works { .. } => &messages::TARGET_WORKS,
+            AddressReport::Resolved { .. } => &messages::NAME_RESOLVED,
         };
         let text = format!("route \"{}\": {report}", route.name);
-        journal.report(Event::Notice { level, text });
+        journal.report(Event::Notice { message, text });
     })
 }
 
@@ -317,6 +321,8 @@ fn turn(shared: &Shared) {
     if tick.is_multiple_of(EXPIRY_LOOK_TICKS) {
         shared.registry.end_expired(unix(SystemTime::now()));
     }
+    let lent = u64::try_from(shared.core.pool.lent()).unwrap_or(u64::MAX);
+    shared.core.counters.buffers_lent.set(lent);
     shared.placement.borrow_mut().look(Instant::now());
     note_cpu_time(shared);
 }
