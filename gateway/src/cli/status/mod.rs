@@ -56,7 +56,7 @@ pub(crate) struct StatusArgs {
 /// Shows the state of the gateway.
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
     if args.check {
-        let limits = check::Limits {
+        let limits = check::CheckLimits {
             route: args.route.as_deref(),
             warning_days: args.warning_days,
             critical_days: args.critical_days,
