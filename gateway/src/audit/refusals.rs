@@ -11,7 +11,7 @@ use super::event::{CloseReason, ConnectionSummary};
 use crate::audit::limits::{REFUSAL_CHARS_MAX, REFUSALS_SHOWN_MAX};
 use crate::tls::RefusalClass;
 
-/// LastRefusal connections of one route, for one kind of reason.
+/// Refused connections of one route, for one kind of reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRefusal {
     /// When the last one ended.

@@ -1,17 +1,14 @@
 //! The commands for a running gateway: one request on its admin socket, and the reply in words.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 
-use super::{EXIT_FAILED, EXIT_GOOD, status};
-use crate::cli::limits::{REPLY_BYTES_MAX, REPLY_WITHIN};
+use super::socket::{ask, parse};
+use super::{EXIT_FAILED, EXIT_GOOD};
+use crate::cli::limits::REPLY_WITHIN;
 use crate::config;
-use crate::control::{Command, CommandReply, Request};
+use crate::control::{Command, CommandReply};
 
 /// The configuration of the packaged service.
 pub(super) const CONFIG: &str = "/etc/wardgate/wardgate.toml";
@@ -117,7 +114,7 @@ pub(crate) fn end(args: EndArgs) -> anyhow::Result<u8> {
 impl AdminArgs {
     fn run(&self, command: Command) -> anyhow::Result<u8> {
         let text = ask(&self.socket()?, command, REPLY_WITHIN)?;
-        let reply = status::parse(&text)?;
+        let reply = parse(&text)?;
         if self.json {
             print!("{text}");
         } else {
@@ -169,43 +166,6 @@ fn of_packaged_service() -> PathBuf {
     let config = config::load(Path::new(CONFIG)).config.ok();
     let named = config.and_then(|config| config.gateway.admin);
     named.unwrap_or_else(|| SOCKET.into())
-}
-
-/// Sends one request and returns the reply as text, which must come within `limit`.
-pub(super) fn ask(path: &Path, command: Command, limit: Duration) -> anyhow::Result<String> {
-    let shown = path.display();
-    let mut socket = UnixStream::connect(path).map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                "no gateway runs there; `systemctl status wardgate` shows the service, and the key `admin` of its \
-                 configuration sets the path"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "run this command as root, or as a member of the service's group"
-            }
-            _ => "check the path",
-        };
-        anyhow::anyhow!("the gateway cannot be reached at {shown}: {error}; {remedy}")
-    })?;
-    let exchange = || -> io::Result<String> {
-        socket.set_read_timeout(Some(limit))?;
-        socket.set_write_timeout(Some(Duration::from_secs(10)))?;
-        let mut line = serde_json::to_string(&Request::new(command))?;
-        line.push('\n');
-        socket.write_all(line.as_bytes())?;
-        let mut text = String::new();
-        // LIMIT: REPLY_BYTES_MAX.
-        (&mut socket)
-            .take(REPLY_BYTES_MAX)
-            .read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = exchange().with_context(|| format!("no reply from the gateway at {shown}"))?;
-    anyhow::ensure!(
-        !text.is_empty(),
-        "the gateway at {shown} closed the connection without a reply"
-    );
-    Ok(text)
 }
 
 fn print(reply: &CommandReply) {

@@ -9,6 +9,7 @@ mod limits;
 mod names;
 mod pki;
 mod run;
+mod socket;
 mod status;
 mod tune;
 

@@ -406,3 +406,72 @@ fn silent_cores(status: &GatewayStatus) -> Vec<(HealthLevel, String)> {
 fn seconds(at: SystemTime) -> u64 {
     unix(at).unsigned_abs()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::audit::ConnectionIds;
+    use crate::config;
+
+    /// A core with this many connections, each with more bytes than the one before.
+    fn view(core: usize, count: u64) -> CoreView {
+        let text = "[[route]]\nname = \"r\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"127.0.0.1:2762\"\n\
+                    targets = [\"127.0.0.1:104\"]\n";
+        let config = config::parse(text, Path::new("wardgate.toml")).expect("a good route");
+        let ids = ConnectionIds::new(core, SystemTime::UNIX_EPOCH);
+        let connections = (0..count).map(|number| ConnectionView {
+            id: ids.next(),
+            route: Arc::clone(&config.routes[0]),
+            source: SocketAddr::from(([192, 0, 2, 1], 5)),
+            target: None,
+            peer: None,
+            sealed_bytes: number,
+            opened_bytes: u64::MAX / 2,
+            began: Instant::now(),
+            live: None,
+        });
+        let connections: Vec<_> = connections.collect();
+        CoreView {
+            core,
+            open: connections.len() + 5,
+            connections,
+        }
+    }
+
+    fn core(cpu: usize) -> CoreStatus {
+        CoreStatus {
+            cpu,
+            is_silent: true,
+            busy_percent: 0,
+            connections: 0,
+        }
+    }
+
+    #[test]
+    fn connections_of_all_cores_are_bounded_and_a_silent_core_is_named() {
+        let mut status = GatewayStatus {
+            cores: vec![core(2), core(4), core(6)],
+            ..GatewayStatus::default()
+        };
+        add_views(&mut status, vec![view(0, 800), view(1, 700)]);
+        assert_eq!(status.open.len(), CONNECTIONS_SHOWN_MAX);
+        assert_eq!(status.open_left_out, 510);
+        let bytes = |place: usize| status.open[place].sealed_bytes;
+        assert_eq!((bytes(0), bytes(CONNECTIONS_SHOWN_MAX - 1)), (799, 250));
+        let silent = silent_cores(&status);
+        assert_eq!(silent.len(), 1);
+        assert!(
+            silent[0]
+                .1
+                .starts_with("the worker of CPU 6 does not answer")
+        );
+        // The client reads 16 MiB at most.
+        let reply = CommandReply {
+            status: Some(status),
+            ..CommandReply::done([])
+        };
+        assert!(reply.to_line().len() < 1 << 20);
+    }
+}

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::report::{Side, StepFinding};
-use crate::cli::admin::ask;
 use crate::cli::limits::DOCTOR_REPLY_WITHIN;
+use crate::cli::socket::ask;
 use crate::control::{Command, CommandReply, GatewayStatus, RouteStatus};
 
 /// The gateway that belongs to the configuration.

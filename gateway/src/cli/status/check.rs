@@ -6,7 +6,7 @@
 use crate::control::{CertificateStatus, GatewayStatus, HealthLevel, RouteStatus};
 
 /// What is asked for.
-pub(super) struct Limits<'l> {
+pub(super) struct CheckLimits<'l> {
     /// Only this route.
     pub(super) route: Option<&'l str>,
     /// WARNING below this number of days.
@@ -28,7 +28,10 @@ const CRITICAL: u8 = 2;
 const UNKNOWN: u8 = 3;
 
 /// The result for a state, or for the reason why there is none.
-pub(super) fn result(status: Result<GatewayStatus, String>, limits: &Limits<'_>) -> CheckResult {
+pub(super) fn result(
+    status: Result<GatewayStatus, String>,
+    limits: &CheckLimits<'_>,
+) -> CheckResult {
     let status = match status {
         Ok(status) => status,
         // A gateway that does not answer carries no traffic.
@@ -98,7 +101,12 @@ fn mentions(reason: &str, certificate: &CertificateStatus) -> bool {
     reason.contains(file)
 }
 
-fn numbers(routes: &[&RouteStatus], open: u64, days: Option<i64>, limits: &Limits<'_>) -> String {
+fn numbers(
+    routes: &[&RouteStatus],
+    open: u64,
+    days: Option<i64>,
+    limits: &CheckLimits<'_>,
+) -> String {
     let failed = |route: &&&RouteStatus| route.health.level == HealthLevel::Failed;
     let failed = routes.iter().filter(failed).count();
     let sum = |of: fn(&RouteStatus) -> u64| -> u64 {
@@ -149,7 +157,7 @@ mod tests {
     use super::*;
     use crate::control::HealthStatus;
 
-    const LIMITS: Limits<'_> = Limits {
+    const LIMITS: CheckLimits<'_> = CheckLimits {
         route: None,
         warning_days: 14,
         critical_days: 3,
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn one_route_is_checked_alone() {
-        let limits = |route| Limits {
+        let limits = |route| CheckLimits {
             route: Some(route),
             ..LIMITS
         };

@@ -9,10 +9,11 @@ mod watch;
 
 use clap::Args;
 
-use super::admin::{AdminArgs, ask};
-use crate::cli::limits::{REPLY_WITHIN, STATUS_WITHIN};
+use super::admin::AdminArgs;
+use super::socket::{ask, escape_json, parse, state};
+use crate::cli::limits::REPLY_WITHIN;
 use crate::cli::{EXIT_FAILED, EXIT_GOOD};
-use crate::control::{Command, CommandReply, GatewayStatus};
+use crate::control::Command;
 
 /// `wardgate status`.
 #[derive(Debug, Args)]
@@ -55,12 +56,12 @@ pub(crate) struct StatusArgs {
 /// Shows the state of the gateway.
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
     if args.check {
-        let limits = check::Limits {
+        let limits = check::CheckLimits {
             route: args.route.as_deref(),
             warning_days: args.warning_days,
             critical_days: args.critical_days,
         };
-        let asked = args.admin.socket().and_then(|socket| read(&socket));
+        let asked = args.admin.socket().and_then(|socket| state(&socket));
         let result = check::result(asked.map_err(|error| format!("{error:#}")), &limits);
         println!("{}", result.text);
         return Ok(result.code);
@@ -72,7 +73,7 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<u8> {
     let reply = parse(&text)?;
     if args.admin.is_json() {
         let text = if args.brief { brief(&text)? } else { text };
-        print!("{}", text::escape_json(&text));
+        print!("{}", escape_json(&text));
     } else if let Some(status) = &reply.status {
         println!("{}", table::text(status));
     }
@@ -96,29 +97,4 @@ fn brief(text: &str) -> anyhow::Result<String> {
         status.remove("refusals");
     }
     Ok(reply.to_string() + "\n")
-}
-
-/// Asks for the state.
-fn read(socket: &std::path::Path) -> anyhow::Result<GatewayStatus> {
-    let reply = parse(&ask(socket, Command::Status, STATUS_WITHIN)?)?;
-    let lines = reply.lines.join(" ");
-    reply
-        .status
-        .ok_or_else(|| anyhow::anyhow!("the gateway reports no state: {lines}"))
-}
-
-/// Reads a reply. Its texts cannot control a terminal.
-pub(super) fn parse(text: &str) -> anyhow::Result<CommandReply> {
-    let read = || {
-        let mut value: serde_json::Value = serde_json::from_str(text)?;
-        text::clean_all(&mut value);
-        serde_json::from_value(value)
-    };
-    let reply: Result<CommandReply, serde_json::Error> = read();
-    reply.map_err(|error| {
-        anyhow::anyhow!(
-            "the gateway's reply cannot be read ({error}); use the `wardgate` program that belongs to the running \
-             gateway"
-        )
-    })
 }

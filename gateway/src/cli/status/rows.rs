@@ -6,7 +6,7 @@ use crate::control::{ConnectionStatus, GatewayStatus, HealthLevel};
 
 /// A table of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Section {
+pub(super) enum StatusTable {
     /// The routes.
     Routes,
     /// The open connections.
@@ -19,7 +19,7 @@ pub(super) enum Section {
     Refusals,
 }
 
-impl Section {
+impl StatusTable {
     /// All tables, in the order in which they are shown.
     pub(super) const ALL: [Self; 5] = [
         Self::Routes,
@@ -148,7 +148,7 @@ const REFUSALS: [Column; 5] = [
 
 /// A row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct TableRow {
     /// What names it: a route, or the id of a connection.
     pub(super) key: String,
     /// One cell for each column, also for those that are not shown.
@@ -186,7 +186,7 @@ fn number(text: String, number: impl Into<i128>) -> Cell {
     Cell { text, number }
 }
 
-impl Row {
+impl TableRow {
     /// Sorts by a column, then by name.
     pub(super) fn sort(rows: &mut [Self], column: usize, is_descending: bool) {
         rows.sort_by(|one, other| {
@@ -211,14 +211,14 @@ impl Row {
     }
 
     /// The row as a line of `width` characters.
-    pub(super) fn line(&self, section: Section, width: usize) -> String {
+    pub(super) fn line(&self, section: StatusTable, width: usize) -> String {
         let texts: Vec<_> = self.cells.iter().map(|cell| cell.text.as_str()).collect();
         line(section, &texts, width)
     }
 }
 
 /// The titles of the columns as a line of `width` characters; `sorted` is the column by which the rows are sorted.
-pub(super) fn titles(section: Section, width: usize, sorted: Option<(usize, bool)>) -> String {
+pub(super) fn titles(section: StatusTable, width: usize, sorted: Option<(usize, bool)>) -> String {
     let columns = section.columns().iter().enumerate();
     let titles: Vec<_> = columns
         .map(|(place, column)| match sorted {
@@ -231,7 +231,7 @@ pub(super) fn titles(section: Section, width: usize, sorted: Option<(usize, bool
     line(section, &titles, width)
 }
 
-fn line(section: Section, texts: &[&str], width: usize) -> String {
+fn line(section: StatusTable, texts: &[&str], width: usize) -> String {
     let columns = section.columns().iter().zip(texts);
     let shown: Vec<_> = columns.filter(|(column, _)| column.from <= width).collect();
     let gaps = shown.len().saturating_sub(1);
@@ -259,13 +259,13 @@ fn line(section: Section, texts: &[&str], width: usize) -> String {
 }
 
 /// The rows of a table, in the order of the gateway.
-pub(super) fn rows(section: Section, status: &GatewayStatus) -> Vec<Row> {
+pub(super) fn rows(section: StatusTable, status: &GatewayStatus) -> Vec<TableRow> {
     match section {
-        Section::Routes => routes(status),
-        Section::Connections => connections(status),
-        Section::Certificates => certificates(status),
-        Section::Cores => cores(status),
-        Section::Refusals => refusals(status),
+        StatusTable::Routes => routes(status),
+        StatusTable::Connections => connections(status),
+        StatusTable::Certificates => certificates(status),
+        StatusTable::Cores => cores(status),
+        StatusTable::Refusals => refusals(status),
     }
 }
 
@@ -278,7 +278,7 @@ pub(super) fn word(level: HealthLevel) -> &'static str {
     }
 }
 
-fn routes(status: &GatewayStatus) -> Vec<Row> {
+fn routes(status: &GatewayStatus) -> Vec<TableRow> {
     let row = |route: &crate::control::RouteStatus| {
         let targets = route.targets.iter().map(|target| {
             let is_failing = target.state == "up" && target.failing_since.is_some();
@@ -301,7 +301,7 @@ fn routes(status: &GatewayStatus) -> Vec<Row> {
                 targets.join(", ")
             ));
         }
-        Row {
+        TableRow {
             key: route.name.clone(),
             cells: vec![
                 route.name.as_str().into(),
@@ -328,7 +328,7 @@ fn routes(status: &GatewayStatus) -> Vec<Row> {
     status.routes.iter().map(row).collect()
 }
 
-fn connections(status: &GatewayStatus) -> Vec<Row> {
+fn connections(status: &GatewayStatus) -> Vec<TableRow> {
     let row = |one: &ConnectionStatus| {
         let application = match (&one.calling, &one.called) {
             (Some(calling), Some(called)) => format!("{calling} > {called}"),
@@ -336,7 +336,7 @@ fn connections(status: &GatewayStatus) -> Vec<Row> {
         };
         let moved = one.sealed_bytes.saturating_add(one.opened_bytes);
         let dash = || "-".to_owned();
-        Row {
+        TableRow {
             key: one.id.clone(),
             details: vec![format!(
                 "{}: {} to {}, peer {}{}; {} sealed, {} opened",
@@ -367,8 +367,8 @@ fn connections(status: &GatewayStatus) -> Vec<Row> {
     status.open.iter().map(row).collect()
 }
 
-fn certificates(status: &GatewayStatus) -> Vec<Row> {
-    let row = |one: &crate::control::CertificateStatus| Row {
+fn certificates(status: &GatewayStatus) -> Vec<TableRow> {
+    let row = |one: &crate::control::CertificateStatus| TableRow {
         key: one.name.clone(),
         cells: vec![
             number(one.days_left.to_string(), one.days_left),
@@ -392,7 +392,7 @@ fn certificates(status: &GatewayStatus) -> Vec<Row> {
     status.certificates.iter().map(row).collect()
 }
 
-fn cores(status: &GatewayStatus) -> Vec<Row> {
+fn cores(status: &GatewayStatus) -> Vec<TableRow> {
     let row = |core: &crate::control::CoreStatus| {
         let level = match core.is_silent {
             true => HealthLevel::Failed,
@@ -402,7 +402,7 @@ fn cores(status: &GatewayStatus) -> Vec<Row> {
             true => "does not answer".to_owned(),
             false => "#".repeat(usize::from(core.busy_percent / 5)),
         };
-        Row {
+        TableRow {
             key: format!("{:04}", core.cpu),
             cells: vec![
                 number(
@@ -420,13 +420,13 @@ fn cores(status: &GatewayStatus) -> Vec<Row> {
     status.cores.iter().map(row).collect()
 }
 
-fn refusals(status: &GatewayStatus) -> Vec<Row> {
+fn refusals(status: &GatewayStatus) -> Vec<TableRow> {
     let row = |one: &crate::control::RefusalStatus| {
         let mut details = vec![one.reason.clone()];
         if !one.remedy.is_empty() {
             details.push(format!("what to do: {}", one.remedy));
         }
-        Row {
+        TableRow {
             key: format!("{} {}", one.route, one.reason),
             cells: vec![
                 number(moment(i64::try_from(one.at).unwrap_or(i64::MAX)), one.at),

@@ -1,6 +1,6 @@
 //! The state as text of 80 columns.
 
-use super::rows::{Row, Section, rows, titles, word};
+use super::rows::{StatusTable, TableRow, rows, titles, word};
 use super::text::{age, fit, wrap};
 use crate::cli::limits::{CERTIFICATES_PRINTED_MAX, CONNECTIONS_PRINTED_MAX, REFUSALS_PRINTED_MAX};
 use crate::control::{GatewayStatus, HealthLevel};
@@ -25,9 +25,9 @@ pub(super) fn text(status: &GatewayStatus) -> String {
             .flat_map(|reason| listed(reason)),
     );
     lines.push(String::new());
-    lines.push(titles(Section::Routes, WIDTH, None));
-    for (row, route) in rows(Section::Routes, status).iter().zip(&status.routes) {
-        lines.push(row.line(Section::Routes, WIDTH));
+    lines.push(titles(StatusTable::Routes, WIDTH, None));
+    for (row, route) in rows(StatusTable::Routes, status).iter().zip(&status.routes) {
+        lines.push(row.line(StatusTable::Routes, WIDTH));
         // One target that is up shows nothing that the route does not show.
         for target in &route.targets {
             if target.state != "up" || route.targets.len() > 1 {
@@ -40,28 +40,28 @@ pub(super) fn text(status: &GatewayStatus) -> String {
             lines.push(format!("  {} s left", drain.seconds_left));
         }
     }
-    let certificates = rows(Section::Certificates, status);
-    let is_near = |row: &Row| row.level != HealthLevel::Good;
+    let certificates = rows(StatusTable::Certificates, status);
+    let is_near = |row: &TableRow| row.level != HealthLevel::Good;
     let near = certificates.iter().filter(|row| is_near(row)).count();
-    let certificates_max = near.max(3).min(CERTIFICATES_PRINTED_MAX);
+    let certificates_max = near.clamp(3, CERTIFICATES_PRINTED_MAX);
     section(
         &mut lines,
-        Section::Connections,
-        rows(Section::Connections, status),
+        StatusTable::Connections,
+        rows(StatusTable::Connections, status),
         CONNECTIONS_PRINTED_MAX,
         status.open_left_out,
     );
     section(
         &mut lines,
-        Section::Certificates,
+        StatusTable::Certificates,
         certificates,
         certificates_max,
         0,
     );
     section(
         &mut lines,
-        Section::Refusals,
-        rows(Section::Refusals, status),
+        StatusTable::Refusals,
+        rows(StatusTable::Refusals, status),
         REFUSALS_PRINTED_MAX,
         0,
     );
@@ -110,7 +110,13 @@ fn listed(sentence: &str) -> Vec<String> {
 }
 
 // LIMIT: `most` rows.
-fn section(lines: &mut Vec<String>, section: Section, rows: Vec<Row>, most: usize, left_out: u64) {
+fn section(
+    lines: &mut Vec<String>,
+    section: StatusTable,
+    rows: Vec<TableRow>,
+    most: usize,
+    left_out: u64,
+) {
     if rows.is_empty() {
         return;
     }
@@ -118,7 +124,7 @@ fn section(lines: &mut Vec<String>, section: Section, rows: Vec<Row>, most: usiz
     lines.push(titles(section, WIDTH, None));
     for row in rows.iter().take(most) {
         lines.push(row.line(section, WIDTH));
-        if section == Section::Refusals {
+        if section == StatusTable::Refusals {
             lines.extend(row.details.iter().flat_map(|text| {
                 let wrapped = wrap(text, WIDTH - 4);
                 wrapped.into_iter().map(|line| format!("    {line}"))

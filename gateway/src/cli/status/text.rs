@@ -1,45 +1,7 @@
-//! Text for a terminal: what comes from the gateway without control characters, and numbers in few characters.
+//! Text for a terminal: numbers in few characters, and lines of bounded width.
 
-use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
-
-/// Replaces characters that could control a terminal, in all texts of a reply: AE titles, for example, come from
-/// clients.
-pub(super) fn clean_all(value: &mut Value) {
-    match value {
-        Value::String(text) if text.chars().any(is_harmful) => *text = clean(text),
-        Value::Array(values) => values.iter_mut().for_each(clean_all),
-        Value::Object(fields) => fields.values_mut().for_each(clean_all),
-        _ => {}
-    }
-}
-
-/// The text without characters that could control a terminal.
-pub(super) fn clean(text: &str) -> String {
-    let each = text.chars();
-    each.map(|one| if is_harmful(one) { '?' } else { one })
-        .collect()
-}
-
-/// The JSON with such characters escaped. They occur within strings only, but for line ends.
-pub(super) fn escape_json(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for one in json.chars() {
-        match one {
-            '\n' => escaped.push(one),
-            _ if is_harmful(one) => escaped.push_str(&format!("\\u{:04x}", u32::from(one))),
-            _ => escaped.push(one),
-        }
-    }
-    escaped
-}
-
-// Control characters (C0, DEL, C1), and those that change the direction of text.
-fn is_harmful(one: char) -> bool {
-    one.is_control()
-        || matches!(one, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
-}
 
 /// Bytes in three digits: `999 B`, `1.2 MB`, `340 GB`.
 pub(super) fn bytes(count: u64) -> String {
@@ -118,21 +80,6 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_from_the_gateway_cannot_control_the_terminal() {
-        let mut value =
-            serde_json::json!({"a": ["\u{1b}[2J\u{9b}0m", {"b": "x\u{202e}y\n"}], "c": 1});
-        clean_all(&mut value);
-        assert_eq!(
-            value,
-            serde_json::json!({"a": ["?[2J?0m", {"b": "x?y?"}], "c": 1})
-        );
-        let escaped = escape_json("{\"a\":\"\u{9b}2J\u{7f}é\"}\n");
-        assert_eq!(escaped, "{\"a\":\"\\u009b2J\\u007fé\"}\n");
-        let read: Value = serde_json::from_str(&escaped).expect("it is JSON");
-        assert_eq!(read["a"], "\u{9b}2J\u{7f}é");
-    }
 
     #[test]
     fn numbers_are_short() {

@@ -21,7 +21,8 @@ use rustix::io::Errno;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::model::{Action, Model, News};
-use super::{ask, parse, read, table};
+use super::super::socket::{ask, parse, state};
+use super::table;
 use crate::cli::limits::{COMMANDS_WAITING_MAX, NEWS_WAITING_MAX, REPLY_WITHIN, WATCH_EVERY};
 use crate::cli::{EXIT_FAILED, EXIT_GOOD};
 use crate::control::Command;
@@ -80,18 +81,19 @@ fn show(
             }
             match model.on_key(key) {
                 Some(Action::Quit) => return Ok(()),
-                Some(Action::Send(command)) => {
-                    // LIMIT: COMMANDS_WAITING_MAX.
-                    if commands.try_send(command).is_err() {
-                        let text = "the gateway has not answered earlier commands";
-                        model.message = Some(text.to_owned());
-                    }
-                }
+                Some(Action::Send(command)) => send(commands, command, model),
                 None => {}
             }
         }
     }
     Ok(())
+}
+
+fn send(commands: &SyncSender<Command>, command: Command, model: &mut Model) {
+    // LIMIT: COMMANDS_WAITING_MAX.
+    if commands.try_send(command).is_err() {
+        model.message = Some("the gateway has not answered earlier commands".to_owned());
+    }
 }
 
 // Waits for a key for a moment. Returns false if the terminal is gone: crossterm would read its end for ever.
@@ -114,12 +116,12 @@ const KEYS_LOOK: Duration = Duration::from_millis(100);
 // Asks for the state, and carries out commands, until the view ends.
 fn exchange(socket: &Path, commands: &Receiver<Command>, report: &SyncSender<News>) {
     loop {
-        let state = read(socket).map_err(|error| format!("{error:#}"));
-        let state = match state {
+        let outcome = state(socket).map_err(|error| format!("{error:#}"));
+        let news = match outcome {
             Ok(status) => News::State(Box::new(status)),
             Err(why) => News::Lost(why),
         };
-        if report.send(state).is_err() {
+        if report.send(news).is_err() {
             return;
         }
         let command = match commands.recv_timeout(WATCH_EVERY) {
@@ -147,7 +149,7 @@ fn print_again(socket: &Path, is_over: &AtomicBool) -> anyhow::Result<u8> {
     );
     let mut code = EXIT_GOOD;
     while !is_over.load(Ordering::Relaxed) {
-        match read(socket) {
+        match state(socket) {
             Ok(status) => println!("\n{}", table::text(&status)),
             Err(error) => {
                 code = EXIT_FAILED;

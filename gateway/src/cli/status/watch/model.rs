@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::super::rows::{Row, Section, rows};
+use super::super::rows::{StatusTable, TableRow, rows};
 use crate::cli::limits::FILTER_CHARS_MAX;
 use crate::control::{Command, GatewayStatus};
 
@@ -32,7 +32,7 @@ pub(super) struct Model {
     /// Why the gateway does not answer now.
     pub(super) lost: Option<String>,
     /// The table that is shown.
-    pub(super) section: Section,
+    pub(super) section: StatusTable,
     /// What the shown rows contain, in lower case.
     pub(super) filter: String,
     /// Whether keys change the filter.
@@ -43,12 +43,12 @@ pub(super) struct Model {
     pub(super) message: Option<String>,
     /// Whether colours are used.
     pub(super) has_colour: bool,
-    views: [SectionView; Section::ALL.len()],
+    views: [TableView; StatusTable::ALL.len()],
 }
 
 /// How one table is shown.
 #[derive(Debug, Clone, Copy, Default)]
-struct SectionView {
+struct TableView {
     // The column and whether it descends; the order of the gateway without it.
     sort: Option<(usize, bool)>,
     selected: usize,
@@ -63,13 +63,13 @@ impl Model {
         Self {
             status: None,
             lost: None,
-            section: Section::Routes,
+            section: StatusTable::Routes,
             filter: String::new(),
             is_filtering: false,
             question: None,
             message: None,
             has_colour,
-            views: [SectionView::default(); Section::ALL.len()],
+            views: [TableView::default(); StatusTable::ALL.len()],
         }
     }
 
@@ -86,14 +86,14 @@ impl Model {
     }
 
     /// The rows that are shown, in their order.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<TableRow> {
         let mut rows = self
             .status
             .as_ref()
             .map_or_else(Vec::new, |status| rows(self.section, status));
         rows.retain(|row| row.has(&self.filter));
         if let Some((column, is_descending)) = self.sort() {
-            Row::sort(&mut rows, column, is_descending);
+            TableRow::sort(&mut rows, column, is_descending);
         }
         rows
     }
@@ -129,10 +129,10 @@ impl Model {
         match key.code {
             KeyCode::Char('q') => return Some(Action::Quit),
             KeyCode::Tab | KeyCode::Right => self.turn(1),
-            KeyCode::BackTab | KeyCode::Left => self.turn(Section::ALL.len() - 1),
+            KeyCode::BackTab | KeyCode::Left => self.turn(StatusTable::ALL.len() - 1),
             KeyCode::Char(digit @ '1'..='5') => {
                 let place = digit.to_digit(10).unwrap_or(1) as usize;
-                self.section = Section::ALL[place - 1];
+                self.section = StatusTable::ALL[place - 1];
             }
             KeyCode::Down | KeyCode::Char('j') => self.select(|at| at.saturating_add(1)),
             KeyCode::Up | KeyCode::Char('k') => self.select(|at| at.saturating_sub(1)),
@@ -157,8 +157,8 @@ impl Model {
     }
 
     fn turn(&mut self, by: usize) {
-        let place = (self.section as usize + by) % Section::ALL.len();
-        self.section = Section::ALL[place];
+        let place = (self.section as usize + by) % StatusTable::ALL.len();
+        self.section = StatusTable::ALL[place];
     }
 
     fn select(&mut self, to: impl Fn(usize) -> usize) {
@@ -210,7 +210,7 @@ impl Model {
     }
 
     fn ask_to_end(&mut self) {
-        if self.section != Section::Connections {
+        if self.section != StatusTable::Connections {
             self.message = Some("e ends a connection: choose one in Connections (2)".to_owned());
             return;
         }
@@ -221,7 +221,7 @@ impl Model {
     }
 
     fn ask_to_drain(&mut self, undo: bool) {
-        if self.section != Section::Routes {
+        if self.section != StatusTable::Routes {
             self.message = Some("d drains a route: choose one in Routes (1)".to_owned());
             return;
         }

@@ -1,3 +1,5 @@
+//! The live view with a terminal in memory: keys, and whole screens as golden files.
+
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};

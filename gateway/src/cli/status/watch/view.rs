@@ -6,7 +6,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::rows::{Section, titles, word};
+use super::super::rows::{StatusTable, titles, word};
 use super::super::text::{age, fit, moment, wrap};
 use super::model::Model;
 use crate::control::HealthLevel;
@@ -99,7 +99,7 @@ fn health_lines(model: &Model, width: u16) -> Vec<Line<'static>> {
 }
 
 fn tab_line(model: &Model) -> Line<'static> {
-    let tabs = Section::ALL.iter().enumerate().map(|(place, section)| {
+    let tabs = StatusTable::ALL.iter().enumerate().map(|(place, section)| {
         let text = format!(" {} {} ", place + 1, section.title());
         match *section == model.section {
             true => Span::styled(text, Style::new().add_modifier(Modifier::REVERSED)),
@@ -170,10 +170,10 @@ fn help_line(model: &Model, width: u16) -> Line<'static> {
         (Some(_), _) => "y yes  other no",
         (None, true) => "type to filter  Enter keep  Esc all",
         (None, false) => match model.section {
-            Section::Routes => {
+            StatusTable::Routes => {
                 "q quit  Tab next  up/down select  / filter  s sort  r reverse  d drain  u undo"
             }
-            Section::Connections => {
+            StatusTable::Connections => {
                 "q quit  Tab next  up/down select  / filter  s sort  r reverse  e end"
             }
             _ => "q quit  Tab next  up/down select  / filter  s sort  r reverse",
