@@ -254,6 +254,22 @@ fn live_updates_are_bounded_and_given_back() {
 fn a_web_token_that_others_can_read_keeps_the_page_off_and_the_routes_open() {
     let (pki, folder) = (Pki::new(), TempDir::new().expect("a folder"));
     let gateway = with_token(&pki, &folder);
+    // Another token is used after a reload.
+    let file = folder.path().join("web.token");
+    let with = |token: &str| {
+        let field = format!("Authorization: Bearer {token}\r\n");
+        status(&ask(&gateway, &request("GET", "/", "localhost", &field)).0)
+    };
+    fs::write(&file, "fedcba9876543210").expect("the file is ours");
+    assert_eq!([with(TOKEN), with("fedcba9876543210")], [200, 401]);
+    gateway.command(&["reload"]).run().expect_success();
+    assert_eq!([with(TOKEN), with("fedcba9876543210")], [401, 200]);
+    // A bad file leaves the token as it was.
+    fs::write(&file, "short").expect("the file is ours");
+    let reply = gateway.command(&["reload"]).run().expect_success().text();
+    assert!(reply.contains("the earlier token stays in use"), "{reply}");
+    assert_eq!(with("fedcba9876543210"), 200);
+    fs::write(&file, TOKEN).expect("the file is ours");
     let file = gateway.config();
     gateway.stop_and_keep_folder(|| {
         let token = folder.path().join("web.token");

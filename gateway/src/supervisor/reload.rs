@@ -98,9 +98,14 @@ impl Running {
         })
     }
 
-    // Returns why the earlier token stays in use, if it does.
+    // Returns why the page is off, or why the earlier token stays in use.
     fn reload_web_token(&self) -> Option<String> {
-        let web = self.view.web.as_ref()?;
+        self.config.gateway.web.as_ref()?;
+        let Some(web) = &self.view.web else {
+            let text = "the web page is off, because its token could not be read at the start; `wardgate upgrade` starts \
+                        the program again without a refused connection";
+            return Some(text.to_owned());
+        };
         match prepare::web_token(&self.config.gateway) {
             Ok(token) => {
                 web.set_token(token);
