@@ -67,6 +67,17 @@ pub enum Progress {
     },
 }
 
+/// What an operator may see of an open connection. Holds no patient data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveView {
+    /// The calling and the called title of an association, after the request has passed.
+    pub titles: Option<(AeTitle, AeTitle)>,
+    /// The types of HL7 messages with their numbers.
+    pub types: Vec<(hl7::MessageType, u64)>,
+    /// The last time between a request and its response.
+    pub latency: Option<Duration>,
+}
+
 /// Why an observed connection must end; the offending bytes are not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Forbidden {
@@ -272,6 +283,27 @@ impl Observer {
                     message_bytes: record.message_bytes,
                     acknowledgements: record.acknowledgements.total(),
                 })
+            }
+        }
+    }
+
+    /// Returns what an operator may see of the open connection.
+    #[must_use]
+    pub fn live(&self) -> LiveView {
+        match self {
+            Self::Blind => LiveView::default(),
+            Self::Association(association) => LiveView {
+                titles: association.titles(),
+                types: Vec::new(),
+                latency: association.last_latency(),
+            },
+            Self::Conversation(conversation) => {
+                let record = conversation.so_far();
+                LiveView {
+                    titles: None,
+                    types: record.messages.each().collect(),
+                    latency: record.latencies.last(),
+                }
             }
         }
     }

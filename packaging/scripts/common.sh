@@ -142,12 +142,21 @@ configuration_of() {
 }
 
 # Whether the running service can hand over to the installed program: its main process answers on an admin socket,
-# which the earliest versions do not have, and reads the configuration that the unit names now.
+# which the earliest versions do not have, and reads the configuration that the unit names now. The socket is the one
+# that the configuration names, or that of the service's folder. Sets reach_by and reach to the option that leads to it.
 can_hand_over() {
     pid=$(property MainPID)
     config=$(configuration_of "$(command_line)")
     [ "$(configuration_of "$(xargs -0 <"/proc/$pid/cmdline")")" = "$config" ] || return 1
-    wardgate status --json --config "$config" 2>/dev/null | grep -q "\"pid\":$pid[,}]"
+    reach_by=--config reach=$config
+    has_process "$pid" && return 0
+    reach_by=--socket reach=/run/wardgate/admin.sock
+    has_process "$pid"
+}
+
+# Whether the gateway at the admin socket is process $1.
+has_process() {
+    wardgate status --json "$reach_by" "$reach" 2>/dev/null | grep -q "\"pid\":$1[,}]"
 }
 
 # After an upgrade. A running service hands over to the new program, or is restarted if it cannot, which gives open
@@ -163,7 +172,7 @@ after_upgrade() {
         fi
         echo "$found"
         if can_hand_over; then
-            if found=$(wardgate upgrade --config "$config" 2>&1); then
+            if found=$(wardgate upgrade "$reach_by" "$reach" 2>&1); then
                 echo "$found"
                 echo "wardgate: the new version runs; open connections stay with the old one, for the time \`drain\` at most."
             else

@@ -14,27 +14,23 @@ use wardgate_tests::tier::workspace;
 
 use crate::pair::{Pair, Through};
 
-/// Dashboards and alerts depend on names, kinds and help: users see every change. Set `WARDGATE_BLESS=1` to
-/// write the current list.
+/// A unit test compares the golden list with the code. This one compares it with the program.
 #[test]
 fn names_of_metrics_are_those_of_the_golden_list() {
     let through = Through::start();
-    let text = through.gateway.metrics();
-    let mut found: String = text
-        .lines()
-        .filter(|line| line.starts_with('#'))
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let heads = |text: &str| -> Vec<String> {
+        let heads = text.lines().filter(|line| line.starts_with("# "));
+        heads
+            .map(str::to_owned)
+            .filter(|line| line != "# EOF")
+            .collect()
+    };
     let path = workspace().join("tests/data/metrics.expected");
-    if std::env::var_os("WARDGATE_BLESS").is_some() {
-        fs::write(&path, &found).expect("the folder can be written");
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    found.truncate(found.trim_end().len());
-    assert_eq!(found, expected.trim_end());
+    let expected = fs::read_to_string(&path).expect("the list is there");
+    assert_eq!(heads(&through.gateway.metrics()), heads(&expected));
 }
 
-/// The text format of Prometheus: HELP and TYPE once for each name, then its samples.
+/// OpenMetrics 1.0: HELP, TYPE and UNIT once for each family, then its samples; `# EOF` at the end.
 #[test]
 fn metrics_are_well_formed() {
     assert_well_formed(&Through::start().gateway.metrics());
@@ -46,8 +42,8 @@ fn metrics_are_well_formed() {
 #[track_caller]
 fn assert_well_formed(text: &str) {
     let mut known = BTreeSet::new();
-    let mut current = "";
-    let mut is_histogram = false;
+    let (mut current, mut suffixes): (_, &[&str]) = ("", &[]);
+    let text = text.strip_suffix("# EOF\n").expect("the end is marked");
     for line in text.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
         match words.as_slice() {
@@ -58,23 +54,25 @@ fn assert_well_formed(text: &str) {
             }
             ["#", "TYPE", name, kind] => {
                 assert_eq!(*name, current, "{line}");
-                let total = name.ends_with("_total");
-                assert_eq!(*kind == "counter", total, "{line}");
-                is_histogram = *kind == "histogram";
-                let is_time = name.ends_with("_seconds") && !name.ends_with("_timestamp_seconds");
-                assert_eq!(is_histogram, is_time, "{line}");
+                suffixes = match *kind {
+                    "counter" => &["_total"],
+                    "gauge" => &[""],
+                    "histogram" => &["_bucket", "_sum", "_count"],
+                    "info" => &["_info"],
+                    _ => panic!("{line}"),
+                };
+            }
+            ["#", "UNIT", name, unit] => {
+                assert_eq!(*name, current, "{line}");
+                assert!(name.ends_with(&format!("_{unit}")), "{line}");
             }
             [sample, value] => {
                 let name = sample.split('{').next().expect("split gives one");
                 let rest = name.strip_prefix(current);
-                let parts: &[_] = match is_histogram {
-                    true => &["_bucket", "_sum", "_count"],
-                    false => &[""],
-                };
-                assert!(rest.is_some_and(|rest| parts.contains(&rest)), "{line}");
+                assert!(rest.is_some_and(|rest| suffixes.contains(&rest)), "{line}");
                 assert!(value.parse::<f64>().is_ok(), "{line}");
             }
-            _ => panic!("no line of the text format: {line:?}"),
+            _ => panic!("no line of OpenMetrics: {line:?}"),
         }
     }
     assert!(known.iter().all(|name| name.starts_with("wardgate_")));
@@ -122,6 +120,7 @@ fn other_paths_and_methods_are_refused() {
     assert_eq!(http::get(metrics, "/healthz").text(), "ok\n");
     assert_eq!(http::get(metrics, "/").status, 404);
     assert_eq!(http::get(metrics, "/metrics/../../etc").status, 404);
+    assert_eq!(http::get(metrics, "/routez/nothing").status, 404);
     assert_eq!(http::post(metrics, "/metrics", b"").status, 405);
     assert_eq!(
         http::request(metrics, "DELETE", "/healthz", b"").status,

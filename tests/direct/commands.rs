@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use wardgate_tests::http;
 use wardgate_tests::stream::{Ending, accept, connect, ending};
 use wardgate_tests::{DEADLINE, Gateway, until};
 
@@ -136,6 +137,20 @@ fn one_connection_is_ended_by_its_number_and_no_other() {
     assert!(audit.is_some(), "{:#?}", pair.a.lines());
 }
 
+// The status of `/routez` and of its only route, and whether that is ready.
+fn routez(gateway: &Gateway) -> (u16, bool) {
+    let all = http::get(gateway.metrics_address(), "/routez");
+    let one = http::get(gateway.metrics_address(), "/routez/passthrough-1");
+    assert_eq!(all.status, one.status, "{} {}", all.text(), one.text());
+    let value: serde_json::Value = serde_json::from_slice(&one.body).expect("it is JSON");
+    let why = value["why"].as_str().expect("there is a sentence");
+    assert!(why.split(' ').count() >= 4, "{why}");
+    (
+        one.status,
+        value["ready"].as_bool().expect("it says whether"),
+    )
+}
+
 #[test]
 fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let through = Through::start();
@@ -145,6 +160,7 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let text = output_of(&through.gateway, &["maintenance", route, &target]);
     assert!(text.contains("gets no new connections"), "{text}");
     assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
+    assert_eq!(routez(&through.gateway), (503, false));
     pass(&mut client, &mut server, b"still there");
     let status = output_of(&through.gateway, &["status"]);
     assert!(
@@ -157,6 +173,7 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let why = refused(&through.gateway, &["upgrade"]);
     assert!(why.contains("is in maintenance"), "{why}");
     output_of(&through.gateway, &["maintenance", route, &target, "--off"]);
+    assert_eq!(routez(&through.gateway), (200, true));
     let (mut client, mut server) = through.join();
     pass(&mut client, &mut server, b"again");
     let unknown = refused(&through.gateway, &["maintenance", route, "192.0.2.1:1"]);
@@ -245,5 +262,43 @@ fn a_second_gateway_does_not_take_the_socket_of_a_running_one() {
         output_of(&through.gateway, &["status"]).contains("1 "),
         "it still answers"
     );
+    through.gateway.stop();
+}
+
+/// The socket of the packaged service may be that of another gateway.
+#[test]
+fn a_named_configuration_that_leads_to_no_socket_is_refused() {
+    let through = Through::start();
+    let good = std::fs::read_to_string(through.gateway.config()).expect("our file");
+    let other = through.gateway.folder().join("other.toml");
+    let text_of = |arguments: &[&str]| {
+        let program = wardgate_tests::Program::new(wardgate_tests::wardgate());
+        let program = program.args(arguments).arg(&other);
+        program.run().expect_failure().text()
+    };
+    let cases = [
+        (None, "the file cannot be read"),
+        (Some(format!("{good}\nnonsense = 1\n")), "unknown key"),
+        (
+            Some(good.replace("admin = \"admin.sock\"", "")),
+            "names no admin socket",
+        ),
+    ];
+    for (text, why) in cases {
+        if let Some(text) = text {
+            std::fs::write(&other, text).expect("our folder");
+        }
+        for command in [&["drain", "--config"][..], &["status", "--config"]] {
+            let said = text_of(command);
+            assert!(
+                said.contains(why) && said.contains("--socket SOCKET"),
+                "{said}"
+            );
+        }
+    }
+    std::fs::write(&other, &good).expect("our folder");
+    let program = wardgate_tests::Program::new(wardgate_tests::wardgate());
+    let status = program.args(["status", "--config"]).arg(&other).run();
+    status.expect_success();
     through.gateway.stop();
 }

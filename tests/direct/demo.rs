@@ -38,7 +38,7 @@ fn demo_sends_a_study_and_every_check_of_its_report_passes() {
     for line in [
         "sent                       9 of 9 objects",
         "SHA-256 of the data set equal at both ends for 9 of 9",
-        "TLSv1.3",
+        "TLS version                1.3",
         "TLS_AES_256_GCM_SHA384",
         "X25519MLKEM768",
         "accepted dns:gw.region.example",

@@ -23,7 +23,7 @@ fn one_line_reports_ready_with_routes_cores_and_version() {
     assert_eq!(ready.len(), 1, "{lines:#?}");
     assert_eq!(ready[0].number("routes"), 2);
     assert_eq!(ready[0].text("cores"), "0");
-    assert_eq!(ready[0].text("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(ready[0].text("service.version"), env!("CARGO_PKG_VERSION"));
     assert_eq!(ready[0].text("level"), "INFO");
     gateway.stop();
 }

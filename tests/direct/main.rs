@@ -1,6 +1,7 @@
 //! The direct tier: the real program on loopback, one test per behaviour.
 
 mod admin;
+mod against;
 mod appliance;
 mod archive;
 mod association_idle;
@@ -20,7 +21,9 @@ mod fd_store;
 mod fetch;
 mod files;
 mod health;
+mod http_server;
 mod journal;
+mod journald;
 mod large_list;
 mod levels;
 mod live_routes;

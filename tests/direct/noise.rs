@@ -73,6 +73,8 @@ fn nonsense(terminate: &Terminate) -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn garbage_does_not_end_the_process() {
     let terminate = Terminate::start();
+    // All threads of a start are there once it serves.
+    assert_good_connection_works(&terminate);
     let before = terminate.gateway.process().threads();
     for (what, bytes) in nonsense(&terminate) {
         let mut stream = connect(terminate.entry);

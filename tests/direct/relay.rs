@@ -49,8 +49,8 @@ fn both_directions_carry_64_mib_at_once() {
         assert_eq!(line.number("opened_bytes"), 64 << 20);
         assert_eq!(line.text("reason"), "complete");
         assert_eq!(line.text("peer"), format!("dns:{peer}"));
-        assert_eq!(line.text("suite"), "TLS_AES_256_GCM_SHA384");
-        assert_eq!(line.text("group"), "X25519MLKEM768");
+        assert_eq!(line.text("tls.cipher"), "TLS_AES_256_GCM_SHA384");
+        assert_eq!(line.text("tls.curve"), "X25519MLKEM768");
     }
 }
 
@@ -62,7 +62,7 @@ fn passthrough_carries_both_directions_at_once() {
     let line = &through.gateway.wait_for_connections(1)[0];
     assert_eq!(line.text("reason"), "complete");
     assert_eq!(line.text("peer"), "-");
-    assert_eq!(line.text("tls"), "-");
+    assert_eq!(line.text("tls.protocol.version"), "-");
 }
 
 /// A written byte is forwarded at once: the gateway does not wait for a full record.

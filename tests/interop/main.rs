@@ -19,6 +19,7 @@ mod orthanc;
 mod pair;
 mod peers;
 mod planted;
+mod prometheus;
 mod pynetdicom;
 mod query;
 mod recorded;

@@ -71,8 +71,8 @@ pub(crate) fn terminate(pki: &Pki, protocol: &str, wan: u16, target: u16) -> Sit
 
 /// Checks that a connection used a suite of the policy and had this peer.
 pub(crate) fn assert_accepted(line: &Line, peer: &str) {
-    assert_eq!(line.text("tls"), "TLSv1.3", "{line:?}");
-    assert_eq!(line.text("suite"), SUITE, "{line:?}");
+    assert_eq!(line.text("tls.protocol.version"), "1.3", "{line:?}");
+    assert_eq!(line.text("tls.cipher"), SUITE, "{line:?}");
     assert_eq!(line.text("peer"), format!("dns:{peer}"), "{line:?}");
 }
 

@@ -9,13 +9,14 @@
 //! are logged on purpose (AE titles, names of implementations, types of messages) do not contain the name
 //! here.
 
+use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
 
 use tempfile::TempDir;
 use wardgate_tests::stream::connect;
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Background, DEADLINE, Pki, Site, free_port, http, until};
+use wardgate_tests::{Background, DEADLINE, Pki, Program, Site, free_port, http, until, wardgate};
 
 use crate::dicom_bytes::{acceptance, hear, local, pdu, request};
 use crate::pair::{A, B};
@@ -40,6 +41,9 @@ const SCENARIOS: [&str; 11] = [
     "reject",
     "everything:3",
 ];
+
+/// A secret in a comment of the configuration.
+const TOKEN: &str = "ZZWEBTOKEN";
 
 /// The connections that A and B log: those of the scenarios, those that come back for `move`, the invalid
 /// ones, and those of HL7. Connections that are invalid from the first byte end at A.
@@ -81,6 +85,8 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     assert_clean("what came back", &chain.between[2].bytes());
     for (gateway, count) in [chain.a, chain.b].into_iter().zip(CONNECTIONS) {
         assert_clean("the metrics", gateway.metrics().as_bytes());
+        let bundle = gateway.support_bundle(&chain.keys);
+        assert_clean("the support bundle", bundle.as_bytes());
         let log = gateway.stop(count);
         for words in LOGGED {
             assert!(log.contains(words), "no {words:?} in\n{log}");
@@ -98,6 +104,8 @@ struct Chain {
     /// DICOM, HL7, and the associations that come back.
     between: [Tap; 3],
     home: u16,
+    /// The contents of the private keys.
+    keys: Vec<String>,
     _archive: Background,
     _pki: Pki,
 }
@@ -122,7 +130,10 @@ impl Chain {
             .terminate(loopback(back_wan), loopback(home), &to_b)
             .originate(loopback(hl7_entry), loopback(between[1].port), &to_b)
             .protocol("mllp");
+        let keys = [A, B].map(|name| pki.leaf(name).key);
+        let keys = keys.map(|file| fs::read_to_string(file).expect("our file"));
         Self {
+            keys: keys.into(),
             b: Running::start(b),
             a: Running::start(a),
             plain,
@@ -196,14 +207,17 @@ impl Chain {
 struct Running {
     program: Background,
     metrics: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Running {
     fn start(site: Site) -> Self {
         let folder = TempDir::new().expect("there is room");
         let metrics = free_port();
-        let site = site.gateway("metrics", format!("\"127.0.0.1:{metrics}\""));
+        let admin = folder.path().join("admin.sock");
+        let site = site
+            .gateway("metrics", format!("\"127.0.0.1:{metrics}\""))
+            .gateway("admin", format!("{admin:?}"));
         let file = folder.path().join("wardgate.toml");
         site.write(&file);
         // The program ignores this variable; if it ever uses it, this level counts.
@@ -212,8 +226,50 @@ impl Running {
         Self {
             program,
             metrics,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// All texts of a support bundle. Checks that it has none of the `keys`, even if the log has them.
+    fn support_bundle(&self, keys: &[String]) -> String {
+        let at = |name: &str| self.folder.path().join(name);
+        let log = format!("{}{}", keys.concat(), self.program.output());
+        fs::write(at("log"), log).expect("our folder");
+        let config = fs::read_to_string(at("wardgate.toml")).expect("our file");
+        let config = format!("# web_token = \"{TOKEN}\"\n{config}");
+        fs::write(at("wardgate.toml"), config).expect("our folder");
+        Program::new(wardgate())
+            .args([
+                "support-bundle",
+                "--config",
+                "wardgate.toml",
+                "--log",
+                "log",
+            ])
+            .args(["--output", "bundle.tar.gz"])
+            .current_dir(self.folder.path())
+            .run()
+            .expect_success();
+        let tar = Program::new("tar").args(["-xzOf", "bundle.tar.gz"]);
+        let text = tar.current_dir(self.folder.path()).run().expect_success();
+        let text = text.text();
+        // Each part is there.
+        for words in [
+            "wardgate.toml: good",
+            "\"generation\":0",
+            "wardgate_build_info",
+            "association",
+            "DNS:",
+            "VERSION_CODENAME",
+        ] {
+            assert!(text.contains(words), "no {words:?} in\n{text}");
+        }
+        let lines = keys.iter().flat_map(|key| key.lines());
+        let secrets = lines.filter(|line| !line.starts_with("-----"));
+        for secret in secrets.chain([TOKEN]) {
+            assert!(!text.contains(secret), "{secret} in\n{text}");
+        }
+        text
     }
 
     fn metrics(&self) -> String {

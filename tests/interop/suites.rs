@@ -211,7 +211,7 @@ fn terminate_takes_exactly_the_classical_groups_of_the_policy() {
         let taken = run_client(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));
         assert!(taken.is_ok(), "{group}: {taken:?}");
         let what = format!("a connection with {name}");
-        site.wait_for_connection_line(&what, DEADLINE, |line| line.text("group") == name);
+        site.wait_for_connection_line(&what, DEADLINE, |line| line.text("tls.curve") == name);
     }
     for group in ["P-521", "X448", "ffdhe3072"] {
         let refused = run_client(&client(wan, Some(&own)).args(["-tls1_3", "-groups", group]));

@@ -169,10 +169,10 @@ fn c_store_shows_the_archive_the_address_of_the_modality() {
             (lines.len() == 2).then_some(lines)
         });
         for line in &lines {
-            let seen = [line.text("client"), line.text("source")];
+            let seen = [line.text("forwarded_for"), line.text("client.address")];
             let is_there = seen
                 .iter()
-                .any(|one| one.starts_with(&format!("{MODALITY}:")));
+                .any(|one| one.split(':').next() == Some(MODALITY));
             assert!(is_there, "{line:?}");
         }
     }

@@ -21,6 +21,7 @@ mod capture;
 mod ciphertext;
 mod client_address;
 mod cut;
+mod doctor;
 mod interface;
 mod lab;
 mod mllp;

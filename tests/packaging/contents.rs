@@ -6,13 +6,16 @@ use crate::built::{VERSION, deb, packages, rpm};
 use crate::ready;
 
 /// What both formats hold at the same place.
-const EVERYWHERE: [&str; 18] = [
+const EVERYWHERE: [&str; 21] = [
     "/usr/bin/wardgate",
     "/usr/lib/systemd/system/wardgate.service",
     "/usr/lib/sysusers.d/wardgate.conf",
     "/usr/lib/tmpfiles.d/wardgate.conf",
     "/usr/lib/firewalld/services/wardgate.xml",
     "/etc/wardgate/wardgate.toml",
+    "/usr/share/doc/wardgate/examples/grafana/wardgate.json",
+    "/usr/share/doc/wardgate/examples/prometheus/prometheus.yml",
+    "/usr/share/doc/wardgate/examples/prometheus/wardgate.rules.yml",
     "/usr/share/doc/wardgate/examples/wardgate.toml",
     "/usr/share/doc/wardgate/html/index.html",
     "/usr/share/doc/wardgate/html/guide/two-sites.html",

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 use wardgate_tests::tier::Need;
-use wardgate_tests::{Background, Pki, Program, dicom};
+use wardgate_tests::{Background, Pki, Program, dicom, until};
 
 use crate::built::{VERSION, deb, deb_of};
 use crate::changes;
@@ -55,7 +55,9 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     changes::a_restart_lets_clients_wait(&hospital);
     store(&hospital, &archive);
     stuck_is_restarted(&hospital);
+    log_goes_to_journald_with_fields(&region);
     store(&hospital, &archive);
+    fields_of_the_association_are_in_the_journal(&region);
     stop_lets_an_association_end(&hospital);
     upgrade_leaves_the_service_when_the_new_version_would_not_start(&hospital);
     upgrade_restarts_although_a_list_has_expired(&hospital);
@@ -265,6 +267,34 @@ fn stuck_is_restarted(machine: &Machine) {
             systemctl restart wardgate",
         )
         .expect_success();
+}
+
+fn log_goes_to_journald_with_fields(machine: &Machine) {
+    let text = machine.tree.read(CONFIGURATION);
+    let text = text.replacen("[gateway]\n", "[gateway]\nlog = \"journald\"\n", 1);
+    machine.tree.write(CONFIGURATION, &text);
+    machine.run("systemctl restart wardgate").expect_success();
+}
+
+/// Queries by a field, and the sentence that `journalctl` shows.
+fn fields_of_the_association_are_in_the_journal(machine: &Machine) {
+    let query = "journalctl --no-pager -u wardgate WARDGATE_EVENT_NAME=connection";
+    let line = until("the line is not in the journal", SECONDS, || {
+        let text = machine.run(&format!("{query} -o json")).text();
+        text.lines().last().map(str::to_owned)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+    let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(field("WARDGATE_CLIENT_ADDRESS"), "192.0.2.7", "{line}");
+    assert_eq!(field("WARDGATE_TLS_PROTOCOL_VERSION"), "1.3", "{line}");
+    assert_eq!(field("WARDGATE_ERROR_TYPE"), "-", "{line}");
+    assert_eq!(field("PRIORITY"), "6", "{line}");
+    assert_eq!(field("SYSLOG_IDENTIFIER"), "wardgate", "{line}");
+    let route = field("WARDGATE_ROUTE");
+    let of_route = machine.run(&format!("{query} WARDGATE_ROUTE={route} -o cat"));
+    let message = of_route.expect_success().text();
+    let start = format!("connection: {route}, client 192.0.2.7:");
+    assert!(message.starts_with(&start), "{message}");
 }
 
 /// One association with many requests is open when the service is stopped.

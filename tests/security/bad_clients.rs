@@ -118,7 +118,7 @@ fn assert_refused(gateway: &Gateway, case: &Case, door: &Door) {
     let is_its = |line: &wardgate_tests::Line| line.text("route") == case.name;
     let line = gateway.wait_for_connection_line(&case.name, DEADLINE, is_its);
     case.assert_told(&line);
-    assert_eq!(line.text("target"), "-", "{}: {line:?}", case.name);
+    assert_eq!(line.text("server.address"), "-", "{}: {line:?}", case.name);
     let lines = gateway.connections();
     let told = lines.iter().filter(|line| is_its(line)).count();
     assert_eq!(told, 1, "{}: one line each", case.name);

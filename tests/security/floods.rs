@@ -134,8 +134,7 @@ fn silent_openers_on_a_plain_side_make_way_for_an_application_from_elsewhere() {
     stream.write_all(b"\x0bMSH|").expect("it is connected");
     // The client was served: the gateway looked for its target.
     gateway.wait_for_connection_line("the application's", DEADLINE, |line| {
-        line.text("source").starts_with("127.0.0.5:")
-            && line.text("reason").contains(&loopback(nobody))
+        line.is_from("127.0.0.5") && line.text("reason").contains(&loopback(nobody))
     });
     drop(held);
     gateway.stop();

@@ -45,7 +45,7 @@ fn two_gateways_agree_on_the_hybrid_key_exchange_required_or_not() {
         assert_eq!(target.heard(), MARKER);
         for gateway in [&a, &b] {
             let line = gateway.wait_for_connections(1).remove(0);
-            assert_eq!(line.text("group"), HYBRID, "{line:?}");
+            assert_eq!(line.text("tls.curve"), HYBRID, "{line:?}");
             assert_eq!(line.text("reason"), "complete", "{line:?}");
         }
         a.stop();
@@ -173,7 +173,7 @@ fn peers_without_ml_kem_are_met_with_x25519() {
     drop((stream, server));
     for gateway in [&a, &b] {
         let line = gateway.wait_for_connections(1).remove(0);
-        assert_eq!(line.text("group"), "x25519", "{line:?}");
+        assert_eq!(line.text("tls.curve"), "x25519", "{line:?}");
     }
     a.stop();
     b.stop();

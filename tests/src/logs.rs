@@ -1,6 +1,7 @@
 //! The lines that a program writes, collected while it runs, and the fields of the gateway's log lines.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -118,6 +119,18 @@ impl Line {
         value
             .and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
             .unwrap_or_else(|| panic!("no number {key:?} in {self:?}"))
+    }
+
+    /// The address and port of the `client` or the `server`; `None` where the line has none.
+    pub fn address(&self, side: &str) -> Option<SocketAddr> {
+        let address = self.text(&format!("{side}.address")).parse().ok()?;
+        let port = u16::try_from(self.number(&format!("{side}.port"))).expect("a port");
+        Some(SocketAddr::new(address, port))
+    }
+
+    /// Whether the client had this IP address.
+    pub fn is_from(&self, client: &str) -> bool {
+        self.text("client.address") == client
     }
 
     /// Its keys, in the order of the alphabet.

@@ -44,8 +44,20 @@ fn variants(source: &Source) -> Vec<String> {
     names
         .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
         .filter_map(|line| line.split(['(', ',', ' ']).next())
-        .map(str::to_lowercase)
+        .map(kebab_case)
         .collect()
+}
+
+/// `SupportBundle` as `support-bundle`.
+fn kebab_case(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
 }
 
 /// The beginnings of a command line of `wardgate`, installed or not.

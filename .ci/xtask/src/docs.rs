@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::Context as _;
 
 use crate::steps::must;
-use crate::{Workspace, bounds, tiers};
+use crate::{Workspace, bounds, messages, tiers};
 
 /// A page, what it is made from, and how.
 struct Generated {
@@ -46,8 +46,8 @@ const GENERATED: [Generated; 4] = [
     },
     Generated {
         page: "docs/src/reference/messages.md",
-        source: "tests/data/wrong_setups.md",
-        make: Make::Text(messages),
+        source: messages::SOURCE,
+        make: Make::Root(messages::page),
     },
 ];
 
@@ -181,37 +181,98 @@ fn fence(lines: &[&str]) -> String {
     format!("\n```toml\n{}\n```\n", lines.join("\n"))
 }
 
-/// A row for each metric, from the lines `# HELP` and `# TYPE` of the exposition.
+/// Labels whose values are names of the site, not words of the program.
+const FREE_LABELS: [&str; 6] = ["route", "peer", "target", "cpu", "version", "le"];
+
+/// A row for each metric, from the lines `# HELP`, `# TYPE` and `# UNIT` and the rows of the golden list.
 fn metrics(exposition: &str) -> String {
     let mut page = String::from(
-        "# Metrics\n\nAll metrics of `/metrics`, in the order in which the gateway writes them. [Logs and \
+        "# Metrics\n\nAll metrics of `/metrics`, in the order in which the gateway writes them. A counter has the suffix \
+         `_total`, a histogram the suffixes `_bucket` (with the label `le`), `_sum` and `_count`. Rows of results, versions, \
+         suites, groups and of unusual responses appear with their first event. [Logs and \
          metrics](../guide/logs-and-metrics.md#metrics) explains the labels and suggests alerts.\n\n\
-         | metric | type | meaning |\n|---|---|---|\n",
+         | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );
-    let mut help = None;
-    for line in exposition.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            help = rest.split_once(' ');
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').unwrap_or((rest, ""));
-            let meaning = help.take().filter(|(of, _)| *of == name);
-            let meaning = meaning.map_or("", |(_, text)| text).replace('|', "\\|");
-            let _ = writeln!(page, "| `{name}` | {kind} | {meaning} |");
-        }
+    for family in families(exposition) {
+        let Family {
+            name,
+            kind,
+            unit,
+            help,
+            ..
+        } = family;
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let (unit, help) = (unit.unwrap_or("-"), help.replace('|', "\\|"));
+        let labels = family.labels();
+        let _ = writeln!(
+            page,
+            "| `{name}{suffix}` | {kind} | {unit} | {labels} | {help} |"
+        );
     }
     page
 }
 
-/// The tables of wrong set-ups and of what the operator reads.
-fn messages(tables: &str) -> String {
-    let from = tables.find("\n## ").unwrap_or(0);
-    let mut page = String::from(
-        "# Messages\n\nWrong set-ups and the message that an operator reads: a line of the log with its level, or a line of \
-         `wardgate check`. Tests bring the gateway into each of these situations and compare the message. Words in capitals (PORT, \
-         DATE, PKI, SITE and so on) stand for what differs between sites.\n",
-    );
-    page += tables.get(from..).unwrap_or_default();
-    page
+/// A family of metrics in the golden list.
+#[derive(Default)]
+struct Family<'t> {
+    name: &'t str,
+    kind: &'t str,
+    unit: Option<&'t str>,
+    help: &'t str,
+    rows: Vec<&'t str>,
+}
+
+fn families(exposition: &str) -> Vec<Family<'_>> {
+    let mut families: Vec<Family> = Vec::new();
+    for line in exposition.lines() {
+        let words: Vec<_> = line.splitn(4, ' ').collect();
+        match (words.as_slice(), families.last_mut()) {
+            (["#", "HELP", name, help], _) => families.push(Family {
+                name,
+                help,
+                ..Family::default()
+            }),
+            (["#", "TYPE", _, kind], Some(family)) => family.kind = kind,
+            (["#", "UNIT", _, unit], Some(family)) => family.unit = Some(unit),
+            (_, Some(family)) => family.rows.push(line),
+            (_, None) => {}
+        }
+    }
+    families
+}
+
+impl Family<'_> {
+    /// `` `route`, `result` (`good` `refused`) ``: the values of a label where they are words of the program.
+    fn labels(&self) -> String {
+        let mut known: Vec<(&str, Vec<&str>)> = Vec::new();
+        let labels = self.rows.iter().filter_map(|row| row.split_once('{'));
+        let labels = labels.flat_map(|(_, rest)| rest.trim_end_matches('}').split("\","));
+        for (label, value) in labels.filter_map(|one| one.split_once("=\"")) {
+            let value = value.trim_end_matches('"');
+            let at = known.iter().position(|(name, _)| *name == label);
+            let at = at.unwrap_or_else(|| {
+                known.push((label, Vec::new()));
+                known.len() - 1
+            });
+            let values = &mut known[at].1;
+            if !FREE_LABELS.contains(&label) && !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        let each = known.iter().map(|(label, values)| match values[..] {
+            [] => format!("`{label}`"),
+            _ => format!("`{label}` (`{}`)", values.join("` `")),
+        });
+        let each: Vec<_> = each.collect();
+        match each.is_empty() {
+            true => "-".to_owned(),
+            false => each.join(", "),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -257,10 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_becomes_a_row_with_its_type_and_its_help() {
-        let page = metrics("# HELP a_total Things | done.\n# TYPE a_total counter\na_total 3\n");
+    fn a_metric_becomes_a_row_with_its_type_unit_labels_and_help() {
+        let page = metrics(
+            "# HELP a_bytes Things | done.\n# TYPE a_bytes counter\n# UNIT a_bytes bytes\n\
+             a_bytes_total{route=\"x\",how=\"well\"}\na_bytes_total{route=\"x\",how=\"badly\"}\n\
+             # HELP b Is it.\n# TYPE b gauge\nb\n",
+        );
         assert!(
-            page.ends_with("| `a_total` | counter | Things \\| done. |\n"),
+            page.ends_with(
+                "| `a_bytes_total` | counter | bytes | `route`, `how` (`well` `badly`) | Things \\| done. |\n\
+                 | `b` | gauge | - | - | Is it. |\n"
+            ),
             "{page}"
         );
     }

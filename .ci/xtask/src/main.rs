@@ -11,6 +11,7 @@ mod docs;
 mod fuzz;
 mod gate;
 mod libtest;
+mod messages;
 mod package;
 mod packages;
 mod python;
@@ -18,13 +19,14 @@ mod report;
 mod steps;
 mod tiers;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
 
-use steps::Steps;
+use steps::{Beside, Steps};
 
 /// The project's developer tasks.
 #[derive(Debug, Parser)]
@@ -126,9 +128,13 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         built = steps.cargo(workspace, "build", &BUILD);
         names = tiers::names(workspace)?;
     }
+    // Counts of instructions do not depend on what else runs, and the tests often wait.
+    let gate = whole.then(|| count_instructions(workspace));
     let tiers = tiers::run_all(workspace, &mut steps, &names, built)?;
+    if let Some(gate) = gate {
+        steps.run("gate", || gate?.map_or(Ok(()), Beside::finish));
+    }
     if whole {
-        steps.run("gate", || count_instructions(workspace));
         steps.run("ratio", || compare_with_haproxy(workspace, may_install));
     }
 
@@ -168,12 +174,15 @@ fn spelling(workspace: &Workspace) -> anyhow::Result<()> {
     )
 }
 
-fn count_instructions(workspace: &Workspace) -> anyhow::Result<()> {
+fn count_instructions(workspace: &Workspace) -> anyhow::Result<Option<Beside>> {
     if !gate::can_run() && !tiers::requires("gate") {
         println!("SKIPPED gate: valgrind is not installed");
-        return Ok(());
+        return Ok(None);
     }
-    gate::run(workspace, false)
+    let mut program = Command::new(std::env::current_exe()?);
+    fs::create_dir_all(workspace.product("."))?;
+    let gate = Beside::start(program.arg("gate"), workspace.product("gate.txt"))?;
+    Ok(Some(gate))
 }
 
 fn compare_with_haproxy(workspace: &Workspace, may_install: bool) -> anyhow::Result<()> {

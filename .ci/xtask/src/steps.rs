@@ -1,8 +1,9 @@
 //! Named steps: each is announced and timed. If a step fails, the following steps still run.
 
 use std::ffi::OsStr;
-use std::path::Path;
-use std::process::Command;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -59,6 +60,49 @@ impl Steps {
     /// The steps in the order in which they ran.
     pub(crate) fn all(&self) -> &[Step] {
         &self.done
+    }
+}
+
+/// A command that runs beside the steps, only with processor time that they leave.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Beside {
+    /// Starts `command`, whose output goes to the file `output`.
+    pub(crate) fn start(command: &Command, output: PathBuf) -> anyhow::Result<Self> {
+        let file =
+            File::create(&output).with_context(|| format!("cannot create {}", output.display()))?;
+        // chrt is in util-linux, which Debian cannot be without.
+        let child = Command::new("chrt")
+            .args(["--idle", "0"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .context("cannot run chrt")?;
+        Ok(Self { child, output })
+    }
+
+    /// Waits for its end and prints its output.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        let status = self.child.wait()?;
+        let output = fs::read(&self.output)
+            .with_context(|| format!("cannot read {}", self.output.display()))?;
+        println!("{}", String::from_utf8_lossy(&output).trim_end());
+        anyhow::ensure!(status.success(), "it ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It has ended already, unless a step panicked.
+        let _ = self.child.kill();
     }
 }
 

@@ -140,6 +140,9 @@ impl Tier {
             ]),
             target => cargo.args(["--workspace", "--test", target]),
         };
+        if let Some(threads) = self.threads() {
+            cargo.arg("--").arg(format!("--test-threads={threads}"));
+        }
         cargo.env("WARDGATE_SKIPS", workspace.product(SKIPS));
         let mut child = cargo
             .stdout(Stdio::piped())
@@ -156,6 +159,17 @@ impl Tier {
         let status = child.wait().context("cannot wait for cargo")?;
         anyhow::ensure!(status.success(), "cargo test ended with {status}");
         Ok(())
+    }
+
+    /// The number of tests that run at one time, if it is not the number of cores: tests that start programs
+    /// wait most of their time.
+    fn threads(&self) -> Option<usize> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.name.as_str() {
+            "direct" => Some(3 * cores),
+            "security" | "interop" => Some(2 * cores),
+            _ => None,
+        }
     }
 
     /// Processes one line of the harness.

@@ -15,7 +15,7 @@ use super::sender::Sent;
 use super::site::ConnectionLine;
 use super::wire::{Direction, WireTraffic};
 
-const VERSION: &str = "TLSv1.3";
+const VERSION: &str = "1.3";
 const SUITE: &str = "TLS_AES_256_GCM_SHA384";
 
 /// With fewer bytes, a figure per GB would mostly consist of handshakes and rounding: the kernel counts CPU
@@ -223,7 +223,7 @@ fn tunnel_rows(measured: &Measurements) -> Vec<Row> {
     let suite = distinct(lines().map(|line| line.suite.as_str()));
     let group = distinct(lines().map(|line| line.group.as_str()));
     let mut rows = vec![
-        checked("version", version == VERSION, &version),
+        checked("TLS version", version == VERSION, &version),
         checked("suite", suite == SUITE, &suite),
         checked(
             "key exchange",

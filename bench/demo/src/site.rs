@@ -53,8 +53,11 @@ pub(super) struct Site {
 pub(super) struct ConnectionLine {
     pub(super) peer: String,
     pub(super) key_sha256: String,
+    #[serde(rename = "tls.protocol.version")]
     pub(super) tls: String,
+    #[serde(rename = "tls.cipher")]
     pub(super) suite: String,
+    #[serde(rename = "tls.curve")]
     pub(super) group: String,
     pub(super) sealed_bytes: u64,
     pub(super) opened_bytes: u64,
@@ -364,8 +367,8 @@ mod tests {
         lines.take("not json".into());
         lines.take(r#"{"message":"connection","peer":"-"}"#.into());
         let whole = r#"{"timestamp":"t","level":"INFO","message":"connection","route":"r",
-            "peer":"dns:gw.region.example","key_sha256":"ab","tls":"TLSv1.3",
-            "suite":"TLS_AES_256_GCM_SHA384","group":"X25519MLKEM768","sealed_bytes":5,
+            "peer":"dns:gw.region.example","key_sha256":"ab","tls.protocol.version":"1.3",
+            "tls.cipher":"TLS_AES_256_GCM_SHA384","tls.curve":"X25519MLKEM768","sealed_bytes":5,
             "opened_bytes":6,"seconds":0.1,"ended_by":"plain side","reason":"complete"}"#;
         lines.take(whole.replace('\n', ""));
         assert_eq!(lines.connections.len(), 1);

@@ -3,7 +3,9 @@
 mod http;
 mod limits;
 mod socket;
+mod view;
 
-pub(crate) use http::{View, serve};
+pub(crate) use http::serve;
 pub(crate) use limits::ADMIN_DESCRIPTORS_IN_MESSAGE;
 pub(crate) use socket::{AdminRequest, Answer, Caller, open, serve_requests};
+pub(crate) use view::View;

@@ -27,6 +27,7 @@ use crate::admin::limits::{
     ADMIN_REQUEST_BYTES_MAX, ADMIN_REQUEST_DEADLINE, ADMIN_REQUESTS_MAX,
 };
 use crate::control::{Command, CommandReply, Request};
+use crate::measure::ReachedBound;
 use crate::sys;
 use crate::worker::limits::ACCEPT_PAUSE;
 
@@ -167,6 +168,9 @@ pub(crate) async fn serve_requests(
         while tasks.try_join_next().is_some() {}
         let next = async {
             // LIMIT: ADMIN_REQUESTS_MAX. The semaphore is never closed.
+            if places.available_permits() == 0 {
+                ReachedBound::AdminRequests.note();
+            }
             let place = Arc::clone(&places).acquire_owned().await.ok();
             (place, listener.accept().await)
         };
@@ -262,6 +266,9 @@ async fn line(stream: &mut BufReader<UnixStream>) -> io::Result<Option<String>> 
     // LIMIT: ADMIN_REQUEST_BYTES_MAX; the rest of a longer line is not read, and what was read is not understood.
     let mut bounded = stream.take(ADMIN_REQUEST_BYTES_MAX);
     bounded.read_until(b'\n', &mut bytes).await?;
+    if bounded.limit() == 0 {
+        ReachedBound::AdminRequestBytes.note();
+    }
     if bytes.is_empty() {
         return Ok(None);
     }

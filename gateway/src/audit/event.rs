@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::id::ConnectionId;
+use super::messages::LogMessage;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
@@ -27,7 +28,6 @@ pub enum Event {
     /// All listeners are open; once per start.
     Ready(Box<Ready>),
     /// A bug that ended a connection. The backtrace is resolved when it is written, not by the worker.
-    /// by the worker.
     Panic {
         /// The thread, the location and the message.
         text: String,
@@ -36,9 +36,9 @@ pub enum Event {
     },
     /// A message of the supervisor.
     Notice {
-        /// Its severity.
-        level: Level,
-        /// The message.
+        /// Its kind, which has its severity.
+        message: &'static LogMessage,
+        /// The sentence.
         text: String,
     },
 }

@@ -14,6 +14,14 @@ pub struct ConnectionId {
     number: u64,
 }
 
+impl ConnectionId {
+    /// Its number among the connections of its core.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}-{}", self.start, self.core, self.number)
@@ -60,6 +68,12 @@ impl ConnectionIds {
             core,
             given: Cell::new(0),
         }
+    }
+
+    /// What the ids of this core begin with: milliseconds from 1970 to the start of its worker.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// The next number.

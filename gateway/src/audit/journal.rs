@@ -6,21 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use tracing::subscriber;
-use tracing_subscriber::FmtSubscriber;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{
     AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Level, Ready,
 };
-use super::logfmt::Logfmt;
+use super::fields::{NONE, address_and_port, shown};
+use super::headline::{self, Headlines};
+use super::messages::{LogMessage, PANIC};
 use super::observed;
+use super::output;
 use super::rate::{LineKind, Rate};
+use super::refusals::{Refusals, Refused};
 use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::config::{LogFormat, Mode};
+use crate::metrics::LogCounts;
 use crate::observe;
 use crate::tls::RefusalClass;
 
@@ -29,6 +31,8 @@ use crate::tls::RefusalClass;
 pub struct Journal {
     queue: SyncSender<JournalEntry>,
     dropped: Arc<AtomicU64>,
+    refusals: Refusals,
+    queued: Arc<AtomicU64>,
 }
 
 enum JournalEntry {
@@ -43,17 +47,32 @@ impl std::fmt::Debug for JournalEntry {
 }
 
 impl Journal {
-    /// Starts the thread that writes to standard error.
+    /// Starts the thread that writes to standard error or journald.
     ///
     /// # Errors
-    /// If the system cannot create a thread.
+    /// If journald does not answer, or the system cannot create a thread.
     pub fn start(format: LogFormat) -> io::Result<(Self, JournalWriter)> {
+        if format == LogFormat::Journald
+            && let Some(problem) = output::journald_problem()
+        {
+            return Err(io::Error::other(problem));
+        }
         let (queue, events) = sync_channel(EVENTS_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
         let journal = Self {
             queue,
-            dropped: Arc::new(AtomicU64::new(0)),
+            dropped: Arc::clone(&dropped),
+            queued: Arc::default(),
+            refusals: Refusals::default(),
         };
-        let work = move || write_all(&events, format);
+        let thread = JournalThread {
+            events,
+            format,
+            dropped,
+            queued: Arc::clone(&journal.queued),
+            refusals: journal.refusals.clone(),
+        };
+        let work = move || thread.write_all();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(work)?;
@@ -70,16 +89,30 @@ impl Journal {
         let (queue, events) = sync_channel(EVENTS_MAX);
         let journal = Self {
             queue,
-            dropped: Arc::new(AtomicU64::new(0)),
+            dropped: Arc::default(),
+            queued: Arc::default(),
+            refusals: Refusals::default(),
         };
         (journal, Events(events))
     }
 
     /// Reports an event. If the log is not read and the queue is full, the event is counted and dropped.
     pub fn report(&self, event: Event) {
+        // Before the event is there: the writer may take it at once.
+        self.queued.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send(JournalEntry::Event(event)).is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             // LIMIT: EVENTS_MAX, counted in wardgate_log_events_dropped_total.
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The state of the queue, for the metrics.
+    #[must_use]
+    pub fn counts(&self) -> LogCounts {
+        LogCounts {
+            dropped: self.dropped(),
+            queued: self.queued.load(Ordering::Relaxed),
         }
     }
 
@@ -87,6 +120,12 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The last refused connections, the newest first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refused> {
+        self.refusals.all()
     }
 }
 
@@ -128,25 +167,29 @@ impl JournalWriter {
 
 const POLL: Duration = Duration::from_millis(5);
 
-fn write_all(events: &Receiver<JournalEntry>, format: LogFormat) {
-    let builder = FmtSubscriber::builder()
-        .with_writer(io::stderr)
-        .with_target(false);
-    let writing = || {
-        let mut rate = Rate::default();
-        while let Ok(JournalEntry::Event(event)) = next(events) {
-            write(event, &mut rate);
-        }
-    };
-    match format {
-        LogFormat::Text => {
-            let text = builder.with_ansi(false).event_format(Logfmt);
-            subscriber::with_default(text.finish(), writing);
-        }
-        LogFormat::Json => {
-            let flat = builder.json().flatten_event(true).with_current_span(false);
-            subscriber::with_default(flat.with_span_list(false).finish(), writing);
-        }
+/// What the thread of a journal works with.
+struct JournalThread {
+    events: Receiver<JournalEntry>,
+    format: LogFormat,
+    dropped: Arc<AtomicU64>,
+    queued: Arc<AtomicU64>,
+    refusals: Refusals,
+}
+
+impl JournalThread {
+    fn write_all(self) {
+        let headlines = Headlines::new(self.format);
+        output::with(self.format, &self.dropped, || {
+            let mut rate = Rate::default();
+            while let Ok(JournalEntry::Event(event)) = next(&self.events) {
+                self.queued.fetch_sub(1, Ordering::Relaxed);
+                if let Event::Connection(account) = &event {
+                    self.refusals.note(account, SystemTime::now());
+                }
+                output::check(self.format, &self.dropped);
+                write(event, headlines, &mut rate);
+            }
+        });
     }
 }
 
@@ -160,34 +203,33 @@ fn next(events: &Receiver<JournalEntry>) -> Result<JournalEntry, RecvError> {
     events.recv()
 }
 
-fn write(event: Event, rate: &mut Rate) {
+fn write(event: Event, headlines: Headlines, rate: &mut Rate) {
     match event {
         Event::Connection(account) => {
             if let Some(suppressed) = may_pass(&account, rate) {
-                observed::write(&account);
-                connection(&account, level_of(&account, rate), suppressed);
+                observed::write(&account, headlines);
+                let level = level_of(&account, rate);
+                connection(&account, headlines, level, suppressed);
             }
         }
-        Event::Accepted(peer) => accepted(&peer),
-        Event::Progress(so_far) => progress(&so_far),
-        Event::Warning(about) => warning::write(&about, rate),
-        Event::Ready(open) => ready(&open),
+        Event::Accepted(peer) => accepted(&peer, headlines),
+        Event::Progress(so_far) => progress(&so_far, headlines),
+        Event::Warning(about) => warning::write(&about, headlines, rate),
+        Event::Ready(open) => ready(&open, headlines),
         Event::Panic { text, backtrace } => match backtrace.status() {
-            BacktraceStatus::Captured => tracing::error!("{text}\n{backtrace}"),
-            _ => tracing::error!("{text}"),
+            BacktraceStatus::Captured => notice(&PANIC, &format!("{text}\n{backtrace}")),
+            _ => notice(&PANIC, &text),
         },
-        Event::Notice {
-            level: Level::Info,
-            text,
-        } => tracing::info!("{text}"),
-        Event::Notice {
-            level: Level::Warn,
-            text,
-        } => tracing::warn!("{text}"),
-        Event::Notice {
-            level: Level::Error,
-            text,
-        } => tracing::error!("{text}"),
+        Event::Notice { message, text } => notice(message, &text),
+    }
+}
+
+fn notice(message: &LogMessage, text: &str) {
+    let code = message.code();
+    match message.level() {
+        Level::Info => tracing::info!(code, "{text}"),
+        Level::Warn => tracing::warn!(code, "{text}"),
+        Level::Error => tracing::error!(code, "{text}"),
     }
 }
 
@@ -221,10 +263,15 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
             return Some(0);
         }
     };
-    rate.allow(&account.route.name, kind, Instant::now())
+    rate.allow(
+        &account.route.name,
+        kind,
+        account.source.ip(),
+        Instant::now(),
+    )
 }
 
-fn ready(open: &Ready) {
+fn ready(open: &Ready, headlines: Headlines) {
     let mut listeners: Vec<_> = open
         .listeners
         .iter()
@@ -236,38 +283,46 @@ fn ready(open: &Ready) {
     if further > 0 {
         listeners.push(format!("and {further} more"));
     }
+    let listeners = listeners.join(", ");
+    let headline = headlines.of("ready", || {
+        format!("{listeners}; {} routes are closed", open.closed)
+    });
     tracing::info!(
+        event.name = headlines.event("ready"),
         routes = open.listeners.len(),
         closed = open.closed,
-        listeners = listeners.join(", "),
-        metrics = %open.metrics.map_or_else(none, |address| address.to_string()),
+        listeners,
+        metrics = %shown(open.metrics),
         cores = %open.cores,
-        version = open.version,
-        "ready"
+        service.version = open.version,
+        "{headline}"
     );
 }
 
-fn accepted(accepted: &AcceptedPeer) {
-    let target = accepted
-        .target
-        .map_or_else(none, |target| target.to_string());
+fn accepted(accepted: &AcceptedPeer, headlines: Headlines) {
+    let (client, client_port) = address_and_port(Some(accepted.source));
+    let (server, server_port) = address_and_port(accepted.target);
     let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
+    let headline = headlines.of("accepted", || headline::of_accepted(accepted));
     tracing::info!(
+        event.name = headlines.event("accepted"),
         id = %accepted.id,
         tunnel = %shown(accepted.tunnel),
         route = %accepted.route.name,
-        source = %accepted.source,
-        client = %shown(accepted.client),
-        target = %target,
+        client.address = %client,
+        client.port = client_port,
+        forwarded_for = %shown(accepted.client),
+        server.address = %server,
+        server.port = server_port,
         peer = %peer.identity,
         key_sha256 = %peer.key_sha256,
         serial = %peer.serial,
-        tls = %tls.map_or_else(|| "-".to_owned(), |tls| tls.version.to_string()),
-        "accepted"
+        tls.protocol.version = %shown(tls.map(|tls| tls.version)),
+        "{headline}"
     );
 }
 
-fn progress(progress: &ConnectionProgress) {
+fn progress(progress: &ConnectionProgress, headlines: Headlines) {
     let seen = progress.observed.as_ref();
     let (titles, objects, object_bytes) = match seen {
         Some(observe::Progress::Association {
@@ -285,23 +340,27 @@ fn progress(progress: &ConnectionProgress) {
         }) => (*messages, *message_bytes, *acknowledgements),
         _ => (0, 0, 0),
     };
+    let (client, client_port) = address_and_port(Some(progress.source));
+    let headline = headlines.of("open", || headline::of_progress(progress));
     tracing::info!(
+        event.name = headlines.event("open"),
         id = %progress.id,
         tunnel = %shown(progress.tunnel),
         route = %progress.route.name,
-        source = %progress.source,
-        peer = %progress.peer.as_deref().unwrap_or("-"),
+        client.address = %client,
+        client.port = client_port,
+        peer = %progress.peer.as_deref().unwrap_or(NONE),
         sealed_bytes = progress.sealed_bytes,
         opened_bytes = progress.opened_bytes,
-        calling = titles.map_or_else(none, |(calling, _)| calling.to_string()),
-        called = titles.map_or_else(none, |(_, called)| called.to_string()),
+        calling = shown(titles.map(|(calling, _)| calling)),
+        called = shown(titles.map(|(_, called)| called)),
         objects,
         object_bytes,
         messages,
         message_bytes,
         acknowledgements,
         seconds = seconds(progress.duration),
-        "open"
+        "{headline}"
     );
 }
 
@@ -311,7 +370,7 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
     if level == Level::Warn && account.peer.is_some() {
         let route = &account.route.name;
         let is_rare = rate
-            .allow(route, LineKind::Warned, Instant::now())
+            .allow(route, LineKind::Warned, account.source.ip(), Instant::now())
             .is_some();
         return if is_rare { level } else { Level::Info };
     }
@@ -322,54 +381,57 @@ fn level_of(account: &ConnectionSummary, rate: &mut Rate) -> Level {
 /// every client can cause the other ends. A client that knows the name of a peer can cause a warning that
 /// this peer is refused; `rate` limits these.
 fn level(account: &ConnectionSummary) -> Level {
-    match &account.close.reason {
-        CloseReason::Internal(_) => Level::Error,
-        CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => Level::Warn,
-        // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
-        CloseReason::Handshake(class, _) => match (account.route.mode, class) {
-            (Mode::Terminate, RefusalClass::Unknown) => Level::Info,
-            _ => Level::Warn,
-        },
+    let reason = &account.close.reason;
+    // Targets are configured. Of the clients, only those with a certificate of a trusted CA count.
+    let is_any_client = account.route.mode == Mode::Terminate
+        && matches!(reason, CloseReason::Handshake(RefusalClass::Unknown, _));
+    match reason.failure() {
+        Some(failure) if !is_any_client => failure.level(),
         _ => Level::Info,
     }
 }
 
-fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
-    let target = account
-        .target
-        .map_or_else(none, |target| target.to_string());
+fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, suppressed: u64) {
+    let (client, client_port) = address_and_port(Some(account.source));
+    let (server, server_port) = address_and_port(account.target);
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
     let tls = account.tls.as_ref();
+    let failure = account.close.reason.failure();
+    let headline = headlines.of("connection", || headline::of_connection(account));
     // In `tracing`, a level is a constant of each call site.
     macro_rules! write_at {
         ($level:ident) => {
             tracing::$level!(
+                event.name = headlines.event("connection"),
                 id = %account.id,
                 tunnel = %shown(account.tunnel),
                 route = %account.route.name,
                 mode = %account.route.mode,
-                protocol = %account.route.protocol,
-                source = %account.source,
-                client = %shown(account.client),
-                target = %target,
-                peer = %peer.map_or("-", |peer| &peer.identity),
-                key_sha256 = %peer.map_or("-", |peer| &peer.key_sha256),
-                serial = %peer.map_or("-", |peer| &peer.serial),
-                certificate = %refused.map_or_else(none, ToString::to_string),
-                certificate_serial = %refused.map_or("-", |refused| &refused.serial),
-                certificate_sha256 = %refused.map_or("-", |refused| &refused.fingerprint),
-                tls = %tls.map_or_else(|| "-".to_owned(), |tls| tls.version.to_string()),
-                suite = %tls.map_or("-", |tls| tls.suite),
-                group = %tls.map_or("-", |tls| tls.group),
+                network.protocol.name = %account.route.protocol,
+                client.address = %client,
+                client.port = client_port,
+                forwarded_for = %shown(account.client),
+                server.address = %server,
+                server.port = server_port,
+                peer = %peer.map_or(NONE, |peer| &peer.identity),
+                key_sha256 = %peer.map_or(NONE, |peer| &peer.key_sha256),
+                serial = %peer.map_or(NONE, |peer| &peer.serial),
+                certificate = %shown(refused),
+                certificate_serial = %refused.map_or(NONE, |refused| &refused.serial),
+                certificate_sha256 = %refused.map_or(NONE, |refused| &refused.fingerprint),
+                tls.protocol.version = %shown(tls.map(|tls| tls.version)),
+                tls.cipher = %tls.map_or(NONE, |tls| tls.suite),
+                tls.curve = %tls.map_or(NONE, |tls| tls.group),
                 sealed_bytes = account.sealed_bytes,
                 opened_bytes = account.opened_bytes,
                 undelivered_bytes = account.undelivered_bytes.iter().sum::<u64>(),
                 seconds = seconds(account.duration),
                 ended_by = account.close.by.name(),
+                error.type = failure.map_or(NONE, LogMessage::code),
                 reason = account.close.reason.to_string(),
                 suppressed,
-                "connection"
+                "{headline}"
             )
         };
     }
@@ -378,12 +440,4 @@ fn connection(account: &ConnectionSummary, level: Level, suppressed: u64) {
         Level::Warn => write_at!(warn),
         Level::Error => write_at!(error),
     }
-}
-
-fn shown(value: Option<impl std::fmt::Display>) -> String {
-    value.map_or_else(none, |value| value.to_string())
-}
-
-fn none() -> String {
-    "-".to_owned()
 }

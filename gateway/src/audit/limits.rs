@@ -20,12 +20,50 @@ pub(super) const JOURNAL_PAUSE: Duration = Duration::from_millis(10);
 /// When reached: further listeners are counted.
 pub(super) const LISTENERS_SHOWN_MAX: usize = 64;
 
-/// Refusals of one route and kind that are logged in a row before the rate limit applies.
+/// Sources with a limit of their own, counted for each route and kind of line. A client on a LAN is one source, and
+/// so is an IPv6 network of 64 bits: less than 1 MiB holds more noisy sources than a hospital has devices.
 ///
-/// When reached: the refusal is not logged; the next line has their number in `suppressed`.
-pub(super) const REFUSALS_BURST: u32 = 10;
+/// When reached: further sources share one limit for each route and kind, until a listed source has been quiet for
+/// `SOURCE_LINES_BURST` times `SOURCE_LINE_EVERY`.
+pub(super) const SOURCES_MAX: usize = 4096;
 
-/// Interval at which refusals of a route and kind are logged after the burst.
+/// Lines of one source, route and kind that are logged in a row before the rate limit applies.
+///
+/// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`;
+/// `wardgate_bound_reached_total{bound="log_lines"}`.
+pub(super) const SOURCE_LINES_BURST: u32 = 10;
+
+/// Interval at which lines of a source, route and kind are logged after the burst. Ten noisy sources together stay below
+/// the limit of their route (`ROUTE_LINE_EVERY`), so a source that is not noisy is logged.
 ///
 /// When reached: the next line is written.
-pub(super) const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+pub(super) const SOURCE_LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Lines of one route and kind that are logged in a row before the rate limit applies. More than the bursts of
+/// several noisy sources.
+///
+/// When reached: the line is not logged; the next line of its route and kind has the number in `suppressed`;
+/// `wardgate_bound_reached_total{bound="log_lines"}`.
+pub(super) const ROUTE_LINES_BURST: u32 = 60;
+
+/// Interval at which lines of a route and kind are logged after the burst: many sources together cannot fill the
+/// disk.
+///
+/// When reached: the next line is written.
+pub(super) const ROUTE_LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// Interval at which sources that have been quiet are removed from the full table of sources: each removal reads
+/// the whole table.
+///
+/// When reached: quiet sources are removed.
+pub(super) const SOURCES_SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Rows of the last refusals, by route and kind of reason, that `status` reports: more fit on no screen.
+///
+/// When reached: a new row replaces the one that is the longest without news.
+pub(super) const REFUSALS_SHOWN_MAX: usize = 32;
+
+/// Characters of the reason of such a row. The longest reasons, with a chain of certificates, have about 600.
+///
+/// When reached: the rest is left out; the log has it.
+pub(super) const REFUSAL_CHARS_MAX: usize = 1000;

@@ -4,12 +4,18 @@
 //! never delays a connection.
 
 mod event;
+mod failure;
+mod fields;
+mod headline;
 mod id;
 mod journal;
 pub mod limits;
 mod logfmt;
+pub(crate) mod messages;
 mod observed;
+mod output;
 mod rate;
+mod refusals;
 mod times;
 mod warning;
 
@@ -19,6 +25,9 @@ pub use event::{
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
+pub use messages::LogMessage;
+pub use output::{JOURNALD, journald_problem};
+pub use refusals::{Refusals, Refused};
 pub use warning::{ConnectionFault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

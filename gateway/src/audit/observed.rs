@@ -6,6 +6,9 @@
 use std::fmt;
 
 use super::event::ConnectionSummary;
+use super::fields::{NONE, address_and_port, shown};
+use super::headline::{self, Headlines};
+use super::messages;
 use super::times::{milliseconds, seconds};
 use super::warning::ENDS_WITHOUT_CR;
 use crate::dicom;
@@ -13,27 +16,49 @@ use crate::hl7;
 use crate::observe::Observed;
 
 /// Writes the line about observed traffic, if the connection was observed.
-pub(super) fn write(account: &ConnectionSummary) {
+pub(super) fn write(account: &ConnectionSummary, headlines: Headlines) {
     if is_void(account) {
         return;
     }
     match &account.observed {
-        Some(Observed::Association(record)) => association(account, record),
-        Some(Observed::Conversation(record)) => conversation(account, record),
+        Some(Observed::Association(record)) => association(account, record, headlines),
+        Some(Observed::Conversation(record)) => conversation(account, record, headlines),
         None => {}
     }
 }
 
-fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
+fn association(
+    account: &ConnectionSummary,
+    record: &dicom::AssociationSummary,
+    headlines: Headlines,
+) {
     let latencies = &record.latencies;
+    let (client, client_port) = address_and_port(Some(account.source));
+    let (server, server_port) = address_and_port(account.target);
     let reported = account.reported.as_deref();
+    let about = headlines.about(&account.route.name, account.source);
+    let headline = headlines.of("association", || {
+        let titles = format!("{} to {}", shown(record.calling), shown(record.called));
+        let counts = format!(
+            "{} objects, {} bytes",
+            record.objects(),
+            record.object_bytes()
+        );
+        headline::of_observed(
+            account,
+            format_args!("{titles}, {counts}, {}", record.ending),
+        )
+    });
     tracing::info!(
+        event.name = headlines.event("association"),
         id = %account.id,
         tunnel = %shown(account.tunnel),
         route = %account.route.name,
-        source = %account.source,
-        client = %shown(account.client),
-        target = %shown(account.target),
+        client.address = %client,
+        client.port = client_port,
+        forwarded_for = %shown(account.client),
+        server.address = %server,
+        server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
         calling = shown(record.calling),
         called = shown(record.called),
@@ -55,52 +80,82 @@ fn association(account: &ConnectionSummary, record: &dicom::AssociationSummary) 
         how = record.ending.to_string(),
         would_refuse = shown(reported),
         would_forbid = would_forbid(record),
-        "association"
+        "{headline}"
     );
     if let Some(reason) = account.would_refuse() {
         tracing::warn!(
+            code = messages::WOULD_REFUSE.code(),
             id = %account.id,
             route = %account.route.name,
-            source = %account.source,
+            client.address = %client,
+            client.port = client_port,
             peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
             calling = shown(record.calling),
             called = shown(record.called),
             reason,
-            "would refuse this association: {reason}; remove rules = \"report\" from the route to enforce its rules"
+            "{about}would refuse this association: {reason}; remove rules = \"report\" from the route to enforce its rules"
         );
     }
     if let Some((by, what)) = &record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, source = %account.source, why = %format!("{by} sent {what}"),
-            "association no longer observed");
+        tracing::warn!(
+            code = messages::ASSOCIATION_NOT_OBSERVED.code(),
+            %route,
+            client.address = %client,
+            client.port = client_port,
+            why = %format!("{by} sent {what}"),
+            "{about}association no longer observed"
+        );
     }
-    warn_of_destinations(account, record);
+    warn_of_destinations(account, record, &about);
 }
 
 // The peer opens the return associations itself, and needs a route for them (PS3.4 section C.4.2).
-fn warn_of_destinations(account: &ConnectionSummary, record: &dicom::AssociationSummary) {
+fn warn_of_destinations(
+    account: &ConnectionSummary,
+    record: &dicom::AssociationSummary,
+    about: &str,
+) {
     let dicom = account.route.dicom.as_ref();
     let has_return = dicom.is_some_and(|dicom| dicom.returns.is_some());
     if !record.destinations.is_empty() && !has_return {
         tracing::warn!(
+            code = messages::NO_RETURN_ROUTE.code(),
             route = %account.route.name,
             destinations = CommaSeparated(&record.destinations, each).to_string(),
-            "C-MOVE to destinations without a return route: set return to the route of the returning associations"
+            "{about}C-MOVE to destinations without a return route: set return to the route of the returning associations"
         );
     }
 }
 
-fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) {
+fn conversation(
+    account: &ConnectionSummary,
+    record: &hl7::ConversationSummary,
+    headlines: Headlines,
+) {
     let latencies = &record.latencies;
+    let (client, client_port) = address_and_port(Some(account.source));
+    let (server, server_port) = address_and_port(account.target);
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
+    let about = headlines.about(&account.route.name, account.source);
+    let headline = headlines.of("conversation", || {
+        let (messages, answers) = (record.messages.total(), record.acknowledgements.total());
+        headline::of_observed(
+            account,
+            format_args!("{messages} messages, {answers} acknowledgements"),
+        )
+    });
     tracing::info!(
+        event.name = headlines.event("conversation"),
         id = %account.id,
         tunnel = %shown(account.tunnel),
         route = %account.route.name,
-        source = %account.source,
-        client = %shown(account.client),
-        target = %shown(account.target),
+        client.address = %client,
+        client.port = client_port,
+        forwarded_for = %shown(account.client),
+        server.address = %server,
+        server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
         messages = record.messages.total(),
         message_bytes = record.message_bytes,
@@ -115,18 +170,27 @@ fn conversation(account: &ConnectionSummary, record: &hl7::ConversationSummary) 
         junk_bytes = record.junk_bytes,
         oversize = record.oversize,
         seconds = seconds(account.duration),
-        "conversation"
+        "{headline}"
     );
     if let Some(why) = record.not_followed {
         let route = &account.route.name;
-        tracing::warn!(%route, source = %account.source, %why, "conversation no longer observed");
+        tracing::warn!(
+            code = messages::CONVERSATION_NOT_OBSERVED.code(),
+            %route,
+            client.address = %client,
+            client.port = client_port,
+            %why,
+            "{about}conversation no longer observed"
+        );
     }
     if let Some(by) = record.ended_without_cr {
         tracing::warn!(
+            code = messages::MLLP_END_WITHOUT_CR.code(),
             route = %account.route.name,
-            source = %account.source,
+            client.address = %client,
+            client.port = client_port,
             %by,
-            "{ENDS_WITHOUT_CR}"
+            "{about}{ENDS_WITHOUT_CR}"
         );
     }
 }
@@ -197,7 +261,7 @@ impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, rest)) = self.0.split_first() else {
-            return f.write_str("-");
+            return f.write_str(NONE);
         };
         (self.1)(first, f)?;
         rest.iter().try_for_each(|value| {
@@ -205,10 +269,6 @@ impl<T, W: Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display
             (self.1)(value, f)
         })
     }
-}
-
-fn shown(value: Option<impl fmt::Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// Whether the value is empty.

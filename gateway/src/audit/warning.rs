@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fields::{NONE, address_and_port};
+use super::headline::Headlines;
 use super::id::ConnectionId;
+use super::messages;
 use super::rate::{LineKind, Rate};
 use crate::config::{Mode, Protocol, RouteConfig};
 use crate::hl7::MllpRole;
@@ -98,25 +101,36 @@ impl Warning {
     }
 }
 
-/// Writes the line, unless the route's limit for this kind is reached.
-pub(super) fn write(warning: &Warning, rate: &mut Rate) {
-    let (kind, by) = match warning.fault {
-        ConnectionFault::NoAnswer { .. } => (LineKind::Unreachable, "-".to_owned()),
-        ConnectionFault::EndsWithoutCr(by) => (LineKind::Illegal, by.to_string()),
+/// Writes the line, unless the limit of the source or of the route for this kind is reached.
+pub(super) fn write(warning: &Warning, headlines: Headlines, rate: &mut Rate) {
+    let (message, kind, by) = match warning.fault {
+        ConnectionFault::NoAnswer { .. } => {
+            (&messages::NO_ANSWER, LineKind::Unreachable, NONE.to_owned())
+        }
+        ConnectionFault::EndsWithoutCr(by) => (
+            &messages::MLLP_END_WITHOUT_CR,
+            LineKind::Illegal,
+            by.to_string(),
+        ),
     };
     let route = &warning.route.name;
-    let Some(suppressed) = rate.allow(route, kind, Instant::now()) else {
+    let Some(suppressed) = rate.allow(route, kind, warning.source.ip(), Instant::now()) else {
         return;
     };
-    let target = warning.target;
+    let about = headlines.about(route, warning.source);
+    let (client, client_port) = address_and_port(Some(warning.source));
+    let (server, server_port) = address_and_port(warning.target);
     tracing::warn!(
+        code = message.code(),
         id = %warning.id,
         %route,
-        source = %warning.source,
-        target = %target.map_or_else(|| "-".to_owned(), |target| target.to_string()),
-        peer = %warning.peer.as_deref().unwrap_or("-"),
+        client.address = %client,
+        client.port = client_port,
+        server.address = %server,
+        server.port = server_port,
+        peer = %warning.peer.as_deref().unwrap_or(NONE),
         %by,
         suppressed,
-        "{warning}"
+        "{about}{warning}"
     );
 }

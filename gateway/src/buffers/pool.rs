@@ -84,6 +84,12 @@ impl Pool {
         self.large.lent() > POOL_LARGE_AT_REST
     }
 
+    /// The number of large buffers that are lent.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        self.large.lent()
+    }
+
     /// How many times a small buffer was lent because all large ones were.
     #[must_use]
     pub fn exhausted(&self) -> u64 {

@@ -13,8 +13,11 @@ use crate::cli::limits::{REPLY_BYTES_MAX, REPLY_WITHIN};
 use crate::config;
 use crate::control::{Command, CommandReply, GatewayStatus, Request};
 
+/// The configuration of the packaged service.
+const CONFIG: &str = "/etc/wardgate/wardgate.toml";
+
 /// Where the packaged service has its admin socket.
-const SOCKET: &str = "/run/wardgate/admin.sock";
+pub(super) const SOCKET: &str = "/run/wardgate/admin.sock";
 
 /// How a command finds the running gateway, and how it prints the reply.
 #[derive(Debug, Args)]
@@ -31,14 +34,18 @@ pub(crate) struct AdminArgs {
 
 /// The configuration file, by its option only: these commands have arguments of their own.
 #[derive(Debug, Args)]
-struct OnlyConfig {
-    /// The configuration file of the running gateway, which names its admin socket
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/wardgate/wardgate.toml"
-    )]
-    config: PathBuf,
+pub(super) struct OnlyConfig {
+    /// The configuration file of the running gateway, which names its admin socket [default:
+    /// /etc/wardgate/wardgate.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl OnlyConfig {
+    /// The file, or that of the packaged service.
+    pub(super) fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
 }
 
 /// `wardgate drain`.
@@ -114,7 +121,7 @@ pub(crate) fn end(args: EndArgs) -> anyhow::Result<u8> {
 
 impl AdminArgs {
     fn run(&self, command: Command) -> anyhow::Result<u8> {
-        let text = ask(&self.socket(), command)?;
+        let text = ask(&self.socket()?, command)?;
         let reply: CommandReply = serde_json::from_str(&text).context(
             "the gateway's reply cannot be read; use the `wardgate` program that belongs to the running gateway",
         )?;
@@ -129,19 +136,54 @@ impl AdminArgs {
         })
     }
 
-    // An operator can reach the running gateway even if the configuration is not valid any more.
-    fn socket(&self) -> PathBuf {
-        let named = || {
-            let config = config::load(&self.config.config).config.ok()?;
-            config.gateway.admin
+    /// The path of the admin socket.
+    ///
+    /// # Errors
+    /// A file was named that does not lead to a socket: the socket of the packaged service may be that of another
+    /// gateway.
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let named = self.config.config.as_deref();
+        let Some(file) = named.filter(|file| *file != Path::new(CONFIG)) else {
+            return Ok(of_packaged_service());
         };
-        let given = self.socket.clone();
-        given.or_else(named).unwrap_or_else(|| SOCKET.into())
+        let shown = file.display();
+        let config = config::load(file).config.map_err(|problems| {
+            let first = problems.first().map(|problem| problem.display(file));
+            let first = first.map_or_else(String::new, |problem| problem.to_string());
+            anyhow::anyhow!(
+                "{first}; so the admin socket of its gateway is not known: name the socket itself with --socket SOCKET"
+            )
+        })?;
+        config.gateway.admin.ok_or_else(|| {
+            anyhow::anyhow!(
+                "{shown} names no admin socket (the key `admin` of [gateway]); name the socket of the running \
+                 gateway with --socket SOCKET, for the packaged service {SOCKET}"
+            )
+        })
     }
+}
+
+// An operator can reach the packaged service even if its configuration is not valid any more.
+fn of_packaged_service() -> PathBuf {
+    let config = config::load(Path::new(CONFIG)).config.ok();
+    let named = config.and_then(|config| config.gateway.admin);
+    named.unwrap_or_else(|| SOCKET.into())
 }
 
 /// Sends one request and returns the reply as text.
 fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
+    ask_within(path, command, REPLY_WITHIN)
+}
+
+/// The same with another time limit for the reply.
+pub(super) fn ask_within(
+    path: &Path,
+    command: Command,
+    within: Duration,
+) -> anyhow::Result<String> {
     let shown = path.display();
     let mut socket = UnixStream::connect(path).map_err(|error| {
         let remedy = match error.kind() {
@@ -157,7 +199,7 @@ fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
         anyhow::anyhow!("the gateway cannot be reached at {shown}: {error}; {remedy}")
     })?;
     let exchange = || -> io::Result<String> {
-        socket.set_read_timeout(Some(REPLY_WITHIN))?;
+        socket.set_read_timeout(Some(within))?;
         socket.set_write_timeout(Some(Duration::from_secs(10)))?;
         let mut line = serde_json::to_string(&Request::new(command))?;
         line.push('\n');

@@ -1,9 +1,9 @@
 //! `wardgate check`: reports all problems of a configuration at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD, names};
+use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD, against, names};
 use crate::supervisor::{Remark, prepare, remarks, trial};
 
 /// The options of `wardgate check`.
@@ -15,11 +15,17 @@ pub(crate) struct CheckArgs {
     /// know before it restarts the service. Routes that a bad file closes do not prevent the start
     #[arg(long)]
     start: bool,
+    /// Compare both ends of each route: OTHER is the configuration of the other site, and the paths in it begin at
+    /// its folder
+    #[arg(long, value_name = "OTHER", conflicts_with = "start")]
+    against: Option<PathBuf>,
 }
 
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
-    if args.start {
+    if let Some(other) = &args.against {
+        Ok(against::run(args.config.file(), other))
+    } else if args.start {
         Ok(start(args.config.file()))
     } else {
         Ok(all(args.config.file()))

@@ -38,3 +38,76 @@ pub(super) const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 ///
 /// When reached: the command ends with an error; the gateway may still carry it out.
 pub(super) const REPLY_WITHIN: Duration = Duration::from_secs(120);
+
+/// Bytes of one part of a support bundle. A day's log of a busy gateway has some megabytes.
+///
+/// When reached: the part begins later; `about.txt` names the number of missing bytes.
+pub(super) const BUNDLE_PART_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes that are read of a program's output, a file or the metrics for a support bundle.
+///
+/// When reached: the rest is not read.
+pub(super) const BUNDLE_OUTPUT_BYTES_MAX: u64 = 32 << 20;
+
+/// Lines of the log in a support bundle.
+///
+/// When reached: earlier lines are not in the bundle.
+pub(super) const BUNDLE_LOG_LINES: u32 = 20_000;
+
+/// How long a program that makes a part of a support bundle may run. `wardgate doctor` takes the longest (`DOCTOR_ALL`).
+///
+/// When reached: the program is ended, and the part is left out.
+pub(super) const BUNDLE_PROGRAM_WAIT: Duration = Duration::from_secs(150);
+
+/// How long a running gateway may take to send its metrics for a support bundle.
+///
+/// When reached: the metrics are left out.
+pub(super) const BUNDLE_METRICS_WAIT: Duration = Duration::from_secs(10);
+
+/// How long `wardgate doctor` waits for the reply of a running gateway.
+///
+/// When reached: the report says that the gateway does not reply, and the other steps follow.
+pub(super) const DOCTOR_REPLY_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long one network step of `wardgate doctor` may take: a name, a connection, a handshake, a probe. The
+/// timeouts of the route apply if they are shorter. A name server and a lost SYN take up to 3 s.
+///
+/// When reached: the step fails, and the report names the timeout.
+pub(super) const DOCTOR_STEP: Duration = Duration::from_secs(5);
+
+/// How long `wardgate doctor` may take in all. One silent target takes about 20 s, and the targets of several
+/// routes are examined at the same time.
+///
+/// When reached: the remaining steps are skipped, and the report says so.
+pub(super) const DOCTOR_ALL: Duration = Duration::from_secs(120);
+
+/// Routes that `wardgate doctor` examines at the same time. Most of the time is waiting.
+///
+/// When reached: further routes wait for their turn.
+pub(super) const DOCTOR_ROUTES_AT_A_TIME: usize = 16;
+
+/// Targets of one route that `wardgate doctor` examines.
+///
+/// When reached: the report says how many targets were not examined.
+pub(super) const DOCTOR_TARGETS_MAX: usize = 16;
+
+/// Addresses of one name that `wardgate doctor` tries to connect to.
+///
+/// When reached: further addresses are not tried.
+pub(super) const DOCTOR_ADDRESSES_MAX: usize = 4;
+
+/// How long `wardgate doctor` waits for the reply to one UDP packet that examines the path MTU. The round trip
+/// between two sites is below 100 ms.
+///
+/// When reached: the packet counts as lost.
+pub(super) const DOCTOR_MTU_WAIT: Duration = Duration::from_millis(300);
+
+/// The largest packet with which `wardgate doctor` examines the path MTU: a jumbo frame.
+///
+/// When reached: larger packets are not examined.
+pub(super) const DOCTOR_MTU_MAX: usize = 9000;
+
+/// Bytes that a target may send to a probe of `wardgate doctor` before it answers.
+///
+/// When reached: the probe fails.
+pub(super) const DOCTOR_PROBE_BYTES_MAX: usize = 64 << 10;

@@ -1,7 +1,10 @@
 //! The command line: one tree of commands, and the only source of the help text.
 
 mod admin;
+mod against;
+mod bundle;
 mod check;
+mod doctor;
 mod limits;
 mod names;
 mod pki;
@@ -22,6 +25,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// The configuration or the environment does not allow a start (sysexits.h `EX_CONFIG`).
 pub const EXIT_CONFIG: u8 = 78;
+
+/// A certificate of the other site that expires within this many days is reported.
+const DAYS_WARNED: i64 = 14;
 
 /// Mutual-TLS gateway for healthcare imaging.
 ///
@@ -47,6 +53,9 @@ enum CliCommand {
     Reload(admin::AdminArgs),
     /// Show the routes of a running gateway and their connections
     Status(admin::AdminArgs),
+    /// Examine a route, or all routes, end to end: name the side at fault and what to do
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(doctor::DoctorArgs),
     /// Stop accepting on a route, or on all routes, and let open connections end
     #[command(after_help = DRAIN_HELP)]
     Drain(admin::DrainArgs),
@@ -63,6 +72,9 @@ enum CliCommand {
     /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
     #[command(subcommand)]
     Tune(tune::TuneCommand),
+    /// Write one file for a support case: versions, configuration, status, metrics, log, settings of the host
+    #[command(after_help = BUNDLE_HELP)]
+    SupportBundle(bundle::BundleArgs),
 }
 
 /// Which configuration file a command reads.
@@ -149,7 +161,44 @@ Exit codes:
 With --start, exit code 0 means that `wardgate run` would start with the routes
 whose files are good, and 78 that it would not, because of the configuration or
 of this machine (io_uring, addresses, file descriptors). A port that is in use
-counts as good: the gateway that runs now may have it.";
+counts as good: the gateway that runs now may have it.
+
+With --against, FILE is compared with the configuration of the other site: which
+routes reach each other, whether both ends accept each other's certificate, and
+settings that contradict each other. Each line names the file to change. Exit code
+78 means that a pair of routes would not work. Files of the other site that are not
+on this machine are not compared, and a remark says so.";
+
+const DOCTOR_HELP: &str = "\
+Results of a step:
+  ok       good
+  warning  connections pass, and something needs attention or could not be
+           examined
+  failed   connections do not pass; the line below names the side at fault and
+           the remedy
+  skipped  not examined, because of an earlier step or because it does not apply
+
+The gateway may run or not. Steps that need rights of another user say so. No
+patient data is sent. A C-ECHO or an HL7 probe message is sent only on routes whose
+`health` has the probe \"c-echo\" or \"mllp\".
+
+Exit codes:
+  0   every step is ok, a warning or skipped
+  1   a step failed
+  2   the command line is not valid, or there is no such route
+  78  the text of the configuration is not valid";
+
+const BUNDLE_HELP: &str = "\
+The file is a .tar.gz that only you can read. It holds no key and no patient data:
+the gateway logs none, and private keys, passwords and tokens in the configuration
+are replaced. It does name hosts, addresses, AE titles and partners. `about.txt` lists
+the parts, and why a part is missing. Run it as root, so that the log and the
+configuration can be read. It works with the gateway running or stopped.
+
+Exit codes:
+  0  the file is written, even if some parts are missing
+  1  it cannot be written
+  2  the command line is not valid";
 
 /// The tree of commands with its help, from which man pages and completions are made.
 #[must_use]
@@ -165,12 +214,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
         CliCommand::Status(args) => admin::status(&args),
+        CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Drain(args) => admin::drain(args),
         CliCommand::End(args) => admin::end(args),
         CliCommand::Maintenance(args) => admin::maintenance(args),
         CliCommand::Upgrade(args) => admin::upgrade(&args),
         CliCommand::Pki(command) => pki::run(command),
         CliCommand::Tune(command) => tune::run(command),
+        CliCommand::SupportBundle(args) => bundle::run(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use super::access::Process;
 use super::syntax::Lines;
-use super::{Found, Problem, find};
+use super::{Found, Problem, find, find_elsewhere};
 use crate::config::limits::CONFIG_BYTES_MAX;
 
 /// Reads the configuration from `path`, and what is readable of a wrong one.
@@ -17,6 +17,15 @@ use crate::config::limits::CONFIG_BYTES_MAX;
 pub fn load(path: &Path) -> Found {
     match read(path) {
         Ok(text) => find(&text, path),
+        Err(problem) => vec![problem].into(),
+    }
+}
+
+/// Reads the configuration of another machine: `cores` is not compared with the CPUs of this one.
+#[must_use]
+pub(crate) fn load_elsewhere(path: &Path) -> Found {
+    match read(path) {
+        Ok(text) => find_elsewhere(&text, path),
         Err(problem) => vec![problem].into(),
     }
 }

@@ -4,8 +4,6 @@
 //! `file` reads the TOML as written and keeps the line of each value. `resolve` converts it into the types of
 //! this module and collects all problems. Files that the configuration names (certificates, keys) are opened
 //! by `pki`, not here. `access` decides which users can change a file.
-//! these types and gathers every problem on the way. Files that the configuration names
-//! (certificates, keys) are not opened here: that is `pki`'s work. `access` says who can change a file.
 
 pub(crate) mod access;
 mod address;
@@ -61,6 +59,7 @@ pub use dicom::Dicom;
 pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
+pub(crate) use load::load_elsewhere;
 pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
@@ -97,6 +96,16 @@ fn find(text: &str, file: &Path) -> Found {
             vec![Problem { line: None, text }].into()
         }
     }
+}
+
+fn find_elsewhere(text: &str, file: &Path) -> Found {
+    let cpus: Vec<_> = (0..limits::CORES_MAX).collect();
+    let place = FileContext {
+        file,
+        cpus: &cpus,
+        credentials: None,
+    };
+    parse_at(text, &place)
 }
 
 /// The result of reading a configuration, with the usable parts of a wrong one.
@@ -196,6 +205,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
+    /// To journald, with fields.
+    Journald,
 }
 
 /// One configured route: its listener, mode, targets and rules.

@@ -9,8 +9,11 @@ use super::{
 
 impl LogFormat {
     /// The keywords of `log`.
-    pub(super) const WORDS: [(&'static str, Self); 2] =
-        [("text", Self::Text), ("json", Self::Json)];
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("text", Self::Text),
+        ("json", Self::Json),
+        ("journald", Self::Journald),
+    ];
 }
 
 impl CipherSetting {

@@ -116,12 +116,6 @@ impl Command {
             Self::TakenOver => "taken-over",
         }
     }
-
-    /// Whether the command only reads. The log does not report such commands.
-    #[must_use]
-    pub fn only_reads(&self) -> bool {
-        matches!(self, Self::Status)
-    }
 }
 
 /// The reply to a request.

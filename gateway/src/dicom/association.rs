@@ -5,7 +5,7 @@
 
 use crate::strictness::Strictness;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::accept::AssociateAc;
 use super::command_set::{CommandSet, Meaning};
@@ -377,6 +377,12 @@ impl Association {
         self.stats
             .as_deref()
             .map_or((0, 0), AssociationStats::stored)
+    }
+
+    /// The last time from the end of a C-STORE request to its response.
+    #[must_use]
+    pub fn last_latency(&self) -> Option<Duration> {
+        self.stats.as_deref()?.last_latency()
     }
 
     /// Returns the summary when the connection has ended.

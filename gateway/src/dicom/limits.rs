@@ -19,7 +19,8 @@ pub(super) const COMMAND_BYTES_MAX: usize = 64 << 10;
 /// Requests of one direction that the observer remembers until they are answered. Most applications wait for
 /// each answer; asynchronous windows of some tens occur.
 ///
-/// When reached: a further request is counted, but not matched with its answer.
+/// When reached: a further request is counted, but not matched with its answer;
+/// `wardgate_bound_reached_total{bound="dicom_outstanding"}`.
 pub(super) const OUTSTANDING_MAX: usize = 256;
 
 /// SOP classes of one association that are counted separately. A study has a handful.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::dicom::limits::{DESTINATIONS_MAX, FAILURES_MAX, OUTSTANDING_MAX, SOP_CLASSES_MAX};
 use crate::measure::Latencies;
+use crate::measure::ReachedBound;
 
 /// The counts of one association. Either side may send requests to the other.
 #[derive(Debug, Default)]
@@ -204,6 +205,7 @@ impl AssociationStats {
             outstanding.push(request);
         } else {
             // LIMIT: OUTSTANDING_MAX.
+            ReachedBound::DicomOutstanding.note();
             self.has_untracked = true;
         }
     }
@@ -265,6 +267,11 @@ impl AssociationStats {
             acceptor,
         } = &self.outstanding;
         !self.has_untracked && requestor.is_empty() && acceptor.is_empty()
+    }
+
+    /// The last time from the end of a C-STORE request to its response.
+    pub(super) fn last_latency(&self) -> Option<Duration> {
+        self.latencies.last()
     }
 
     /// The number of objects that were stored so far, and the bytes of their data sets.

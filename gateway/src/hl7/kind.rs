@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::hl7::limits::MLLP_TYPES_MAX;
+use crate::measure::ReachedBound;
 
 /// The type of a message: code and trigger event of MSH-9, such as `ADT^A01`.
 ///
@@ -82,7 +83,12 @@ impl MessageTypes {
     pub(super) fn count(&mut self, kind: Option<MessageType>) {
         match kind.and_then(|kind| self.place(kind)) {
             Some(count) => *count += 1,
-            None => self.other += 1,
+            None => {
+                if kind.is_some() {
+                    ReachedBound::MllpTypes.note();
+                }
+                self.other += 1;
+            }
         }
     }
 

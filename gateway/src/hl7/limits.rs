@@ -26,12 +26,14 @@ pub(super) const MLLP_OVERSIZE_BYTES: u64 = 64 << 20;
 /// Messages of an MLLP connection whose acknowledgement times are measured. Most senders wait for each
 /// acknowledgement; the others have some tens outstanding.
 ///
-/// When reached: the message is counted in the connection's summary without a time.
+/// When reached: the message is counted in the connection's summary without a time;
+/// `wardgate_bound_reached_total{bound="mllp_pending"}`.
 pub const MLLP_PENDING_MAX: usize = 256;
 
 /// Message types of one MLLP connection that are counted separately. An interface carries a handful.
 ///
-/// When reached: further types count as "other".
+/// When reached: further types count as "other";
+/// `wardgate_bound_reached_total{bound="mllp_types"}`.
 pub const MLLP_TYPES_MAX: usize = 32;
 
 /// Bytes that a receiver may send in answer to an HL7 probe. An acknowledgement takes some hundreds; other

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::hl7::limits::MLLP_PENDING_MAX;
+use crate::measure::ReachedBound;
 
 /// The times at which the messages ended, in their order. Messages beyond the bound are only counted.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ impl PendingMessages {
         if is_timed {
             self.timed.push_back(now);
         } else {
+            ReachedBound::MllpPending.note();
             self.untimed = self.untimed.saturating_add(1);
         }
         is_timed

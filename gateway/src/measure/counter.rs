@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// A counter at zero, for a `static`.
+    pub(super) const fn zero() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds `count`.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);

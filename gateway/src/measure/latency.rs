@@ -17,13 +17,19 @@ const FIRST_US: u64 = 20_000;
 /// Allocates memory with the first time, and more with each time longer than all before, up to a limit. Times
 /// outside `LATENCY_MIN` and `LATENCY_MAX` count as these limits.
 #[derive(Clone, PartialEq, Default)]
-pub struct Latencies(Option<Box<Histogram<u32>>>);
+pub struct Latencies(Option<Box<RecordedTimes>>);
+
+#[derive(Clone, PartialEq)]
+struct RecordedTimes {
+    histogram: Histogram<u32>,
+    last: Duration,
+}
 
 impl Latencies {
     /// The number of recorded times.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, |histogram| histogram.len())
+        self.0.as_ref().map_or(0, |times| times.histogram.len())
     }
 
     /// The median.
@@ -44,16 +50,23 @@ impl Latencies {
         self.at(1.0)
     }
 
+    /// The time that was recorded last.
+    #[must_use]
+    pub fn last(&self) -> Option<Duration> {
+        self.0.as_ref().map(|times| times.last)
+    }
+
     /// Records a response time.
     pub fn note(&mut self, time: Duration) {
         let time = time.clamp(LATENCY_MIN, LATENCY_MAX);
-        let histogram = self.0.get_or_insert_with(empty);
+        let times = self.0.get_or_insert_with(empty);
+        times.last = time;
         // The range grows up to LATENCY_MAX, so the value always fits.
-        histogram.record(micros(time)).ok();
+        times.histogram.record(micros(time)).ok();
     }
 
     fn at(&self, quantile: f64) -> Option<Duration> {
-        let histogram = self.0.as_ref()?;
+        let histogram = &self.0.as_ref()?.histogram;
         let time = Duration::from_micros(histogram.value_at_quantile(quantile));
         Some(time.min(LATENCY_MAX))
     }
@@ -71,11 +84,14 @@ impl fmt::Debug for Latencies {
     }
 }
 
-fn empty() -> Box<Histogram<u32>> {
+fn empty() -> Box<RecordedTimes> {
     let histogram = Histogram::new_with_bounds(micros(LATENCY_MIN), FIRST_US, FIGURES);
     let mut histogram = histogram.expect("the bounds are constants that a test has tried");
     histogram.auto(true);
-    Box::new(histogram)
+    Box::new(RecordedTimes {
+        histogram,
+        last: Duration::ZERO,
+    })
 }
 
 fn micros(time: Duration) -> u64 {
@@ -102,6 +118,7 @@ mod tests {
             assert!((found / exact - 1.0).abs() <= 0.01, "{found} {exact}");
         }
         assert_eq!(latencies.count(), 1000);
+        assert_eq!(latencies.last(), Some(Duration::from_millis(1000)));
     }
 
     #[test]
@@ -121,7 +138,7 @@ mod tests {
         let mut latencies = Latencies::default();
         let mut counters = |time| {
             latencies.note(time);
-            let histogram = latencies.0.as_ref().expect("there is one time");
+            let histogram = &latencies.0.as_ref().expect("there is one time").histogram;
             histogram.distinct_values() * size_of::<u32>()
         };
         let first = counters(Duration::from_millis(1));

@@ -31,6 +31,8 @@ pub struct Times {
     steps: [Counter; SCALE.len()],
     beyond: Counter,
     micros: Counter,
+    // The last duration, in microseconds.
+    last: Counter,
 }
 
 impl Times {
@@ -41,6 +43,19 @@ impl Times {
         let step = steps.find(|((bound, _), _)| micros <= *bound);
         step.map_or(&self.beyond, |(_, counter)| counter).add(1);
         self.micros.add(micros);
+        self.last.set(micros);
+    }
+
+    /// The number of durations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.each().sum()
+    }
+
+    /// The duration that was recorded last, in microseconds; 0 if there is none.
+    #[must_use]
+    pub fn last_micros(&self) -> u64 {
+        self.last.get()
     }
 
     /// The count of each bucket alone; the last one is for all longer durations.

@@ -1,11 +1,11 @@
 //! Metrics of the loaded files: routes closed because of their files, and expiry dates.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use super::text::head;
+use super::openmetrics::{Writer, labels};
 
 /// The results of loading the files of a configuration.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Files {
     /// Every route of the configuration by its name, and whether it is closed.
     pub routes: Vec<(String, bool)>,
@@ -30,38 +30,39 @@ pub struct FileExpiry {
 }
 
 impl Files {
-    /// The rows as Prometheus text.
-    #[must_use]
-    pub fn exposition(&self) -> String {
-        let mut text = String::new();
-        let name = "wardgate_route_closed";
-        let help = "Whether the route is closed because of a bad file; the log names the file.";
-        head(&mut text, name, "gauge", help);
-        for (route, is_closed) in &self.routes {
-            let _ = writeln!(text, "{name}{{route=\"{route}\"}} {}", u8::from(*is_closed));
-        }
-        let name = "wardgate_peer_closed";
-        let help = "Peers that the route refuses because of a bad file; the log names the file.";
-        head(&mut text, name, "gauge", help);
-        for (route, peer) in &self.refused {
-            let _ = writeln!(text, "{name}{{route=\"{route}\",peer=\"{peer}\"}} 1");
-        }
-        let name = "wardgate_certificate_expiry_timestamp_seconds";
-        let help = "Earliest expiry of the certificates in the file, in seconds since 1970.";
-        head(&mut text, name, "gauge", help);
-        for row in self.expiries.iter().filter(|row| !row.is_list) {
+    /// Writes the metrics.
+    pub(super) fn write(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let named = (
+            "wardgate_route_closed",
+            "Whether the route is closed because of a bad file; the log names the file.",
+        );
+        let rows = self.routes.iter();
+        let rows = rows.map(|(route, closed)| (labels([("route", route)]), i64::from(*closed)));
+        writer.gauges(named, rows)?;
+        let named = (
+            "wardgate_peer_closed",
+            "Peers that the route refuses because of a bad file; the log names the file.",
+        );
+        let rows = self.refused.iter();
+        let rows = rows.map(|(route, peer)| (labels([("route", route), ("peer", peer)]), 1));
+        writer.gauges(named, rows)?;
+        let named = (
+            "wardgate_certificate_expiry_timestamp_seconds",
+            "Earliest expiry of the certificates in the file, in seconds since 1970.",
+        );
+        let rows = self.expiries.iter().filter(|row| !row.is_list);
+        let rows = rows.map(|row| {
             let (label, owner) = &row.owner;
-            let labels = format!("{label}=\"{owner}\",file=\"{}\"", row.file);
-            let _ = writeln!(text, "{name}{{{labels}}} {}", row.ends);
-        }
-        let name = "wardgate_crl_expiry_timestamp_seconds";
-        let help = "Earliest expiry of the owner's revocation lists, in seconds since 1970.";
-        head(&mut text, name, "gauge", help);
-        for row in self.expiries.iter().filter(|row| row.is_list) {
-            let (label, owner) = &row.owner;
-            let _ = writeln!(text, "{name}{{{label}=\"{owner}\"}} {}", row.ends);
-        }
-        text
+            (labels([(label, owner), ("file", row.file)]), row.ends)
+        });
+        writer.gauges(named, rows)?;
+        let named = (
+            "wardgate_crl_expiry_timestamp_seconds",
+            "Earliest expiry of the owner's revocation lists, in seconds since 1970.",
+        );
+        let rows = self.expiries.iter().filter(|row| row.is_list);
+        let rows = rows.map(|row| (labels([(row.owner.0, &row.owner.1)]), row.ends));
+        writer.gauges(named, rows)
     }
 }
 
@@ -85,7 +86,11 @@ mod tests {
                 expiry(("peer", "region"), "crl", true, 1_700_000_000),
             ],
         };
-        let text = files.exposition();
+        let snapshot = crate::metrics::Snapshot {
+            files,
+            ..crate::metrics::Snapshot::default()
+        };
+        let text = snapshot.text();
         for line in [
             "wardgate_route_closed{route=\"a\"} 0\n",
             "wardgate_route_closed{route=\"b\"} 1\n",

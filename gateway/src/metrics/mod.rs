@@ -5,26 +5,39 @@
 //! the core that assigns them. Targets have their own blocks, which all cores write and read.
 
 mod catalogue;
+mod core_time;
 mod files;
+mod handshakes;
+mod http;
+mod openmetrics;
 mod passing;
 mod reloads;
-mod text;
+mod snapshot;
 
-pub use catalogue::exposition;
 pub use files::{FileExpiry, Files};
-pub use reloads::Reloads;
+pub use handshakes::{HandshakeCounters, HandshakeResult};
+pub use http::{HttpCounters, HttpRefusal};
+pub use reloads::{ReloadCounts, Reloads};
+pub use snapshot::{LogCounts, Snapshot};
 
 use std::sync::{Arc, OnceLock};
 
 use crate::dicom;
 use crate::hl7;
 pub use crate::measure::Counter;
+use crate::measure::Times;
 
 /// The counters of one core.
 #[derive(Debug)]
 pub struct CoreCounters {
     /// The CPU that the core's worker is pinned to.
     pub cpu: usize,
+    /// The number of its worker's thread for the kernel, 0 before it runs.
+    pub thread: Counter,
+    /// Milliseconds from 1970 to the start of its worker, which begin the ids of its connections.
+    pub ids_start: Counter,
+    /// Large buffers of its pool that are lent, a few times a second.
+    pub buffers_lent: Counter,
     /// Connections assigned to the core.
     pub given: Counter,
     /// Connections assigned to the core and open now, including those on their way to it.
@@ -35,6 +48,9 @@ pub struct CoreCounters {
     /// Payload bytes of all connections that the core has moved, in both directions. A separate counter,
     /// because routes come and go. Used for placement; not exported as a metric.
     pub moved_bytes: Counter,
+    /// CPU time of the worker's thread so far, in microseconds. The worker updates it four times a second while it
+    /// accepts or has connections. With `busy_poll`, it includes the time of waiting awake.
+    pub cpu_micros: Counter,
     /// Times a small buffer was used because all large ones were lent.
     pub pool_exhausted: Counter,
     /// Fallbacks of passthrough to copying because no pipe was available.
@@ -117,10 +133,14 @@ impl CoreCounters {
     pub fn new(cpu: usize) -> Self {
         Self {
             cpu,
+            thread: Counter::default(),
+            ids_start: Counter::default(),
+            buffers_lent: Counter::default(),
             given: Counter::default(),
             open: Counter::default(),
             at_work: Counter::default(),
             moved_bytes: Counter::default(),
+            cpu_micros: Counter::default(),
             pool_exhausted: Counter::default(),
             pipes_exhausted: Counter::default(),
             spliced_bytes: Counter::default(),
@@ -241,6 +261,10 @@ pub struct RouteCounters {
     pub listener_closed: Counter,
     /// Open connections of unauthenticated clients. Used for placement; not exported as a metric.
     pub not_authenticated: Counter,
+    /// Its handshakes, with clients and with targets.
+    pub handshakes: HandshakeCounters,
+    /// Times until a target was connected.
+    pub connects: Times,
     /// Key updates of its connections, counted by their record layers.
     pub key_updates: Arc<KeyUpdates>,
     /// The counters of its observers.

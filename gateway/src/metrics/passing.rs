@@ -6,14 +6,15 @@
 //! Every row exists from the start, so that the first event shows as an increase. Exception: rows for
 //! responses that the standard does not define appear with the first such response.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use super::text::head;
+use super::openmetrics::{Durations, Labels, Writer, labels};
 use super::{Counter, ObservedCounts, RouteMetrics};
 use crate::dicom::{self, Class, DimseCommand, OfCommand};
 use crate::hl7;
-use crate::measure::{SCALE, Times};
+use crate::measure::Times;
 
 /// The routes' names with their counts, one block per core. No route has counts of both protocols.
 type Blocks<'r, T> = Vec<(&'r str, Vec<Arc<T>>)>;
@@ -23,8 +24,8 @@ type MetricFamily<T> = (&'static str, &'static str, fn(&T) -> Vec<Row>);
 type Histogram<T> = (&'static str, &'static str, fn(&T) -> &Times);
 
 struct Row {
-    // Appended to the route's label.
-    labels: String,
+    // Beside the route.
+    labels: Vec<(&'static str, &'static str)>,
     number: u64,
     // Left out while zero.
     is_rare: bool,
@@ -99,22 +100,20 @@ const ANSWERS: Histogram<hl7::ConversationCounters> = (
 );
 
 /// Writes the metrics.
-pub(super) fn write(text: &mut String, routes: &[RouteMetrics]) {
+pub(super) fn write(writer: &mut Writer<'_, '_>, routes: &[RouteMetrics]) -> fmt::Result {
     let associations = blocks(routes, ObservedCounts::associations);
     let conversations = blocks(routes, ObservedCounts::conversations);
-    families(text, &ASSOCIATIONS, &associations);
-    histogram(text, STORES, &associations);
-    families(text, &CONVERSATIONS, &conversations);
-    histogram(text, ANSWERS, &conversations);
-    let name = "wardgate_not_followed_total";
-    let help = "Connections that continued unobserved after bytes that are not the protocol of their route.";
-    head(text, name, "counter", help);
-    rows(text, name, &associations, |c| {
-        vec![Row::of(c.not_followed.get())]
-    });
-    rows(text, name, &conversations, |c| {
-        vec![Row::of(c.not_followed.get())]
-    });
+    families(writer, &ASSOCIATIONS, &associations)?;
+    histogram(writer, STORES, &associations)?;
+    families(writer, &CONVERSATIONS, &conversations)?;
+    histogram(writer, ANSWERS, &conversations)?;
+    let named = (
+        "wardgate_not_followed_total",
+        "Connections that continued unobserved after bytes that are not the protocol of their route.",
+    );
+    let of_associations = rows(&associations, |c| vec![Row::of(c.not_followed.get())]);
+    let of_conversations = rows(&conversations, |c| vec![Row::of(c.not_followed.get())]);
+    writer.counters(named, of_associations.chain(of_conversations))
 }
 
 fn blocks<T>(routes: &[RouteMetrics], of: fn(&ObservedCounts) -> Option<Arc<T>>) -> Blocks<'_, T> {
@@ -128,21 +127,31 @@ fn blocks<T>(routes: &[RouteMetrics], of: fn(&ObservedCounts) -> Option<Arc<T>>)
     routes.filter(|(_, blocks)| !blocks.is_empty()).collect()
 }
 
-fn families<T>(text: &mut String, families: &[MetricFamily<T>], blocks: &Blocks<'_, T>) {
+fn families<T>(
+    writer: &mut Writer<'_, '_>,
+    families: &[MetricFamily<T>],
+    blocks: &Blocks<'_, T>,
+) -> fmt::Result {
     for (name, help, of) in families {
-        head(text, name, "counter", help);
-        rows(text, name, blocks, of);
+        writer.counters((name, help), rows(blocks, of))?;
     }
+    Ok(())
 }
 
-fn rows<T>(text: &mut String, name: &str, blocks: &Blocks<'_, T>, of: impl Fn(&T) -> Vec<Row>) {
-    for (route, blocks) in blocks {
+fn rows<'b, T>(
+    blocks: &'b Blocks<'_, T>,
+    of: impl Fn(&T) -> Vec<Row> + 'b,
+) -> impl Iterator<Item = (Labels<'b>, u64)> {
+    blocks.iter().flat_map(move |(route, blocks)| {
         let summed = summed(blocks, &of).into_iter();
-        for row in summed.filter(|row| row.number > 0 || !row.is_rare) {
-            let Row { labels, number, .. } = row;
-            let _ = writeln!(text, "{name}{{route=\"{route}\"{labels}}} {number}");
-        }
-    }
+        let shown = summed.filter(|row| row.number > 0 || !row.is_rare);
+        shown.map(|row| {
+            let of_row = row.labels.into_iter();
+            let of_row = of_row.map(|(name, value)| (name, Cow::Borrowed(value)));
+            let labels = [("route", Cow::Borrowed(*route))].into_iter();
+            (labels.chain(of_row).collect(), row.number)
+        })
+    })
 }
 
 // Every block has the same rows in the same order.
@@ -157,35 +166,27 @@ fn summed<T>(blocks: &[Arc<T>], of: impl Fn(&T) -> Vec<Row>) -> Vec<Row> {
     sums
 }
 
-// The count is the sum of the buckets, so that the two agree while other threads write.
-fn histogram<T>(text: &mut String, (name, help, of): Histogram<T>, blocks: &Blocks<'_, T>) {
-    head(text, name, "histogram", help);
-    let bounds = SCALE.iter().map(|(_, name)| *name).chain(["+Inf"]);
-    for (route, blocks) in blocks {
-        let route = format!("route=\"{route}\"");
-        let mut count = 0_u64;
-        for (step, bound) in bounds.clone().enumerate() {
-            let of_step = blocks.iter().filter_map(|block| of(block).each().nth(step));
-            count = of_step.fold(count, u64::wrapping_add);
-            let _ = writeln!(text, "{name}_bucket{{{route},le=\"{bound}\"}} {count}");
-        }
-        let micros = blocks.iter().map(|block| of(block).micros());
-        let micros = micros.fold(0, u64::wrapping_add);
-        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        let _ = writeln!(text, "{name}_sum{{{route}}} {seconds}.{rest:06}");
-        let _ = writeln!(text, "{name}_count{{{route}}} {count}");
-    }
+fn histogram<T>(
+    writer: &mut Writer<'_, '_>,
+    (name, help, of): Histogram<T>,
+    blocks: &Blocks<'_, T>,
+) -> fmt::Result {
+    let rows = blocks.iter().map(|(route, blocks)| {
+        let each = blocks.iter().map(|block| of(block));
+        (labels([("route", route)]), Durations::sum(each))
+    });
+    writer.histograms((name, help), rows)
 }
 
 fn endings(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let endings = counts.endings();
-    let row = |(word, count): (&str, &Counter)| Row::labelled(format!(",ended=\"{word}\""), count);
+    let row = |(word, count): (&'static str, &Counter)| Row::labelled(vec![("ended", word)], count);
     endings.map(row).collect()
 }
 
 fn requests(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let row = |(command, of): (DimseCommand, &OfCommand)| {
-        Row::labelled(format!(",command=\"{command}\""), &of.requests)
+        Row::labelled(vec![("command", command.name())], &of.requests)
     };
     counts.commands().map(row).collect()
 }
@@ -194,7 +195,7 @@ fn responses(counts: &dicom::AssociationCounters) -> Vec<Row> {
     let mut rows = Vec::new();
     for (command, of) in counts.commands() {
         for (class, count) in of.responses() {
-            let labels = format!(",command=\"{command}\",class=\"{}\"", class.word());
+            let labels = vec![("command", command.name()), ("class", class.word())];
             let is_rare = matches!(class, Class::Pending | Class::Cancel) && !command.has_course();
             rows.push(Row {
                 is_rare,
@@ -206,20 +207,20 @@ fn responses(counts: &dicom::AssociationCounters) -> Vec<Row> {
 }
 
 fn acknowledgements(counts: &hl7::ConversationCounters) -> Vec<Row> {
-    let row = |(code, count): (&str, &Counter)| Row::labelled(format!(",code=\"{code}\""), count);
+    let row = |(code, count): (&'static str, &Counter)| Row::labelled(vec![("code", code)], count);
     counts.acknowledgements().map(row).collect()
 }
 
 impl Row {
     fn of(number: u64) -> Self {
         Self {
-            labels: String::new(),
+            labels: Vec::new(),
             number,
             is_rare: false,
         }
     }
 
-    fn labelled(labels: String, count: &Counter) -> Self {
+    fn labelled(labels: Vec<(&'static str, &'static str)>, count: &Counter) -> Self {
         Self {
             labels,
             ..Self::of(count.get())

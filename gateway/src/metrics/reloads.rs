@@ -1,10 +1,10 @@
 //! Metrics of changes of the running gateway.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::text::head;
+use super::openmetrics::{Writer, labels};
 
 /// The reloads of a gateway, and the times that its files were replaced.
 #[derive(Debug, Default)]
@@ -39,31 +39,52 @@ impl Reloads {
         add(&self.rotations_failed);
     }
 
-    /// The rows as Prometheus text. `generation` is that of the table of routes.
+    /// The counts of this moment.
     #[must_use]
-    pub fn exposition(&self, generation: u64) -> String {
-        let mut text = String::new();
-        let name = "wardgate_reloads_total";
-        head(&mut text, name, "counter", "Reloads by their result.");
-        for (result, count) in [("good", &self.succeeded), ("refused", &self.failed)] {
-            let _ = writeln!(text, "{name}{{result=\"{result}\"}} {}", count.get());
+    pub fn counts(&self) -> ReloadCounts {
+        ReloadCounts {
+            reloads: [self.succeeded.get(), self.failed.get()],
+            rotations: [self.rotated.get(), self.rotations_failed.get()],
+            last: self.last.get(),
         }
-        let name = "wardgate_file_rotations_total";
-        let help =
-            "Times that new certificates, keys, CAs or revocation lists were noticed, by result.";
-        head(&mut text, name, "counter", help);
-        for (result, count) in [("good", &self.rotated), ("refused", &self.rotations_failed)] {
-            let _ = writeln!(text, "{name}{{result=\"{result}\"}} {}", count.get());
-        }
-        let name = "wardgate_last_reload_timestamp_seconds";
-        let help = "Time of the last good reload, in seconds since 1970; 0 if there was none.";
-        head(&mut text, name, "gauge", help);
-        let _ = writeln!(text, "{name} {}", self.last.get());
-        let name = "wardgate_configuration_generation";
-        let help = "Number of changes of the routes or their files since the start.";
-        head(&mut text, name, "gauge", help);
-        let _ = writeln!(text, "{name} {generation}");
-        text
+    }
+}
+
+/// The counts of a moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReloadCounts {
+    // The good ones, and the refused ones.
+    reloads: [u64; 2],
+    rotations: [u64; 2],
+    // Seconds since 1970.
+    last: u64,
+}
+
+impl ReloadCounts {
+    /// Writes the metrics. `generation` is that of the table of routes.
+    pub(super) fn write(&self, writer: &mut Writer<'_, '_>, generation: u64) -> fmt::Result {
+        let by_result = |[good, refused]: [u64; 2]| {
+            let each = [("good", good), ("refused", refused)];
+            each.map(|(result, count)| (labels([("result", result)]), count))
+        };
+        let named = ("wardgate_reloads_total", "Reloads by their result.");
+        writer.counters(named, by_result(self.reloads))?;
+        let named = (
+            "wardgate_file_rotations_total",
+            "Times that new certificates, keys, CAs or revocation lists were noticed, by result.",
+        );
+        writer.counters(named, by_result(self.rotations))?;
+        let gauge = |number: u64| [(Vec::new(), i64::try_from(number).unwrap_or(i64::MAX))];
+        let named = (
+            "wardgate_last_reload_timestamp_seconds",
+            "Time of the last good reload, in seconds since 1970; 0 if there was none.",
+        );
+        writer.gauges(named, gauge(self.last))?;
+        let named = (
+            "wardgate_configuration_generation",
+            "Number of changes of the routes or their files since the start.",
+        );
+        writer.gauges(named, gauge(generation))
     }
 }
 
@@ -78,17 +99,21 @@ mod tests {
     #[test]
     fn reloads_and_rotations_are_counted_by_result() {
         let reloads = Reloads::default();
-        assert!(
-            reloads
-                .exposition(0)
-                .contains("wardgate_last_reload_timestamp_seconds 0\n")
-        );
+        let text = |of: &Reloads| {
+            let snapshot = crate::metrics::Snapshot {
+                reloads: of.counts(),
+                generation: 7,
+                ..crate::metrics::Snapshot::default()
+            };
+            snapshot.text()
+        };
+        assert!(text(&reloads).contains("wardgate_last_reload_timestamp_seconds 0\n"));
         reloads.succeeded();
         reloads.failed();
         reloads.failed();
         reloads.rotated();
         reloads.rotation_failed();
-        let text = reloads.exposition(7);
+        let text = text(&reloads);
         for line in [
             "wardgate_reloads_total{result=\"good\"} 1\n",
             "wardgate_reloads_total{result=\"refused\"} 2\n",
@@ -98,6 +123,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
-        assert!(!text.contains("timestamp_seconds 0\n"), "{text}");
+        assert!(!text.contains("reload_timestamp_seconds 0\n"), "{text}");
     }
 }

@@ -59,6 +59,8 @@ pub struct Expiry {
     /// The object at the beginning of a sentence: `certificate "site.pem"` or `peer "region": crl
     /// "ca.crl"`.
     pub object: String,
+    /// The file, or the files of the revocation lists.
+    pub file: String,
     /// The subject of a certificate, or the issuer of a list.
     pub name: String,
     /// When it becomes valid.
@@ -170,7 +172,7 @@ pub(crate) fn of_identity(
 ) -> Vec<Expiry> {
     let file = files.certificate.value.display().to_string();
     let object = format!("certificate {file:?}");
-    let certificates = of_certificates(ExpiryKind::Certificate, &object, &identity.chain);
+    let certificates = of_certificates(ExpiryKind::Certificate, (&object, &file), &identity.chain);
     let each = certificates.enumerate();
     let relevant = each.filter(|(place, expiry)| *place == 0 || expiry.ends > now);
     relevant.map(|(_, expiry)| expiry).collect()
@@ -181,18 +183,21 @@ pub(crate) fn of_identity(
 pub(crate) fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Expiry> {
     let file = files.trust.value.display().to_string();
     let object = format!("{scope}trust {file:?}");
-    let mut all: Vec<_> = of_certificates(ExpiryKind::Trust, &object, &trust.anchors).collect();
+    let mut all: Vec<_> =
+        of_certificates(ExpiryKind::Trust, (&object, &file), &trust.anchors).collect();
     let lists: Vec<_> = files
         .crl
         .iter()
         .map(|file| format!("{:?}", file.value.display().to_string()))
         .collect();
     let object = format!("{scope}crl {}", lists.join(", "));
+    let file = lists.join(", ").replace('"', "");
     all.extend(trust.crls.iter().filter_map(|crl| {
         let head = crl.head();
         Some(Expiry {
             kind: ExpiryKind::Crl,
             object: object.clone(),
+            file: file.clone(),
             name: head.issuer.clone(),
             begins: system_time(head.this_update),
             ends: system_time(head.next_update?),
@@ -203,13 +208,14 @@ pub(crate) fn of_trust(scope: &str, files: &TrustFiles, trust: &Trust) -> Vec<Ex
 
 fn of_certificates(
     kind: ExpiryKind,
-    object: &str,
+    (object, file): (&str, &str),
     certificates: &[CertificateDer<'_>],
 ) -> impl Iterator<Item = Expiry> {
     let facts = certificates.iter().filter_map(|der| Facts::of(der).ok());
     facts.map(move |facts| Expiry {
         kind,
         object: object.to_owned(),
+        file: file.to_owned(),
         begins: system_time(facts.not_before),
         ends: system_time(facts.not_after),
         name: facts.subject,
@@ -273,6 +279,7 @@ mod tests {
         Expiry {
             kind: ExpiryKind::Certificate,
             object: "certificate \"site.pem\"".to_owned(),
+            file: "site.pem".to_owned(),
             name: "CN=x".to_owned(),
             begins: at(begins),
             ends: at(ends),

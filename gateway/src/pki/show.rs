@@ -102,6 +102,7 @@ fn dates(contents: &Contents) -> Vec<Result<Expiry, &'static str>> {
             Expiry {
                 kind,
                 object: object.to_owned(),
+                file: String::new(),
                 name: facts.subject,
                 begins: system_time(facts.not_before),
                 ends: system_time(facts.not_after),
@@ -117,6 +118,7 @@ fn dates(contents: &Contents) -> Vec<Result<Expiry, &'static str>> {
         Ok(Expiry {
             kind: ExpiryKind::Crl,
             object: "revocation list of".to_owned(),
+            file: String::new(),
             name: head.issuer,
             begins: system_time(head.this_update),
             ends: system_time(ends),

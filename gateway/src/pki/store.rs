@@ -54,6 +54,19 @@ pub fn load(
     }
 }
 
+/// The certificates of a PEM file without its key, the first one first: the chain of another site.
+///
+/// # Errors
+/// Why the file cannot be read, as a predicate.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let raw = file::read(path, FileRole::Certificate)?;
+    let contents = file::parse_pem(path, &raw.bytes)?;
+    match contents.certificates.is_empty() {
+        true => Err("holds no certificate".to_owned()),
+        false => Ok(contents.certificates.clone()),
+    }
+}
+
 /// The files of a configuration, each loaded once, whatever number of routes names it.
 ///
 /// Identities are loaded before trust, because the CAs of the site's own chains sign revocation lists too,

@@ -97,7 +97,7 @@ pub async fn serve<V: Network>(
     counters.undelivered_bytes.add(undelivered.iter().sum());
     core.counters.pool_exhausted.set(core.pool.exhausted());
     let stats = work.stats;
-    let stats = stats.summary(handle.id, route, handle.source, started, close);
+    let stats = stats.summary(handle, started, close);
     if stats.would_refuse().is_some() {
         counters.would_refuse.add(1);
     }
@@ -133,8 +133,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let mut attempts = self.attempts(admitted.table);
         let mut refusal = None;
-        while let Some(reached) = Box::pin(attempts.next(&self.core.network, &self.core.dns)).await
-        {
+        while let Some(reached) = Box::pin(self.connect(&mut attempts)).await {
             let begun = connector
                 .start(&reached.target)
                 .map(|(c, j)| (Session::from(c), j));
@@ -143,7 +142,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             match Box::pin(self.shake(&reached.socket, begun, limit, &Unpaced)).await {
                 Ok((secured, verification)) => {
                     attempts.accept(&self.core.dns);
-                    self.stats.target = Some(reached.address);
+                    self.note_target(reached.address);
                     self.report_accepted();
                     let observer = self.observer();
                     let link = Link::new(plain, reached.socket, observer, Direction::ToClient);
@@ -246,7 +245,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         // In a separate box: a connection that is not accepted yet does without this memory.
         let close = Box::pin(relay).await;
         self.note_observed(&link, &close);
-        Ok(unanswered(close, &self.stats, self.route.config.protocol))
+        Ok(unanswered(close, self.handle))
     }
 
     async fn pass(&mut self, source: V::Socket) -> Result<Close, Close> {
@@ -256,7 +255,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         self.send_proxy_header(&target)
             .inspect_err(|_| source.abort())?;
         let answered = FirstTargetBytes::default();
-        let link = Link::new(source, target, Observer::Blind, Direction::ToClient);
+        let link = Link::new(source, target, Rc::default(), Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
         let flows = self.paced_flows();
         let flow = |which: usize| flows.as_deref().and_then(|flows| flows.get(which));
@@ -272,8 +271,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         };
         let (there, back) = (ClosedBy::Source, ClosedBy::Target);
         let counters = self.counters;
-        let to_target = direction(&self.stats.sealed, &counters.sealed_bytes, there, back);
-        let to_client = direction(&self.stats.opened, &counters.opened_bytes, back, there);
+        let to_target = direction(&self.handle.sealed, &counters.sealed_bytes, there, back);
+        let to_client = direction(&self.handle.opened, &counters.opened_bytes, back, there);
         let both = async {
             tokio::join!(
                 to_target.run(
@@ -300,7 +299,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             link.watch(both, timeouts, parties, handle, pending()).await;
         }
         let [to_source, to_target] = link.left();
-        self.stats.note_left(to_source, to_target);
+        self.stats.note_left(self.handle, to_source, to_target);
         Ok(link.close())
     }
 
@@ -376,7 +375,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     // Returns when either side has sent something, or the reason that ends the client before.
     async fn until_moved(&self, place: Box<LimiterPlace<'_>>) -> Option<CloseReason> {
         let moved = async {
-            while self.stats.sealed.get() == 0 && self.stats.opened.get() == 0 {
+            while self.handle.sealed.get() == 0 && self.handle.opened.get() == 0 {
                 sleep(FIRST_MOVE_LOOK).await;
             }
         };
@@ -406,7 +405,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             writer: &writer,
             pool,
             fairness_id: self.fairness_id,
-            bytes: &stats.sealed,
+            bytes: &self.handle.sealed,
             counter: &counters.sealed_bytes,
             undelivered: &stats.unsealed,
             flow: flow(to_tls),
@@ -416,7 +415,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             engine,
             writer: &writer,
             pool,
-            bytes: &stats.opened,
+            bytes: &self.handle.opened,
             counter: &counters.opened_bytes,
             undelivered: &stats.unopened,
             flow: flow(1 - to_tls),
@@ -479,7 +478,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let close = link.close();
         self.report_end(link, &reports, &close);
         let [to_plain, to_tls] = link.left();
-        stats.note_left(to_plain, to_tls);
+        stats.note_left(self.handle, to_plain, to_tls);
         close
     }
 
@@ -503,8 +502,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     }
 
     /// The observer of this connection.
-    pub(super) fn observer(&self) -> Observer {
-        self.route.observer(&self.counters.observed)
+    pub(super) fn observer(&self) -> Rc<RefCell<Observer>> {
+        let observer = self.route.observer(&self.counters.observed);
+        self.handle.observe(observer)
+    }
+
+    fn note_target(&mut self, target: SocketAddr) {
+        self.stats.target = Some(target);
+        self.handle.target.set(Some(target));
     }
 
     // The shares of the route's bandwidth to the target and to the client, if it is limited.
@@ -544,9 +549,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         &mut self,
         mut attempts: Attempts<'_>,
     ) -> Result<(V::Socket, Option<TargetSlot>), Close> {
-        if let Some(reached) = attempts.next(&self.core.network, &self.core.dns).await {
+        if let Some(reached) = self.connect(&mut attempts).await {
             attempts.accept(&self.core.dns);
-            self.stats.target = Some(reached.address);
+            self.note_target(reached.address);
             return Ok((reached.socket, reached.slot));
         }
         Err(without_target(&attempts))

@@ -1,15 +1,41 @@
 //! The handle by which a core knows a connection and can end it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
 use crate::audit::{CloseReason, ConnectionId};
+use crate::config::RouteConfig;
+use crate::observe::{LiveView, Observer};
 use crate::route::{Route, RoutePhase};
 use crate::tls::PeerInfo;
+
+/// An open connection as an operator may see it. Holds no payload and no patient data.
+#[derive(Debug)]
+pub struct ConnectionView {
+    /// The number of the connection.
+    pub id: ConnectionId,
+    /// The route with which the connection began.
+    pub route: Arc<RouteConfig>,
+    /// The client.
+    pub source: SocketAddr,
+    /// The target, once it is connected.
+    pub target: Option<SocketAddr>,
+    /// The TLS peer, once it is accepted.
+    pub peer: Option<Arc<PeerInfo>>,
+    /// Payload bytes from the plain side into TLS (passthrough: from the source to the target).
+    pub sealed_bytes: u64,
+    /// Payload bytes out of TLS to the plain side (passthrough: from the target to the source).
+    pub opened_bytes: u64,
+    /// When it was accepted.
+    pub began: Instant,
+    /// What the observer has seen, once the connection is relayed.
+    pub live: Option<LiveView>,
+}
 
 /// An open connection. The core's registry holds one handle for each.
 pub struct ConnectionHandle {
@@ -19,6 +45,15 @@ pub struct ConnectionHandle {
     pub route: Arc<Route>,
     /// The client.
     pub source: SocketAddr,
+    /// Payload bytes from the plain side into TLS (passthrough: from the source to the target).
+    pub(super) sealed: Cell<u64>,
+    /// Payload bytes out of TLS to the plain side (passthrough: from the target to the source).
+    pub(super) opened: Cell<u64>,
+    /// The target, once it is connected.
+    pub(super) target: Cell<Option<SocketAddr>>,
+    began: Instant,
+    // Set when the connection is relayed; shared with the link, which observes.
+    observer: OnceCell<Rc<RefCell<Observer>>>,
     peer: OnceCell<Arc<PeerInfo>>,
     phase: watch::Receiver<RoutePhase>,
     // Why it must end at once.
@@ -35,6 +70,11 @@ impl ConnectionHandle {
             phase: route.state.phase(),
             route,
             source,
+            sealed: Cell::new(0),
+            opened: Cell::new(0),
+            target: Cell::new(None),
+            began: Instant::now(),
+            observer: OnceCell::new(),
             peer: OnceCell::new(),
             end: OnceCell::new(),
             ended: Notify::new(),
@@ -45,6 +85,37 @@ impl ConnectionHandle {
     #[must_use]
     pub fn peer(&self) -> Option<&PeerInfo> {
         self.peer.get().map(|peer| &**peer)
+    }
+
+    /// Shares the observer of the connection, for `view`.
+    pub(super) fn observe(&self, observer: Observer) -> Rc<RefCell<Observer>> {
+        let observer = Rc::new(RefCell::new(observer));
+        // A connection is relayed once.
+        let _ = self.observer.set(Rc::clone(&observer));
+        observer
+    }
+
+    /// Payload bytes in both directions.
+    #[must_use]
+    pub fn moved_bytes(&self) -> u64 {
+        self.sealed.get().saturating_add(self.opened.get())
+    }
+
+    /// What an operator may know of the connection now.
+    #[must_use]
+    pub fn view(&self) -> ConnectionView {
+        let observer = self.observer.get();
+        ConnectionView {
+            id: self.id,
+            route: Arc::clone(&self.route.config),
+            source: self.source,
+            target: self.target.get(),
+            peer: self.peer.get().cloned(),
+            sealed_bytes: self.sealed.get(),
+            opened_bytes: self.opened.get(),
+            began: self.began,
+            live: observer.map(|observer| observer.borrow().live()),
+        }
     }
 
     /// Ends the connection at once, so that both ends notice that it was cut. The first reason counts.

@@ -144,7 +144,8 @@ pub(super) const HANDSHAKES_BURST: Duration = Duration::from_secs(1);
 
 /// Sources whose rate of handshakes is remembered. A source is forgotten when its bucket is full again.
 ///
-/// When reached: the source that used its bucket least is forgotten.
+/// When reached: the source that used its bucket least is forgotten;
+/// `wardgate_bound_reached_total{bound="rate_sources"}`.
 pub(super) const RATE_SOURCES_MAX: usize = 65_536;
 
 /// How often a connection that waits for a turn of its route's bandwidth checks whether it has ended.

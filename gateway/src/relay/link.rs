@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -37,7 +38,7 @@ pub(super) struct Link<N, F> {
     // the case when it sent.
     answered: Cell<bool>,
     exchanges: Cell<u32>,
-    observer: RefCell<Observer>,
+    observer: Rc<RefCell<Observer>>,
     // The direction of bytes for the plain side.
     to_plain: Direction,
     // Whether the plain side has received only complete PDUs, and can read another one.
@@ -63,9 +64,14 @@ const TLS: usize = 1;
 
 impl<N: Socket, F: Socket> Link<N, F> {
     /// `to_plain` is the direction of bytes for the plain side.
-    pub(super) fn new(plain: N, tls: F, observer: Observer, to_plain: Direction) -> Self {
+    pub(super) fn new(
+        plain: N,
+        tls: F,
+        observer: Rc<RefCell<Observer>>,
+        to_plain: Direction,
+    ) -> Self {
         Self {
-            observer: RefCell::new(observer),
+            observer,
             to_plain,
             is_between_pdus: Cell::new(true),
             plain_notified: Cell::new(false),

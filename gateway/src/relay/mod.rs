@@ -27,6 +27,6 @@ mod stats;
 mod task;
 
 pub use connection::{AcceptedConnection, serve};
-pub use handle::ConnectionHandle;
+pub use handle::{ConnectionHandle, ConnectionView};
 pub use limiter::{HandshakeLimiter, HandshakeRate};
 pub use task::Core;

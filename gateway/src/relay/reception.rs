@@ -101,9 +101,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let close = (&has_begun, close);
         let reason = match self.before_first_byte(wait, tls, place, close).await? {
             Ok(Ok(())) => return Ok(first),
-            Ok(Err(NoStart::Ended)) | Err(OpenError::Truncated | OpenError::Socket(_)) => {
+            Ok(Err(NoStart::Ended)) => {
+                // The peer has sent close_notify. A probe learns from the answer that its certificate was accepted.
+                if let Ok(records) = TlsWriter::default().closing_records(engine) {
+                    send_alert(tls, records).await;
+                }
                 first.unfinished()
             }
+            Err(OpenError::Truncated | OpenError::Socket(_)) => first.unfinished(),
             Ok(Err(NoStart::Illegal(illegal))) => {
                 self.reply_sealed(tls, engine, illegal.answer).await;
                 CloseReason::Illegal(illegal.sentence)
@@ -227,7 +232,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
 
     // The bytes after the request were for the target and do not matter here.
     fn note_ending(&mut self, first: &First, ending: Ending) {
-        let mut observer = self.observer();
+        let mut observer = self.route.observer(&self.counters.observed);
         let now = Instant::now().into_std();
         let request = first.bytes.get(..first.request_bytes).unwrap_or(&[]);
         // None of the bytes pass, whatever the verdict.

@@ -148,7 +148,7 @@ impl<V: Network> ConnectionTask<'_, V> {
 
     // The bytes to the target and back.
     fn passed(&self) -> [u64; 2] {
-        let [sealed, opened] = [&self.stats.sealed, &self.stats.opened].map(Cell::get);
+        let [sealed, opened] = [&self.handle.sealed, &self.handle.opened].map(Cell::get);
         match self.route.transport {
             Transport::Terminate(_) => [opened, sealed],
             Transport::Originate(_) | Transport::Passthrough => [sealed, opened],
@@ -192,8 +192,8 @@ impl<V: Network> ConnectionTask<'_, V> {
             source: self.source,
             peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
             tunnel: self.stats.tunnel,
-            sealed_bytes: self.stats.sealed.get(),
-            opened_bytes: self.stats.opened.get(),
+            sealed_bytes: self.handle.sealed.get(),
+            opened_bytes: self.handle.opened.get(),
             observed: link.progress(),
             duration: self.started.elapsed(),
         };

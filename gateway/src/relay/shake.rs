@@ -10,7 +10,7 @@ use super::limiter::LimiterPlace;
 use super::task::ConnectionTask;
 use crate::audit::{Close, CloseReason, ClosedBy, Deadline};
 use crate::handshake::{Cause, FailedHandshake, Pace, Secured, handshake};
-use crate::metrics::ConnectionLimit;
+use crate::metrics::{ConnectionLimit, HandshakeResult};
 use crate::stream_kind::StreamKind;
 use crate::tls::session::Session;
 use crate::tls::{
@@ -65,7 +65,30 @@ impl<V: Network> ConnectionTask<'_, V> {
         }
     }
 
+    /// Takes a TLS side through its handshake, and counts it.
     pub(super) async fn shake(
+        &mut self,
+        socket: &V::Socket,
+        begun: Result<(Session, Arc<PeerVerification>), rustls::Error>,
+        limit: Limit,
+        pace: &impl Pace,
+    ) -> Result<(Secured, Arc<PeerVerification>), Close> {
+        let started = Instant::now();
+        let outcome = self.secure(socket, begun, limit, pace).await;
+        let counters = &self.counters.handshakes;
+        counters.seconds.note(started.elapsed());
+        let result = match &outcome {
+            Ok(_) => HandshakeResult::Accepted,
+            Err(close) => result(close),
+        };
+        counters.note(result, self.handle.id.number());
+        if let (Ok(_), Some(tls)) = (&outcome, &self.stats.tls) {
+            counters.note_negotiated(tls.version.name(), tls.suite, tls.group);
+        }
+        outcome
+    }
+
+    async fn secure(
         &mut self,
         socket: &V::Socket,
         begun: Result<(Session, Arc<PeerVerification>), rustls::Error>,
@@ -122,7 +145,7 @@ impl<V: Network> ConnectionTask<'_, V> {
     ) -> CloseReason {
         match error {
             rustls::Error::AlertReceived(_)
-                if self.stats.opened.get() == 0
+                if self.handle.opened.get() == 0
                     && verification.side() == tls::TlsRole::Client
                     && self
                         .stats
@@ -134,6 +157,22 @@ impl<V: Network> ConnectionTask<'_, V> {
             }
             _ => CloseReason::Protocol(error.to_string()),
         }
+    }
+}
+
+// How a handshake that failed is counted.
+fn result(close: &Close) -> HandshakeResult {
+    match (&close.reason, close.by) {
+        (CloseReason::Handshake(RefusalClass::Revoked, _), _) => HandshakeResult::Revoked,
+        (CloseReason::Handshake(RefusalClass::NotListed, _), _) => HandshakeResult::NotListed,
+        (CloseReason::Handshake(RefusalClass::Unacceptable, _), _) => HandshakeResult::Unacceptable,
+        (CloseReason::Handshake(..) | CloseReason::Empty, ClosedBy::TlsPeer) => {
+            HandshakeResult::RefusedByPeer
+        }
+        (CloseReason::Handshake(..), _) => HandshakeResult::Refused,
+        (CloseReason::Deadline(_), _) => HandshakeResult::Deadline,
+        (CloseReason::Limit(_), _) => HandshakeResult::Limit,
+        _ => HandshakeResult::Failed,
     }
 }
 

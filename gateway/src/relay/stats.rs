@@ -7,13 +7,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::ending::is_silence;
-use crate::audit::{self, Close, CloseReason, ClosedBy, ConnectionId, Deadline};
+use super::handle::ConnectionHandle;
+use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline};
 use crate::config::Protocol;
 use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
 use crate::proxy::Ends;
-use crate::route::{Route, Transport};
+use crate::route::Transport;
 use crate::tls::{CertificateDescription, PeerInfo, TlsInfo, TunnelId};
 use crate::upstream::Attempts;
 
@@ -64,8 +65,6 @@ pub(super) struct ConnectionStats {
     pub(super) refused: Option<Box<CertificateDescription>>,
     pub(super) tls: Option<TlsInfo>,
     pub(super) tunnel: Option<TunnelId>,
-    pub(super) sealed: Cell<u64>,
-    pub(super) opened: Cell<u64>,
     // Bytes received and not forwarded, or forwarded and not acknowledged by their receiver: for the TLS side
     // (passthrough: the target) and for the plain side.
     pub(super) unsealed: Cell<u64>,
@@ -78,9 +77,9 @@ impl ConnectionStats {
     /// Records how many bytes the plain side (passthrough: the source) and the TLS side had not acknowledged
     /// when they were reset. The bytes of the TLS side are records, so rather too much payload counts as lost
     /// than too little.
-    pub(super) fn note_left(&self, to_plain: u64, to_tls: u64) {
-        let of_plain = (&self.opened, &self.unopened, to_plain);
-        let of_tls = (&self.sealed, &self.unsealed, to_tls);
+    pub(super) fn note_left(&self, moved: &ConnectionHandle, to_plain: u64, to_tls: u64) {
+        let of_plain = (&moved.opened, &self.unopened, to_plain);
+        let of_tls = (&moved.sealed, &self.unsealed, to_tls);
         for (passed, lost, left) in [of_plain, of_tls] {
             // The gateway's own replies are among these bytes; no other sender has lost them.
             let left = left.min(passed.get());
@@ -96,24 +95,22 @@ impl ConnectionStats {
 
     pub(super) fn summary(
         self,
-        id: ConnectionId,
-        route: &Route,
-        source: SocketAddr,
+        handle: &ConnectionHandle,
         started: Instant,
         close: Close,
     ) -> audit::ConnectionSummary {
         audit::ConnectionSummary {
-            id,
-            route: Arc::clone(&route.config),
-            source,
+            id: handle.id,
+            route: Arc::clone(&handle.route.config),
+            source: handle.source,
             client: self.client.address(),
             target: self.target,
             peer: self.peer,
             refused: self.refused,
             tls: self.tls,
             tunnel: self.tunnel,
-            sealed_bytes: self.sealed.get(),
-            opened_bytes: self.opened.get(),
+            sealed_bytes: handle.sealed.get(),
+            opened_bytes: handle.opened.get(),
             undelivered_bytes: [self.unsealed.get(), self.unopened.get()],
             observed: self.observed,
             reported: self.reported,
@@ -155,13 +152,13 @@ pub(super) fn rejected(ending: Ending, reply: Option<ClosingPdu>) -> Ending {
 
 /// The end of a connection of a terminate route; if the target ended without having answered anything, the
 /// end is named so, because a target that expects TLS does this.
-pub(super) fn unanswered(close: Close, stats: &ConnectionStats, protocol: Protocol) -> Close {
-    let expected = match protocol {
+pub(super) fn unanswered(close: Close, handle: &ConnectionHandle) -> Close {
+    let expected = match handle.route.config.protocol {
         Protocol::Dicom => "DICOM",
         Protocol::Mllp => "HL7 in MLLP frames",
         Protocol::Tcp => return close,
     };
-    let has_answered = stats.sealed.get() > 0 || stats.opened.get() == 0;
+    let has_answered = handle.sealed.get() > 0 || handle.opened.get() == 0;
     let how = match &close.reason {
         _ if has_answered || close.by != ClosedBy::PlainSide => return close,
         CloseReason::Complete | CloseReason::Unfinished => "closed",

@@ -14,7 +14,7 @@ use crate::buffers::{FairnessId, Pool};
 use crate::metrics::{self, RouteCounters};
 use crate::route::{CountedPlace, Route, RouteTable};
 use crate::tls::Cipher;
-use crate::upstream::DnsCache;
+use crate::upstream::{Attempts, Connected, DnsCache};
 use crate::uring::{Network, Pipes, Socket};
 
 /// What the connections of one core share.
@@ -58,6 +58,19 @@ pub(super) struct ConnectionTask<'c, V: Network> {
     pub(super) stats: ConnectionStats,
     /// The limit that the connection exceeds, if it waits for its request to be rejected.
     pub(super) excess: Option<Box<Excess>>,
+}
+
+impl<V: Network> ConnectionTask<'_, V> {
+    /// Connects to the next target that answers, and notes how long that took.
+    pub(super) async fn connect(
+        &self,
+        attempts: &mut Attempts<'_>,
+    ) -> Option<Connected<V::Socket>> {
+        let begun = Instant::now();
+        let reached = attempts.next(&self.core.network, &self.core.dns).await?;
+        self.counters.connects.note(begun.elapsed());
+        Some(reached)
+    }
 }
 
 /// A limit that a connection exceeds.

@@ -132,6 +132,13 @@ impl Route {
         self.peer_expiries.note(peer);
     }
 
+    /// The identities of accepted peers, and when the certificates expire by which each was accepted last, in seconds
+    /// since 1970.
+    #[must_use]
+    pub fn accepted_peers(&self) -> Vec<(String, i64)> {
+        self.peer_expiries.seen()
+    }
+
     /// Whether the peer of an open connection would still be accepted on this route at `now`, in seconds since
     /// 1970.
     ///

@@ -102,6 +102,15 @@ pub(super) fn obstacles(config: &Config, routes: &[Arc<Route>]) -> Vec<String> {
     of_routes.chain(of_metrics).collect()
 }
 
+/// Why the listener of a route cannot be opened on this machine now, with the kind of the error; `None` if it can.
+pub(crate) fn listener_problem(
+    config: &Config,
+    route: &RouteConfig,
+) -> Option<(io::ErrorKind, String)> {
+    let error = bound(route.listen, route.interface.as_ref()).err()?;
+    Some((error.kind(), refusal(config, route, &error)))
+}
+
 /// Opens the admin socket: at the configured path, or in the service's folder.
 ///
 /// # Errors

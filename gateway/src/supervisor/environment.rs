@@ -8,8 +8,8 @@ use rustix::process::{
 use rustls::pki_types::UnixTime;
 
 use super::{Prepared, bind};
-use crate::audit::Level;
-use crate::config::{Config, Mode, RouteConfig};
+use crate::audit::{self, Level, LogMessage, messages};
+use crate::config::{Config, LogFormat, Mode, RouteConfig};
 use crate::route::Transport;
 use crate::supervisor::limits::DESCRIPTORS_RESERVED;
 use crate::uring::limits::PIPES_MAX;
@@ -51,6 +51,14 @@ pub(super) fn raise_descriptors(config: &Config) -> Result<usize, String> {
         },
     );
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    connections_allowed(config, most)
+}
+
+/// Returns how many connections a limit of `most` open files allows with this configuration.
+///
+/// # Errors
+/// If the limit does not even allow `CONNECTIONS_MIN` connections.
+pub(crate) fn connections_allowed(config: &Config, most: u64) -> Result<usize, String> {
     let passes = config.routes.iter().any(|r| r.mode == Mode::Passthrough);
     // Two descriptors per pipe.
     let pipes = if passes { 2 * PIPES_MAX } else { 0 };
@@ -105,6 +113,8 @@ fn lists_without_crl(route: &RouteConfig) -> bool {
 pub struct Remark {
     /// `Warn` if the operator must act because the gateway, a peer or a target will refuse connections.
     pub level: Level,
+    /// Its kind in the log.
+    pub message: &'static LogMessage,
     /// The message.
     pub text: String,
     /// Whether the gateway cannot start on this machine until the operator has acted.
@@ -112,20 +122,12 @@ pub struct Remark {
 }
 
 impl Remark {
-    /// A remark that needs no action.
-    fn info(text: String) -> Self {
+    fn new(message: &'static LogMessage, text: String) -> Self {
         Self {
-            level: Level::Info,
+            level: message.level(),
+            message,
             text,
             prevents_start: false,
-        }
-    }
-
-    /// A remark about connections that will fail.
-    fn warn(text: String) -> Self {
-        Self {
-            level: Level::Warn,
-            ..Self::info(text)
         }
     }
 
@@ -133,9 +135,14 @@ impl Remark {
     fn no_start(text: String) -> Self {
         Self {
             prevents_start: true,
-            ..Self::warn(text)
+            ..Self::new(&messages::MACHINE_LACKS, text)
         }
     }
+}
+
+/// Remarks of one kind.
+fn of(message: &'static LogMessage) -> impl Fn(String) -> Remark {
+    move |text| Remark::new(message, text)
 }
 
 /// What peers will reject in the certificate that a route presents.
@@ -153,38 +160,53 @@ fn own_chain(transport: &Transport, route: &RouteConfig) -> impl Iterator<Item =
         .map(move |remark| format!("certificate {file:?}: {remark}"))
 }
 
+/// Why the log cannot be written where the configuration sends it.
+pub(super) fn missing_log(config: &Config) -> Option<String> {
+    match config.gateway.log {
+        LogFormat::Journald => audit::journald_problem(),
+        LogFormat::Text | LogFormat::Json => None,
+    }
+}
+
 /// Returns all remarks for the operator about a valid configuration.
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if rustix::process::geteuid().is_root() {
-        remarks.push(Remark::info(AS_ROOT.to_owned()));
+        remarks.push(Remark::new(&messages::RUNS_AS_ROOT, AS_ROOT.to_owned()));
     }
+    remarks.extend(missing_log(&prepared.config).map(Remark::no_start));
     let of_config = prepared.config.remarks().into_iter();
-    remarks.extend(of_config.map(Remark::info));
+    remarks.extend(of_config.map(of(&messages::CONFIGURATION_REMARK)));
     let refused = prepared.config.refused_probes().into_iter();
-    remarks.extend(refused.map(Remark::warn));
-    remarks.extend(prepared.remarks.iter().cloned().map(Remark::info));
+    remarks.extend(refused.map(of(&messages::PROBE_REFUSED)));
+    remarks.extend(
+        prepared
+            .remarks
+            .iter()
+            .cloned()
+            .map(of(&messages::CONFIGURATION_REMARK)),
+    );
     let surplus = prepared.surplus.iter().cloned();
-    remarks.extend(surplus.map(Remark::warn));
+    remarks.extend(surplus.map(of(&messages::OWN_CERTIFICATE)));
     for peer in prepared
         .config
         .peers
         .iter()
         .filter(|peer| peer.trust.crl.is_empty())
     {
-        remarks.push(Remark::info(format!(
+        remarks.push(Remark::new(&messages::NO_REVOCATION_LIST, format!(
             "peer \"{}\": no crl is configured, so a revoked certificate of this peer would be accepted until \
              it expires",
             peer.name.as_deref().unwrap_or_default()
         )));
     }
     let transparent = check_transparent(&prepared.config);
-    remarks.extend(transparent.err().map(Remark::warn));
+    remarks.extend(transparent.err().map(of(&messages::MACHINE_LACKS)));
     let mut seen = HashSet::new();
     for route in &prepared.table.routes {
         if matches!(route.transport, Transport::Passthrough) {
-            remarks.push(Remark::info(format!(
+            remarks.push(Remark::new(&messages::PASSTHROUGH_PLAINTEXT, format!(
                 "route \"{}\": passthrough forwards bytes unchanged; traffic that is not TLS already \
                  crosses the network as plaintext",
                 route.config.name
@@ -192,7 +214,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
         }
         let of_chain =
             own_chain(&route.transport, &route.config).filter(|remark| seen.insert(remark.clone()));
-        remarks.extend(of_chain.map(Remark::warn));
+        remarks.extend(of_chain.map(of(&messages::OWN_CERTIFICATE)));
         let interface = route.config.interface.as_ref();
         if let Some(interface) = interface.filter(|interface| !bind::is_there(interface)) {
             remarks.push(Remark::no_start(format!(
@@ -209,14 +231,17 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
             )));
         }
         if lists_without_crl(&route.config) {
-            remarks.push(Remark::info(format!(
-                "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
+            remarks.push(Remark::new(
+                &messages::NO_REVOCATION_LIST,
+                format!(
+                    "route \"{}\": no crl is configured, so a revoked certificate of a listed peer \
                  would be accepted until it expires",
-                route.config.name
-            )));
+                    route.config.name
+                ),
+            ));
         }
         let of_route = route.config.remarks().into_iter();
-        remarks.extend(of_route.map(Remark::info));
+        remarks.extend(of_route.map(of(&messages::CONFIGURATION_REMARK)));
     }
     remarks
 }

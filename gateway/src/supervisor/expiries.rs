@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::audit::Level;
+use crate::config::RouteConfig;
+use crate::control::HealthLevel;
 use crate::metrics;
 use crate::pki::expiry::{Expiry, ExpiryKind, ExpiryStage, unix};
 use crate::supervisor::limits::{EXPIRY_LOOK_EVERY, EXPIRY_REPORT_EVERY};
@@ -22,6 +24,35 @@ pub(super) enum Owner {
 pub struct Expiries {
     all: Vec<WatchedExpiry>,
     owners: Vec<(Owner, Expiry)>,
+}
+
+/// A certificate or a list in a file, for the state of the gateway.
+pub(super) struct DatedFile {
+    owner: Owner,
+    /// `own`, `anchor` or `crl`.
+    pub(super) kind: &'static str,
+    /// The file and the subject or issuer.
+    pub(super) name: String,
+    /// When it expires, in seconds since 1970.
+    pub(super) ends: i64,
+    /// How bad it is; `None` if the expiry is far away.
+    pub(super) level: Option<HealthLevel>,
+    /// What to do.
+    pub(super) sentence: String,
+}
+
+impl DatedFile {
+    /// Whether a route uses it.
+    pub(super) fn is_of(&self, route: &RouteConfig) -> bool {
+        match &self.owner {
+            Owner::Route(name) => *name == route.name,
+            Owner::Peer(name) => {
+                let peers = route.tls.iter().flat_map(|tls| &tls.peers);
+                let mut names = peers.filter_map(|peer| peer.name.as_ref());
+                names.any(|its| its == name)
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +104,27 @@ impl Expiries {
         // Expiry dates are whole seconds; a second that has begun is over one second later.
         let next = until.min().map(|left| left + Duration::from_secs(1));
         next.map_or(EXPIRY_LOOK_EVERY, |next| next.min(EXPIRY_LOOK_EVERY))
+    }
+
+    /// All files with their owners, and what to warn of at `now`.
+    pub(super) fn dates(&self, now: SystemTime) -> Vec<DatedFile> {
+        let each = self.owners.iter().map(|(owner, expiry)| DatedFile {
+            owner: owner.clone(),
+            kind: match expiry.kind {
+                ExpiryKind::Certificate => "own",
+                ExpiryKind::Trust => "anchor",
+                ExpiryKind::Crl => "crl",
+            },
+            name: format!("{} ({})", expiry.file, expiry.name),
+            ends: unix(expiry.ends),
+            level: match expiry.stage(now) {
+                ExpiryStage::Far => None,
+                ExpiryStage::Near(_) => Some(HealthLevel::Warning),
+                ExpiryStage::Expired => Some(HealthLevel::Failed),
+            },
+            sentence: expiry.sentence(now),
+        });
+        each.collect()
     }
 
     /// The earliest expiry of each kind for each owner, for the metrics.
@@ -137,6 +189,7 @@ mod tests {
         Expiry {
             kind,
             object: "certificate \"site.pem\"".to_owned(),
+            file: "site.pem".to_owned(),
             name: "CN=x".to_owned(),
             begins: at(1),
             ends: at(ends),

@@ -6,7 +6,7 @@ use std::io;
 use super::fd_store::{FdStore, name};
 use super::notice;
 use super::running::Running;
-use crate::audit::Level;
+use crate::audit::messages;
 use crate::config::{RouteConfig, WhenDown};
 
 impl Running {
@@ -36,7 +36,7 @@ impl Running {
                 "the service manager does not take the listeners: {error}; `systemctl restart` may refuse clients, \
                  and `wardgate upgrade` does not"
             );
-            notice(&self.journal, Level::Warn, text);
+            notice(&self.journal, &messages::LISTENERS_NOT_KEPT, text);
         }
     }
 }

@@ -117,3 +117,26 @@ pub(super) const FILES_READ_WITHIN: Duration = Duration::from_secs(5);
 ///
 /// When reached: the process ends, and such a client gets no reply.
 pub(super) const REPLIES_WITHIN: Duration = Duration::from_secs(1);
+
+/// Interval at which the counters of routes and cores are read, for rates.
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Samples of counters that are kept: rates are averages over 5 s.
+///
+/// When reached: a new sample replaces the oldest.
+pub(super) const SAMPLES_MAX: usize = 6;
+
+/// How long a limit that refused a connection is part of the state.
+///
+/// When reached: the state reports the limit no longer.
+pub(super) const LIMIT_SHOWN_FOR: Duration = Duration::from_secs(60);
+
+/// How long the workers may take to send what is known of their connections. A worker answers within a
+/// millisecond, between two turns of its loop.
+///
+/// When reached: `status` reports the worker as silent, and leaves its connections out.
+pub(super) const VIEWS_WITHIN: Duration = Duration::from_millis(500);
+
+/// Days before the expiry of a peer's certificate at which `status` warns. The other site has its own warnings
+/// before; short-lived certificates must not cause one.
+pub(super) const PEER_WARNING_DAYS: i64 = 7;

@@ -21,7 +21,9 @@ mod notify;
 mod prepare;
 mod reload;
 mod running;
+mod samples;
 mod signals;
+mod status;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -42,13 +44,15 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
+pub(crate) use bind::listener_problem;
+pub(crate) use environment::connections_allowed;
 pub use environment::{Remark, remarks};
 pub use prepare::{Prepared, prepare};
 pub use trial::{Trial, trial};
 pub use workers::Workers;
 
 use crate::admin::{self, View};
-use crate::audit::{Event, Journal, Level, Ready};
+use crate::audit::{Event, Journal, LogMessage, Ready, messages};
 use crate::config::{Config, Timeouts};
 use crate::metrics;
 use crate::route::RouteId;
@@ -139,14 +143,18 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     let (journal, writer) =
         Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
     report_panics(journal.clone());
-    notice(&journal, Level::Info, format!("io_uring: {capabilities}"));
+    notice(
+        &journal,
+        &messages::IO_URING,
+        format!("io_uring: {capabilities}"),
+    );
     let choice = CipherChoice::new(prepared.config.gateway.cipher, CpuFeatures::detect());
-    notice(&journal, Level::Info, format!("cipher: {choice}"));
+    notice(&journal, &messages::CIPHER, format!("cipher: {choice}"));
     if let Some(text) = waited {
-        notice(&journal, Level::Warn, text);
+        notice(&journal, &messages::CLOCK_WAITED, text);
     }
     for remark in remarks(&prepared) {
-        notice(&journal, remark.level, remark.text);
+        notice(&journal, remark.message, remark.text);
     }
     if let Some(most) = prepared.config.gateway.connections
         && most as usize > connections_max
@@ -155,14 +163,14 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             "[gateway]: connections = {most}, but the limit of open files allows {connections_max}; raise it \
              (LimitNOFILE in the unit), or write a smaller number"
         );
-        notice(&journal, Level::Warn, text);
+        notice(&journal, &messages::CONNECTIONS_ABOVE_FILES, text);
     }
     for text in &prepared.closed {
-        notice(&journal, Level::Error, text.clone());
+        notice(&journal, &messages::FILES_BAD, text.clone());
     }
     let nodes = Nodes::read(FilePath::new(nodes::FOLDER));
-    for (level, text) in nodes.remarks(&prepared.config.gateway) {
-        notice(&journal, level, text);
+    for (message, text) in nodes.remarks(&prepared.config.gateway) {
+        notice(&journal, message, text);
     }
     // A process that takes another's place accepts when that one has stopped.
     let (at_once, later) = match predecessor {
@@ -183,6 +191,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             cores: workers.counters.clone(),
             files: RefCell::new(prepared.files),
             reloads: metrics::Reloads::default(),
+            http: Arc::default(),
+            started: started_at(),
             journal: journal.clone(),
             ready: Cell::new(true),
             handed_over: tokio::sync::watch::Sender::new(false),
@@ -193,7 +203,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 "replaced files are noticed after up to {} s, because folders cannot be watched: {fault}",
                 FILES_LOOK_EVERY.as_secs()
             );
-            notice(&journal, Level::Warn, text);
+            notice(&journal, &messages::FILES_NOT_WATCHED, text);
         }
         let seen = prepared.seen;
         let sockets = handover::sockets(metrics.as_ref(), socket.as_ref());
@@ -202,7 +212,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             let text = format!(
                 "the earlier process had a listener on {address}; no open route of this process uses it, so it is closed"
             );
-            notice(&journal, Level::Info, text);
+            notice(&journal, &messages::LISTENER_UNUSED, text);
         }
         drop(inherited);
         let running = |view| Running {
@@ -232,6 +242,9 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 successor: None,
             },
             stop: None,
+            began: std::time::Instant::now(),
+            samples: samples::Samples::default(),
+            sample_at: tokio::time::Instant::now(),
         };
         let running = |view| {
             let mut running = running(view);
@@ -356,8 +369,14 @@ fn longest(config: &Config, of: impl Fn(&Timeouts) -> Duration) -> Duration {
     each.max().unwrap_or_default()
 }
 
-fn notice(journal: &Journal, level: Level, text: String) {
-    journal.report(Event::Notice { level, text });
+// Seconds since 1970.
+fn started_at() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn notice(journal: &Journal, message: &'static LogMessage, text: String) {
+    journal.report(Event::Notice { message, text });
 }
 
 fn in_words(cores: &[usize]) -> String {

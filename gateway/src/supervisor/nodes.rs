@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::thread::CpuSet;
 
-use crate::audit::Level;
+use crate::audit::{LogMessage, messages};
 use crate::config::Gateway;
 
 /// Where Linux lists its NUMA nodes.
@@ -33,14 +33,14 @@ impl Nodes {
     }
 
     /// Remarks for the operator about the nodes of these cores; none on a machine with one node.
-    pub(super) fn remarks(&self, gateway: &Gateway) -> Vec<(Level, String)> {
+    pub(super) fn remarks(&self, gateway: &Gateway) -> Vec<(&'static LogMessage, String)> {
         if self.0.len() < 2 {
             return Vec::new();
         }
         let used = self.used(&gateway.cores);
-        let mut remarks = vec![(Level::Info, nodes_remark(&used))];
+        let mut remarks = vec![(&messages::NUMA_NODES, nodes_remark(&used))];
         if used.len() > 1 && !gateway.cores_listed {
-            remarks.push((Level::Warn, several_nodes_warning(used.len())));
+            remarks.push((&messages::NUMA_SEVERAL, several_nodes_warning(used.len())));
         }
         remarks
     }
@@ -159,9 +159,10 @@ mod tests {
 
     #[test]
     fn workers_on_one_of_two_nodes_are_logged_without_a_warning() {
-        let [(Level::Info, text)] = &read(&TWO).remarks(&gateway(&[4, 5], false))[..] else {
+        let [(message, text)] = &read(&TWO).remarks(&gateway(&[4, 5], false))[..] else {
             panic!("one remark");
         };
+        assert_eq!(**message, messages::NUMA_NODES);
         assert!(text.contains("workers 4,5 on node 1; each"), "{text}");
     }
 
@@ -169,13 +170,14 @@ mod tests {
     fn workers_on_two_nodes_cause_a_warning_unless_cores_are_listed() {
         let nodes = read(&TWO);
         let remarks = nodes.remarks(&gateway(&[0, 8, 4], false));
-        let [(Level::Info, placement), (Level::Warn, warning)] = &remarks[..] else {
+        let [(_, placement), (message, warning)] = &remarks[..] else {
             panic!("two remarks: {remarks:?}");
         };
         assert!(
             placement.contains("workers 0,8 on node 0, workers 4 on node 1"),
             "{placement}"
         );
+        assert_eq!(**message, messages::NUMA_SEVERAL);
         assert!(warning.contains("on 2 NUMA nodes"), "{warning}");
         let listed = nodes.remarks(&gateway(&[0, 8, 4], true));
         assert_eq!(listed.len(), 1, "listed cores cause no warning: {listed:?}");

@@ -16,7 +16,7 @@ use super::files_watch::{FilesState, Rotation};
 use super::prepare::{self, LoadedConfig};
 use super::running::Running;
 use super::{bind, environment, notice, notify};
-use crate::audit::Level;
+use crate::audit::messages;
 use crate::config::{Config, Problem, RouteConfig};
 use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, RouteTable, diff};
@@ -138,7 +138,7 @@ impl Running {
         // The log has named what expired.
         if why != Rotation::Expiry {
             for problem in news {
-                notice(&self.journal, Level::Error, problem);
+                notice(&self.journal, &messages::FILES_BAD, problem);
             }
         }
         self.is_stale = false;
@@ -156,7 +156,7 @@ impl Running {
         self.view.reloads.rotation_failed();
         for problem in problems {
             let text = format!("the new files are not used: {problem}");
-            notice(&self.journal, Level::Error, text);
+            notice(&self.journal, &messages::FILES_REFUSED, text);
         }
     }
 
@@ -169,7 +169,7 @@ impl Running {
                 "new certificates, keys, CAs or revocation lists are in use on {}",
                 changed.join(", ")
             );
-            notice(&self.journal, Level::Info, text);
+            notice(&self.journal, &messages::FILES_IN_USE, text);
         }
     }
 
@@ -209,7 +209,7 @@ impl Running {
                 "changed files of this folder are noticed after up to {} s, because it cannot be watched: {problem}",
                 FILES_LOOK_EVERY.as_secs()
             );
-            notice(&self.journal, Level::Warn, text);
+            notice(&self.journal, &messages::FILES_NOT_WATCHED, text);
         }
     }
 

@@ -15,19 +15,19 @@ use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
+use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
 use super::{LOG_END, RunError, bind, longest, notice, notify};
 use crate::admin::{AdminRequest, View};
-use crate::audit::{ConnectionId, Journal, Level};
+use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
-use crate::control::{Command, CommandReply, DrainStep, GatewayStatus, RouteStatus, TargetStatus};
+use crate::control::{Command, CommandReply, DrainStep};
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
-    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, STOP_EXTENDED, STOP_LOOK,
-    WORKERS_END,
+    DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
+    STOP_LOOK, WORKERS_END,
 };
-use crate::upstream::RouteTarget;
 
 /// A running gateway, as the main thread knows it.
 pub(super) struct Running {
@@ -62,6 +62,12 @@ pub(super) struct Running {
     /// What runs with earlier contents of its files, as messages.
     pub(super) still_used: Vec<String>,
     pub(super) stop: Option<Stop>,
+    /// When the process began to serve.
+    pub(super) began: Instant,
+    /// Rates and loads.
+    pub(super) samples: Samples,
+    /// When they are sampled again.
+    pub(super) sample_at: Tick,
 }
 
 /// The end of the process.
@@ -101,6 +107,10 @@ impl Running {
                     self.look_at_upgrade();
                     self.look_at_drains()?;
                 }
+                () = sleep_until(self.sample_at) => {
+                    self.sample_at = Tick::now() + SAMPLE_EVERY;
+                    self.take_samples();
+                }
                 request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
@@ -119,7 +129,11 @@ impl Running {
         let mut has_expired = false;
         for (level, text) in self.expiries.look(now) {
             has_expired |= level == Level::Error;
-            notice(&self.journal, level, text);
+            let message = match level {
+                Level::Error => &messages::FILE_EXPIRED,
+                Level::Info | Level::Warn => &messages::FILE_EXPIRES,
+            };
+            notice(&self.journal, message, text);
         }
         has_expired
     }
@@ -184,9 +198,12 @@ impl Running {
             caller,
             answer,
         } = request;
+        if command == Command::Status {
+            return self.answer_status(answer);
+        }
         let what = format!("admin socket: {} ({caller})", command.name());
         if command == Command::Upgrade && self.stop.is_none() {
-            notice(&self.journal, Level::Info, what);
+            notice(&self.journal, &messages::COMMAND_RECEIVED, what);
             return self.begin_upgrade(answer);
         }
         let outcome = match command {
@@ -194,15 +211,13 @@ impl Running {
             Command::TakenOver if self.stop.is_none() => self.taken_over(caller).await.into(),
             _ => self.carry_out(&command).await.into(),
         };
-        if !command.only_reads() {
-            self.log_reply(&what, &outcome.reply);
-        }
+        self.log_reply(&what, &outcome.reply);
         // The client may be gone.
         let _ = answer.send(outcome);
     }
 
     async fn carry_out(&mut self, command: &Command) -> CommandReply {
-        if self.stop.is_some() && !matches!(command, Command::Status | Command::End { .. }) {
+        if self.stop.is_some() && !matches!(command, Command::End { .. }) {
             return CommandReply::refused([STOPPING.to_owned()]);
         }
         if self.handover.upgrade.is_some()
@@ -218,13 +233,12 @@ impl Running {
                 CommandReply::done(["the gateway drains all routes and then ends".to_owned()])
             }
             Command::Reload => self.reload().await,
-            Command::Status => self.status(),
             Command::Drain { route, undo: false } => self.drain(route.as_deref()).await,
             Command::Drain { route, undo: true } => self.undo_drain(route.as_deref()).await,
             Command::Maintenance { route, target, off } => self.maintain(route, target, *off),
             Command::End { connection } => self.end_connection(connection).await,
             // Answered before; here only while the process stops.
-            Command::Upgrade | Command::HandOver | Command::TakenOver => {
+            Command::Status | Command::Upgrade | Command::HandOver | Command::TakenOver => {
                 CommandReply::refused([STOPPING.to_owned()])
             }
         }
@@ -232,12 +246,12 @@ impl Running {
 
     /// Logs the outcome of a command: its first line as the operator reads it, and all others.
     pub(super) fn log_reply(&self, what: &str, reply: &CommandReply) {
-        let level = match reply.ok {
-            true => Level::Info,
-            false => Level::Error,
+        let message = match reply.ok {
+            true => &messages::COMMAND_DONE,
+            false => &messages::COMMAND_REFUSED,
         };
         for line in &reply.lines {
-            notice(&self.journal, level, format!("{what}: {line}"));
+            notice(&self.journal, message, format!("{what}: {line}"));
         }
     }
 
@@ -389,7 +403,7 @@ impl Running {
             self.workers.open(),
             self.drains.longest(now).as_secs()
         );
-        notice(&self.journal, Level::Info, text);
+        notice(&self.journal, &messages::DRAINING, text);
     }
 
     fn look_at_drains(&mut self) -> Result<(), RunError> {
@@ -402,11 +416,11 @@ impl Running {
                     let text = format!(
                         "route \"{name}\": {open} connections did not end in time and are reset"
                     );
-                    notice(&self.journal, Level::Warn, text);
+                    notice(&self.journal, &messages::DRAIN_RESET, text);
                 }
                 (None, DrainStep::Drained) => {
                     let text = format!("route \"{name}\": drained, no connection is open");
-                    notice(&self.journal, Level::Info, text);
+                    notice(&self.journal, &messages::DRAINED, text);
                 }
                 _ => {}
             }
@@ -439,7 +453,7 @@ impl Running {
             stop.reset = Some(now);
             if stop.cut > 0 {
                 let text = format!("{} connections did not end in time and are reset", stop.cut);
-                notice(&self.journal, Level::Warn, text);
+                notice(&self.journal, &messages::DRAIN_RESET, text);
             }
             for route in &self.workers.table().routes {
                 route.state.enter(RoutePhase::Stopped);
@@ -466,68 +480,18 @@ impl Running {
         join.await.map_err(RunError::Broken)
     }
 
-    fn status(&self) -> CommandReply {
-        let table = self.workers.table();
-        let routes = self.config.routes.iter().map(|config| {
-            let open = table
-                .routes
-                .iter()
-                .find(|route| route.config.name == config.name);
-            match open {
-                Some(route) => self.route_status(route),
-                None => RouteStatus {
-                    name: config.name.clone(),
-                    mode: config.mode.name().to_owned(),
-                    listen: config.listen,
-                    state: "closed".to_owned(),
-                    connections: 0,
-                    targets: Vec::new(),
-                    drain: None,
-                },
-            }
-        });
-        let removed = self.drains.removed().map(|route| self.route_status(route));
-        let status = GatewayStatus {
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            generation: table.generation,
-            connections: self.workers.open(),
-            stopping: self.stop.is_some(),
-            routes: routes.chain(removed).collect(),
-            problems: self.problems.clone(),
-            restart: self.restart.clone(),
-        };
-        CommandReply {
-            status: Some(status),
-            ..CommandReply::done([])
-        }
+    /// Whether the process ends after its connections.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_some()
     }
 
-    fn route_status(&self, route: &Arc<Route>) -> RouteStatus {
-        let drain = self.drains.status(route.id(), Instant::now());
-        let (state, drain) = drain.unzip();
-        RouteStatus {
-            name: route.config.name.clone(),
-            mode: route.config.mode.name().to_owned(),
-            listen: route.config.listen,
-            state: state.unwrap_or("open").to_owned(),
-            connections: route.state.open(),
-            targets: route.targets.all.iter().map(|one| target(one)).collect(),
-            drain,
-        }
-    }
-}
-
-fn target(target: &RouteTarget) -> TargetStatus {
-    let state = match (target.state.is_in_maintenance(), target.state.is_down()) {
-        (true, _) => "maintenance",
-        (false, true) => "down",
-        (false, false) => "up",
-    };
-    TargetStatus {
-        address: target.target.to_string(),
-        state: state.to_owned(),
-        connections: target.state.open(),
+    fn take_samples(&mut self) {
+        let routes = self.workers.table().routes.iter();
+        let routes = routes.chain(self.drains.removed());
+        let routes: Vec<_> = routes.collect();
+        let cores = &self.workers.counters;
+        self.samples
+            .take(routes.iter().copied(), cores, Instant::now());
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Event, Journal, Level};
+use super::{Event, Journal, messages};
 use crate::supervisor::limits::SIGNAL_REPORT_EVERY;
 
 /// What a signal asks for.
@@ -54,8 +54,8 @@ impl Signals {
                 received = self.ignored.next() => received,
             };
             if let Some(text) = received {
-                let level = Level::Warn;
-                self.journal.report(Event::Notice { level, text });
+                let message = &messages::SIGNAL_IGNORED;
+                self.journal.report(Event::Notice { message, text });
             }
         }
     }

@@ -11,7 +11,7 @@ use super::handover::Upgrade;
 use super::running::Running;
 use super::{bind, notice, notify};
 use crate::admin::{Answer, Caller};
-use crate::audit::Level;
+use crate::audit::messages;
 use crate::control::{CommandReply, HandedListener};
 use crate::route::Route;
 use crate::supervisor::limits::UPGRADE_WITHIN;
@@ -167,7 +167,7 @@ impl Running {
             notify::main_process(pid);
             let text =
                 format!("process {pid} serves now; this process drains its connections and ends");
-            notice(&self.journal, Level::Info, text);
+            notice(&self.journal, &messages::SUCCEEDED, text);
         }
         self.handover.sockets.clear();
         self.view.handed_over.send_replace(true);
@@ -200,7 +200,7 @@ impl Running {
                 "the process that serves in place of this one has ended ({status}); this one ends at once, so \
                  that the service manager starts the service again"
             );
-            notice(&self.journal, Level::Error, text);
+            notice(&self.journal, &messages::SUCCESSOR_ENDED, text);
             self.drains.hurry(Instant::now());
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::notify;
-use crate::audit::{Event, Journal, Level};
+use crate::audit::{Event, Journal, messages};
 use crate::worker::Ping;
 
 /// Pings the workers until the process ends. `limit` is the time that the service manager waits.
@@ -29,8 +29,8 @@ pub(super) async fn watch(
         for worker in &mut workers {
             all_answer &= worker.look(now);
             if let Some(text) = worker.report(now, limit) {
-                let level = Level::Error;
-                journal.report(Event::Notice { level, text });
+                let message = &messages::WORKER_STUCK;
+                journal.report(Event::Notice { message, text });
             }
         }
         if all_answer {

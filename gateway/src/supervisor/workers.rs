@@ -18,7 +18,7 @@ use crate::supervisor::limits::MAILBOX_MAX;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
-use crate::worker::{self, Done, Loads, Message, NewRoutes, Ping, WorkerSetup};
+use crate::worker::{self, CoreView, Done, Loads, Message, NewRoutes, Ping, WorkerSetup};
 
 /// All workers of this process.
 pub struct Workers {
@@ -184,6 +184,17 @@ impl Workers {
         drop(found);
         let answer = timeout(ANSWER_WITHIN, answers.recv()).await;
         answer.is_ok_and(|answer| answer.is_some())
+    }
+
+    /// Asks each worker for what an operator may see of its open connections, at most `most` of each. Does not
+    /// wait: a worker whose mailbox is full does not answer.
+    pub(super) fn views(&self, most: usize) -> mpsc::Receiver<CoreView> {
+        // LIMIT: one answer of each core.
+        let (answer, answers) = mpsc::channel(self.mailboxes.len().max(1));
+        for mailbox in &self.mailboxes {
+            let _ = mailbox.try_send(Message::View(most, answer.clone()));
+        }
+        answers
     }
 
     /// The table whose routes accept.

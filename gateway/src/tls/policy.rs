@@ -39,13 +39,20 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// The name in logs: `TLSv1.3`.
+impl TlsVersion {
+    /// The number in logs and metrics: `1.3`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        }
+    }
+}
+
 impl fmt::Display for TlsVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tls12 => "TLSv1.2",
-            Self::Tls13 => "TLSv1.3",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::measure::ReachedBound;
 use crate::upstream::limits::{
     ADDRESS_REPORT_EVERY, ADDRESS_SILENT, BACK_OFF_MAX, DEAD_ADDRESSES_MAX, NAME_STALE,
 };
@@ -92,6 +93,7 @@ impl DeadAddresses {
         }
         // LIMIT: DEAD_ADDRESSES_MAX. When full, entries whose report may be repeated anyway are dropped.
         if self.known.len() >= DEAD_ADDRESSES_MAX {
+            ReachedBound::DeadAddresses.note();
             self.known.retain(|_, dead| {
                 now.saturating_duration_since(dead.failed) < ADDRESS_REPORT_EVERY
             });

@@ -204,6 +204,9 @@ impl<'r> Attempts<'r> {
         let jitter = RandomState::new().build_hasher().finish();
         let now = Instant::now().into_std();
         let is_due = target.state.note_failure(now, jitter);
+        if let Some(why) = self.failures.last() {
+            target.state.note_trouble(why);
+        }
         let has_others = matches!(&self.targets, Remaining::Chosen(choice) if choice.has_others());
         if let Some(why) = self.failures.last().filter(|_| is_due && has_others) {
             let why = why.clone();

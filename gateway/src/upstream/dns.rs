@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{AddressReport, Failures};
 use crate::config::RouteConfig;
+use crate::measure::ReachedBound;
 use crate::upstream::limits::{ADDRESSES_MAX, NAME_FRESH, NAME_STALE, NAMES_MAX};
 use crate::uring::{LookUp, Network};
 
@@ -153,6 +154,7 @@ impl DnsCache {
         // LIMIT: NAMES_MAX. When full, names without a running lookup and without a waiting connection are
         // dropped.
         if look_ups.len() >= NAMES_MAX {
+            ReachedBound::Names.note();
             let is_free = |turn: &SharedLookUp| turn.try_lock().is_ok_and(|begun| begun.is_none());
             look_ups.retain(|_, turn| Rc::strong_count(turn) > 1 || !is_free(turn));
         }

@@ -9,7 +9,8 @@ pub const CONTROL_ROOM: usize = 2304;
 
 /// Names whose addresses a core caches. Routes name a handful.
 ///
-/// When reached: further names are looked up each time.
+/// When reached: further names are looked up each time;
+/// `wardgate_bound_reached_total{bound="names"}`.
 pub(super) const NAMES_MAX: usize = 1024;
 
 /// How long an address is used before its name is looked up again.
@@ -51,7 +52,8 @@ pub(super) const ADDRESS_REPORT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Addresses without an answer that the gateway remembers. Routes have a handful of addresses.
 ///
-/// When reached: a further address is not remembered, and is tried in its order.
+/// When reached: a further address is not remembered, and is tried in its order;
+/// `wardgate_bound_reached_total{bound="dead_addresses"}`.
 pub(super) const DEAD_ADDRESSES_MAX: usize = 1024;
 
 /// Failed probes in a row with the same new cause before the log reports this cause for a target that is

@@ -26,6 +26,7 @@ use health::TargetHealth;
 pub use health::Transition;
 pub use list::TargetList;
 pub use probe::Prober;
-pub use target::{RouteTarget, TargetSlot, TargetState};
+pub(crate) use probe::Titles;
+pub use target::{RouteTarget, TargetSlot, TargetState, TargetTrouble};
 pub use targets::RouteTargets;
 pub use watch::watch;

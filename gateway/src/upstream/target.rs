@@ -1,7 +1,7 @@
 //! The targets of a route, each with the state that it keeps while the gateway runs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::passive::PassiveHealth;
 use crate::config::{RouteConfig, Target};
@@ -26,6 +26,17 @@ pub struct TargetState {
     pub counters: Arc<TargetCounters>,
     // Locked a few times per new connection and once per probe, never across an await.
     passive: Mutex<PassiveHealth>,
+    // Why connections or probes fail now, and since when; locked when that changes.
+    trouble: Mutex<Option<TargetTrouble>>,
+}
+
+/// Why a target does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetTrouble {
+    /// When it was first seen.
+    pub since: SystemTime,
+    /// The result of the last attempt, as text.
+    pub why: String,
 }
 
 /// An open connection to a target, counted until it is dropped.
@@ -39,6 +50,7 @@ impl TargetState {
         Self {
             counters: Arc::new(counters),
             passive: Mutex::default(),
+            trouble: Mutex::default(),
         }
     }
 
@@ -52,6 +64,31 @@ impl TargetState {
     #[must_use]
     pub fn is_in_maintenance(&self) -> bool {
         self.counters.in_maintenance.get() != 0
+    }
+
+    /// Why connections or probes fail now; `None` if the last ones succeeded.
+    #[must_use]
+    pub fn trouble(&self) -> Option<TargetTrouble> {
+        let trouble = self
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        trouble.filter(|_| self.is_down() || self.counters.is_backed_off.get() != 0)
+    }
+
+    /// Notes why the target does not work.
+    pub(super) fn note_trouble(&self, why: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = trouble.take().map(|trouble| trouble.since);
+        *trouble = Some(TargetTrouble {
+            since: since.unwrap_or_else(SystemTime::now),
+            why: why.to_owned(),
+        });
+    }
+
+    fn forget_trouble(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Sets or ends maintenance. At its end, slow start begins, because the target was probably restarted.
@@ -103,6 +140,9 @@ impl TargetState {
 
     /// Notes a connection that succeeded. If failures were reported, returns the time since the first one.
     pub(super) fn note_success(&self, now: Instant) -> Option<Duration> {
+        if self.counters.is_backed_off.get() != 0 && !self.is_down() {
+            self.forget_trouble();
+        }
         self.counters.is_backed_off.set(0);
         self.passive().on_success(now)
     }
@@ -110,6 +150,7 @@ impl TargetState {
     /// Notes that probes have found the target up after it was down.
     pub(super) fn note_up(&self, now: Instant) {
         self.counters.is_backed_off.set(0);
+        self.forget_trouble();
         self.passive().on_up(now);
     }
 

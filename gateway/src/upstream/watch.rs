@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::stop::stopped;
 use super::{Prober, RouteTarget, TargetHealth, TargetState, Transition};
+use crate::measure::ReachedBound;
 use crate::uring::{Network, sleep_until};
 
 /// Probes `watched` for the first time after `delay` and then at the route's interval, until the prober is
@@ -34,6 +35,9 @@ pub async fn watch<V: Network>(
         // LIMIT: PROBES_MAX. Neither the timer nor the wait for a place holds a ring operation.
         let turn = async {
             sleep_until(begin).await;
+            if places.available_permits() == 0 {
+                ReachedBound::Probes.note();
+            }
             places.acquire().await
         };
         let _place = tokio::select! {
@@ -71,8 +75,10 @@ pub(super) fn note(
             health.on_failure(now, why)
         }
     };
-    if let Some(Transition::Up(_)) = transition {
-        state.note_up(now);
+    match &transition {
+        Some(Transition::Up(_)) => state.note_up(now),
+        Some(Transition::Down(why) | Transition::StillDown(why)) => state.note_trouble(why),
+        None => {}
     }
     counters.up.set(health.is_up().into());
     transition

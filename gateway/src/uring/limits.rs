@@ -58,12 +58,14 @@ pub const PIPES_MAX: usize = 16;
 
 /// Bytes of a refused peer that the gateway discards while the peer reads its alert.
 ///
-/// When reached: the connection is reset.
+/// When reached: the connection is reset;
+/// `wardgate_bound_reached_total{bound="linger_bytes"}`.
 pub(super) const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// Names that are looked up at a time, each on a thread of its own that waits for the system's resolver. A core has one
 /// look-up of a name at a time, so a configuration of fewer names on few cores never reaches the bound: a name whose
 /// server hangs keeps its own thread, and delays no other name.
 ///
-/// When reached: the next name waits, within the deadline of its connection.
+/// When reached: the next name waits, within the deadline of its connection;
+/// `wardgate_bound_reached_total{bound="look_ups"}`.
 pub(super) const LOOK_UPS_MAX: usize = 256;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Socket, SocketExt, race};
+use crate::measure::ReachedBound;
 use crate::uring::limits::LINGER_BYTES_MAX;
 
 /// Sends `last` and ends our direction cleanly. Resets the socket after the peer has closed, or after
@@ -30,4 +31,5 @@ async fn discard_rest<S: Socket>(socket: &S) {
             _ => return,
         }
     }
+    ReachedBound::LingerBytes.note();
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::LookUp;
+use crate::measure::ReachedBound;
 use crate::uring::limits::LOOK_UPS_MAX;
 
 /// Sends names to the resolver's thread.
@@ -85,6 +86,9 @@ async fn serve(mut inbox: mpsc::Receiver<LookUpRequest>, look_up: LookUpNow) {
     // LIMIT: LOOK_UPS_MAX threads. Further requests wait in the channel, which a pool of threads would empty.
     let places = Arc::new(Semaphore::new(LOOK_UPS_MAX));
     while let Some(LookUpRequest { name, answer }) = inbox.recv().await {
+        if places.available_permits() == 0 {
+            ReachedBound::LookUps.note();
+        }
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };

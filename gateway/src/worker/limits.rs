@@ -51,5 +51,6 @@ pub(super) const OVERFLOW_MAX: usize = 64;
 /// Probes that a core runs at one time; further probes wait. So many handshakes at once delay other traffic
 /// by some tens of milliseconds. A silent target occupies a probe until its timeout.
 ///
-/// When reached: the next probe waits, and its interval begins later.
+/// When reached: the next probe waits, and its interval begins later;
+/// `wardgate_bound_reached_total{bound="probes"}`.
 pub(crate) const PROBES_MAX: usize = 32;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 
 use super::{Handed, Message, Shared};
-use crate::audit::{CloseReason, ConnectionSummary, Event, Level};
+use crate::audit::{CloseReason, ConnectionSummary, Event, LogMessage, messages};
 use crate::config::WhenDown;
 use crate::metrics::ConnectionLimit;
 use crate::route::Route;
@@ -103,16 +103,21 @@ async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
     let route = || Arc::clone(&accepting.route.borrow());
     let counters = Arc::clone(route().counters(shared.core.place));
     if let Err(error) = rustix::net::connect_unspec(&*accepting.listener) {
-        report(shared, &route(), Level::Error, |listen| {
-            format!(
-                "all targets are down, but {listen} cannot refuse connections (when_down): {error}; it accepts \
+        report(
+            shared,
+            &route(),
+            &messages::LISTENER_CANNOT_REFUSE,
+            |listen| {
+                format!(
+                    "all targets are down, but {listen} cannot refuse connections (when_down): {error}; it accepts \
                  them as without when_down"
-            )
-        });
+                )
+            },
+        );
         return false;
     }
     counters.listener_closed.set(1);
-    report(shared, &route(), Level::Warn, |listen| {
+    report(shared, &route(), &messages::LISTENER_REFUSES, |listen| {
         format!(
             "all targets are down or in maintenance: {listen} refuses connections until one is up (when_down)"
         )
@@ -129,17 +134,22 @@ async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
                     WhenDown::Refuse => "a target is up",
                     WhenDown::Accept => "when_down has changed",
                 };
-                report(shared, &route(), Level::Info, |listen| {
+                report(shared, &route(), &messages::LISTENER_ACCEPTS, |listen| {
                     format!("{why}: {listen} accepts connections again")
                 });
                 break;
             }
-            Err(error) if !has_failed => report(shared, &route(), Level::Error, |listen| {
-                format!(
-                    "{listen} cannot accept connections again: {error}; if another program listens there, stop \
+            Err(error) if !has_failed => report(
+                shared,
+                &route(),
+                &messages::LISTENER_CANNOT_ACCEPT,
+                |listen| {
+                    format!(
+                        "{listen} cannot accept connections again: {error}; if another program listens there, stop \
                      it: the gateway tries again each second"
-                )
-            }),
+                    )
+                },
+            ),
             Err(_) => {}
         }
         has_failed = true;
@@ -149,10 +159,15 @@ async fn refuse_while_down(shared: &Shared, accepting: &Accepting) -> bool {
     true
 }
 
-fn report(shared: &Shared, route: &Route, level: Level, text: impl Fn(SocketAddr) -> String) {
+fn report(
+    shared: &Shared,
+    route: &Route,
+    message: &'static LogMessage,
+    text: impl Fn(SocketAddr) -> String,
+) {
     let (name, text) = (&route.config.name, text(route.config.listen));
     let text = format!("route \"{name}\": {text}");
-    shared.core.journal.report(Event::Notice { level, text });
+    shared.core.journal.report(Event::Notice { message, text });
 }
 
 impl Accepting {

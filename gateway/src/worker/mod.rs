@@ -25,17 +25,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::audit::{
-    CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, Level,
+    CloseReason, ConnectionId, ConnectionIds, ConnectionSummary, Event, Journal, messages,
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
 use crate::pki::expiry::unix;
 use crate::relay::{
-    AcceptedConnection, ConnectionHandle, Core, HandshakeLimiter, HandshakeRate, serve,
+    AcceptedConnection, ConnectionHandle, ConnectionView, Core, HandshakeLimiter, HandshakeRate,
+    serve,
 };
 use crate::route::{Route, RouteId, RouteTable};
 use crate::tls::Cipher;
@@ -61,6 +63,8 @@ pub(crate) enum Message {
     Routes(Box<NewRoutes>),
     /// End this connection, and send a value if it was open.
     End(ConnectionId, mpsc::Sender<()>),
+    /// Send what the operator may see of the open connections: at most this many of them.
+    View(usize, mpsc::Sender<CoreView>),
     /// Close the listener of this route; open connections and probes continue.
     StopListening(RouteId, Done),
     /// Accept on this listener, which was closed by `StopListening` or is new.
@@ -69,6 +73,16 @@ pub(crate) enum Message {
     StopAccepting(Done),
     /// End after the last connection has ended.
     Finish,
+}
+
+/// The open connections of one core.
+pub(crate) struct CoreView {
+    /// The index of the core.
+    pub core: usize,
+    /// All open connections.
+    pub open: usize,
+    /// Those that have moved the most bytes.
+    pub connections: Vec<ConnectionView>,
 }
 
 /// A connection on its way to the core that serves it.
@@ -151,7 +165,7 @@ pub(crate) fn start(
         if let Err(error) = uring::start(&capabilities, main) {
             // If the ring failed after startup, `ready` has no receiver any more.
             journal.report(Event::Notice {
-                level: Level::Error,
+                message: &messages::RING_FAILED,
                 text: format!("the ring of CPU {cpu} failed: {error}"),
             });
             let _ = ready.send(Err(error));
@@ -186,6 +200,10 @@ struct Shared {
 }
 
 async fn run(plan: WorkerSetup) {
+    let ids = ConnectionIds::new(plan.core, SystemTime::now());
+    plan.counters.ids_start.set(ids.start());
+    let thread = rustix::thread::gettid().as_raw_nonzero().get();
+    plan.counters.thread.set(thread.unsigned_abs().into());
     let places = ClientStage::ALL.map(|stage| plan.loads.unauthenticated_max(stage));
     let shared = Rc::new(Shared {
         core: Core {
@@ -202,7 +220,7 @@ async fn run(plan: WorkerSetup) {
             journal: plan.journal,
             place: plan.core,
         },
-        ids: ConnectionIds::new(plan.core, SystemTime::now()),
+        ids,
         registry: Registry::default(),
         probes: Semaphore::new(PROBES_MAX),
         mailboxes: plan.mailboxes,
@@ -240,6 +258,13 @@ async fn run(plan: WorkerSetup) {
                         let _ = found.try_send(());
                     }
                 }
+                Some(Message::View(most, answer)) => {
+                    let (open, connections) = shared.registry.view(most);
+                    let core = shared.core.place;
+                    note_cpu_time(&shared);
+                    // There is a place for the answer of each core.
+                    let _ = answer.try_send(CoreView { core, open, connections });
+                }
                 Some(Message::StopListening(route, _done)) => routes.stop_listening(route).await,
                 Some(Message::Listen(route, listener)) => {
                     routes.listen(&shared, route, listener).await;
@@ -274,16 +299,16 @@ async fn run(plan: WorkerSetup) {
 fn dns(failures: Arc<Failures>, journal: &Journal) -> DnsCache {
     let journal = journal.clone();
     DnsCache::new(failures).reporting(move |route, report| {
-        let level = match report {
-            AddressReport::Silent { .. }
-            | AddressReport::Fails { .. }
-            | AddressReport::Unresolved { .. } => Level::Warn,
-            AddressReport::Answers { .. }
-            | AddressReport::Works { .. }
-            | AddressReport::Resolved { .. } => Level::Info,
+        let message = match report {
+            AddressReport::Silent { .. } => &messages::ADDRESS_SILENT,
+            AddressReport::Fails { .. } => &messages::TARGET_FAILS,
+            AddressReport::Unresolved { .. } => &messages::NAME_UNRESOLVED,
+            AddressReport::Answers { .. } => &messages::ADDRESS_ANSWERS,
+            AddressReport::Works { .. } => &messages::TARGET_WORKS,
+            AddressReport::Resolved { .. } => &messages::NAME_RESOLVED,
         };
         let text = format!("route \"{}\": {report}", route.name);
-        journal.report(Event::Notice { level, text });
+        journal.report(Event::Notice { message, text });
     })
 }
 
@@ -296,7 +321,17 @@ fn turn(shared: &Shared) {
     if tick.is_multiple_of(EXPIRY_LOOK_TICKS) {
         shared.registry.end_expired(unix(SystemTime::now()));
     }
+    let lent = u64::try_from(shared.core.pool.lent()).unwrap_or(u64::MAX);
+    shared.core.counters.buffers_lent.set(lent);
     shared.placement.borrow_mut().look(Instant::now());
+    note_cpu_time(shared);
+}
+
+fn note_cpu_time(shared: &Shared) {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    let used = Duration::try_from(used).unwrap_or_default();
+    let micros = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+    shared.core.counters.cpu_micros.set(micros);
 }
 
 async fn connection(shared: Rc<Shared>, handed: Handed) {

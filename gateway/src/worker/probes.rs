@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::contain::contained;
 use super::{Journal, Shared};
-use crate::audit::{Event, Level};
+use crate::audit::{Event, messages};
 use crate::config::RouteConfig;
 use crate::route::{Route, Transport};
 use crate::upstream::{Prober, RouteTarget, Transition, watch as watch_target};
@@ -99,18 +99,21 @@ fn log_transition(
     transition: &Transition,
 ) {
     let label = label(route, target);
-    let (level, text) = match transition {
-        Transition::Down(why) => (Level::Warn, format!("{label} is down: {why}")),
-        Transition::StillDown(why) => (Level::Warn, format!("{label} is still down: {why}")),
+    let (message, text) = match transition {
+        Transition::Down(why) => (&messages::TARGET_DOWN, format!("{label} is down: {why}")),
+        Transition::StillDown(why) => (
+            &messages::TARGET_STILL_DOWN,
+            format!("{label} is still down: {why}"),
+        ),
         Transition::Up(after) => {
             let seconds = after.as_secs();
             (
-                Level::Info,
+                &messages::TARGET_UP,
                 format!("{label} is up again after {seconds} s"),
             )
         }
     };
-    journal.report(Event::Notice { level, text });
+    journal.report(Event::Notice { message, text });
 }
 
 // The target is not probed any more, so its state is unknown.
@@ -119,7 +122,7 @@ fn give_up(journal: &Journal, route: &RouteConfig, target: &RouteTarget, panic: 
     let label = label(route, target);
     let text = format!("{label} is not probed any more: internal error: {panic}");
     journal.report(Event::Notice {
-        level: Level::Error,
+        message: &messages::PROBES_ENDED,
         text,
     });
 }

@@ -1,12 +1,13 @@
 //! The open connections of one core, by number.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::audit::{CloseReason, ConnectionId};
-use crate::relay::ConnectionHandle;
+use crate::relay::{ConnectionHandle, ConnectionView};
 use crate::route::RouteTable;
 
 /// All connections that the core serves. Their number is bounded by the slots of the core.
@@ -42,6 +43,18 @@ impl Registry {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.borrow().len()
+    }
+
+    /// The number of connections, and those that have moved the most bytes, at most `most`.
+    pub(crate) fn view(&self, most: usize) -> (usize, Vec<ConnectionView>) {
+        let open = self.0.borrow();
+        let mut all: Vec<_> = open.values().collect();
+        if most < all.len() {
+            all.select_nth_unstable_by_key(most, |handle| Reverse(handle.moved_bytes()));
+            // LIMIT: CONNECTIONS_SHOWN_MAX; the caller reports how many there are.
+            all.truncate(most);
+        }
+        (open.len(), all.iter().map(|handle| handle.view()).collect())
     }
 
     /// Ends one connection. Returns whether it was open.

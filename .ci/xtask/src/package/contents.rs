@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 13] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
@@ -55,6 +55,18 @@ const FILES: [(&str, &str); 10] = [
     (
         "etc/wardgate.toml",
         "/usr/share/doc/wardgate/examples/wardgate.toml",
+    ),
+    (
+        "prometheus/prometheus.yml",
+        "/usr/share/doc/wardgate/examples/prometheus/prometheus.yml",
+    ),
+    (
+        "prometheus/wardgate.rules.yml",
+        "/usr/share/doc/wardgate/examples/prometheus/wardgate.rules.yml",
+    ),
+    (
+        "grafana/wardgate.json",
+        "/usr/share/doc/wardgate/examples/grafana/wardgate.json",
     ),
 ];
 

@@ -142,7 +142,7 @@ fn checks_of_unlogged_values_fail() {
     measured.a.connections.clear();
     measured.b.connections.clear();
     let failed = [
-        "version",
+        "TLS version",
         "suite",
         "key exchange",
         "site A",
@@ -159,8 +159,8 @@ fn checks_of_unlogged_values_fail() {
 fn weaker_tls_and_other_peers_fail() {
     let mut measured = good();
     measured.b.connections[1].suite = "TLS_AES_128_GCM_SHA256".into();
-    measured.b.connections[0].tls = "TLSv1.2".into();
-    assert_eq!(failing(&measured), ["version", "suite"]);
+    measured.b.connections[0].tls = "1.2".into();
+    assert_eq!(failing(&measured), ["TLS version", "suite"]);
     let mut measured = good();
     measured.a.connections[1].peer = "-".into();
     measured.b.connections[1].reason = "connection reset".into();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::measure::SCALE;
 
 /// A DICOM, an MLLP and a TCP route on two cores.
 fn routes() -> [RouteMetrics; 3] {
@@ -22,9 +23,28 @@ fn routes() -> [RouteMetrics; 3] {
 }
 
 fn shown(routes: &[RouteMetrics]) -> String {
-    let mut text = String::new();
-    write(&mut text, routes);
-    text
+    let snapshot = crate::metrics::Snapshot {
+        routes: routes.to_vec(),
+        ..crate::metrics::Snapshot::default()
+    };
+    let is_own = |line: &&str| {
+        let of = [
+            "associations",
+            "dimse",
+            "object",
+            "store",
+            "mllp",
+            "not_followed",
+        ];
+        let name = line
+            .split_whitespace()
+            .find(|word| word.starts_with("wardgate_"));
+        let rest = name.and_then(|name| name.strip_prefix("wardgate_"));
+        rest.is_some_and(|rest| of.iter().any(|start| rest.starts_with(start)))
+    };
+    let text = snapshot.text();
+    let own = text.lines().filter(is_own);
+    own.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn associations(routes: &[RouteMetrics], core: usize) -> Arc<dicom::AssociationCounters> {
@@ -122,17 +142,17 @@ fn histograms_are_cumulative_and_agree_with_their_count() {
         &text,
         &[
             "# TYPE wardgate_store_seconds histogram",
-            "wardgate_store_seconds_bucket{route=\"ct\",le=\"0.001\"} 2",
-            "wardgate_store_seconds_bucket{route=\"ct\",le=\"0.025\"} 2",
-            "wardgate_store_seconds_bucket{route=\"ct\",le=\"0.05\"} 3",
-            "wardgate_store_seconds_bucket{route=\"ct\",le=\"1\"} 4",
-            "wardgate_store_seconds_bucket{route=\"ct\",le=\"30\"} 4",
-            "wardgate_store_seconds_bucket{route=\"ct\",le=\"+Inf\"} 5",
-            "wardgate_store_seconds_sum{route=\"ct\"} 40.742000",
+            "wardgate_store_seconds_bucket{le=\"0.001\",route=\"ct\"} 2",
+            "wardgate_store_seconds_bucket{le=\"0.025\",route=\"ct\"} 2",
+            "wardgate_store_seconds_bucket{le=\"0.05\",route=\"ct\"} 3",
+            "wardgate_store_seconds_bucket{le=\"1.0\",route=\"ct\"} 4",
+            "wardgate_store_seconds_bucket{le=\"30.0\",route=\"ct\"} 4",
+            "wardgate_store_seconds_bucket{le=\"+Inf\",route=\"ct\"} 5",
+            "wardgate_store_seconds_sum{route=\"ct\"} 40.742",
             "wardgate_store_seconds_count{route=\"ct\"} 5",
         ],
     );
-    let start = "wardgate_store_seconds_bucket{route=\"ct\"";
+    let start = "wardgate_store_seconds_bucket{le=";
     let buckets = text.lines().filter(|line| line.starts_with(start));
     let numbers: Vec<u64> = buckets
         .filter_map(|line| line.rsplit(' ').next()?.parse().ok())

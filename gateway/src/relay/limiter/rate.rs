@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::measure::ReachedBound;
 use crate::relay::limits::{HANDSHAKES_BURST, RATE_SOURCES_MAX};
 use crate::route::Source;
 
@@ -70,6 +71,7 @@ impl HandshakeRate {
         buckets.set(source, next);
         // LIMIT: RATE_SOURCES_MAX. The source whose bucket is full first loses least.
         while buckets.full_at.len() > self.sources_max {
+            ReachedBound::RateSources.note();
             buckets.forget_first();
         }
         Some(wait)

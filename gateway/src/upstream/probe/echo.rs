@@ -59,14 +59,16 @@ async fn converse<S: Socket>(
 
 /// The titles of a probe's request.
 #[derive(Debug, Clone, Copy)]
-struct Titles {
-    calling: AeTitle,
-    called: AeTitle,
+pub(crate) struct Titles {
+    /// The title of the gateway.
+    pub(crate) calling: AeTitle,
+    /// The title of the archive.
+    pub(crate) called: AeTitle,
 }
 
 impl Titles {
     /// The failure message with advice. `first` is the protocol that the answer looks like.
-    fn sentence(self, why: EchoError, first: Option<StreamKind>) -> String {
+    pub(crate) fn sentence(self, why: EchoError, first: Option<StreamKind>) -> String {
         let Self { calling, called } = self;
         match (why, first) {
             (EchoError::Rejected(rejection), _)

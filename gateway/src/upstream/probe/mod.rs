@@ -13,6 +13,7 @@ use std::cell::Cell;
 use tokio::sync::watch;
 
 use self::channel::{Channel, ChannelError};
+pub(crate) use self::echo::Titles;
 use super::connect::{NO_ANSWER, over};
 use super::stop::stopped;
 use super::{Attempts, Connected, DnsCache, RouteTarget};

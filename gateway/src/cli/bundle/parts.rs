@@ -1,0 +1,311 @@
+//! The parts of a support bundle, and where each comes from.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::{gateway_arguments, program};
+use crate::cli::limits::{
+    BUNDLE_LOG_LINES, BUNDLE_METRICS_WAIT, BUNDLE_OUTPUT_BYTES_MAX, BUNDLE_PART_BYTES_MAX,
+};
+use crate::config;
+
+/// Which gateway the bundle is about.
+pub(super) struct BundleScope<'a> {
+    pub(super) config: &'a Path,
+    pub(super) socket: Option<&'a Path>,
+    pub(super) unit: &'a str,
+    pub(super) log: Option<&'a Path>,
+}
+
+/// One file of the bundle.
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    pub(super) source: PartSource,
+}
+
+/// Where a part comes from.
+pub(super) enum PartSource {
+    /// The output of this program with these arguments.
+    Wardgate(Vec<String>),
+    /// The output of another program.
+    Program(&'static str, Vec<String>),
+    /// Text files, one after the other, each under its name.
+    Files(Vec<PathBuf>),
+    /// The end of a log file.
+    LogFile(PathBuf),
+    /// The certificates, trust anchors and lists that the configuration names, in words.
+    Certificates,
+    /// The metrics of the running gateway.
+    Metrics,
+    /// The limits of the running gateway's process.
+    Process,
+}
+
+/// The text of a part.
+pub(super) struct PartText {
+    pub(super) text: String,
+    /// Where it comes from, in words.
+    pub(super) about: String,
+}
+
+/// All parts, those about the gateway first.
+pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
+    let config = scope.config.display().to_string();
+    let of_config = |words: &[&str]| {
+        let words = words.iter().map(|word| (*word).to_owned());
+        let config = ["--config".to_owned(), config.clone()];
+        words.chain(config).collect::<Vec<_>>()
+    };
+    let mut status = vec!["status".to_owned(), "--json".to_owned()];
+    status.extend(gateway_arguments(scope));
+    let mut doctor = of_config(&["doctor", "--json"]);
+    if let Some(socket) = scope.socket {
+        doctor.extend(["--socket".to_owned(), socket.display().to_string()]);
+    }
+    let log = match scope.log {
+        Some(file) => PartSource::LogFile(file.to_owned()),
+        None => {
+            let lines = BUNDLE_LOG_LINES.to_string();
+            let arguments = [
+                "-u",
+                scope.unit,
+                "-n",
+                &lines,
+                "--no-pager",
+                "-o",
+                "short-iso",
+            ];
+            PartSource::Program("journalctl", arguments.map(str::to_owned).into())
+        }
+    };
+    let program = |program, arguments: &[&str]| {
+        let arguments = arguments.iter().map(|word| (*word).to_owned());
+        PartSource::Program(program, arguments.collect())
+    };
+    let part = |name, source| Part { name, source };
+    vec![
+        part(
+            "version.txt",
+            PartSource::Wardgate(vec!["--version".to_owned()]),
+        ),
+        part(
+            "wardgate.toml",
+            PartSource::Files(vec![scope.config.to_owned()]),
+        ),
+        part("check.txt", PartSource::Wardgate(of_config(&["check"]))),
+        part("certificates.txt", PartSource::Certificates),
+        part("status.json", PartSource::Wardgate(status)),
+        part("doctor.json", PartSource::Wardgate(doctor)),
+        part("metrics.txt", PartSource::Metrics),
+        part("log.txt", log),
+        part(
+            "tuning.json",
+            PartSource::Wardgate(["tune", "check", "--json"].map(str::to_owned).into()),
+        ),
+        part("host/system.txt", PartSource::Files(paths(&SYSTEM))),
+        part("host/kernel.txt", PartSource::Files(paths(&KERNEL))),
+        part("host/network.txt", PartSource::Files(paths(&NETWORK))),
+        part("host/process.txt", PartSource::Process),
+        part("host/addresses.txt", program("ip", &["-s", "address"])),
+        part(
+            "host/routes.txt",
+            program("ip", &["route", "show", "table", "all"]),
+        ),
+        part("host/rules.txt", program("ip", &["rule"])),
+        part(
+            "host/sockets.txt",
+            program("ss", &["-tinHO", "state", "established"]),
+        ),
+        part("host/listeners.txt", program("ss", &["-tlnH"])),
+        part("host/time.txt", program("timedatectl", &["show"])),
+        part(
+            "host/unit.txt",
+            program("systemctl", &["cat", "--no-pager", scope.unit]),
+        ),
+        part(
+            "host/service.txt",
+            program("systemctl", &["show", "--no-pager", scope.unit]),
+        ),
+    ]
+}
+
+const SYSTEM: [&str; 5] = [
+    "/proc/version",
+    "/etc/os-release",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/meminfo",
+];
+
+const KERNEL: [&str; 12] = [
+    "/proc/sys/kernel/io_uring_disabled",
+    "/proc/sys/kernel/io_uring_group",
+    "/proc/sys/net/core/rmem_max",
+    "/proc/sys/net/core/wmem_max",
+    "/proc/sys/net/core/somaxconn",
+    "/proc/sys/net/core/default_qdisc",
+    "/proc/sys/net/ipv4/tcp_rmem",
+    "/proc/sys/net/ipv4/tcp_wmem",
+    "/proc/sys/net/ipv4/tcp_congestion_control",
+    "/proc/sys/net/ipv4/tcp_mtu_probing",
+    "/proc/sys/net/ipv4/tcp_slow_start_after_idle",
+    "/proc/sys/net/ipv4/ip_local_port_range",
+];
+
+const NETWORK: [&str; 5] = [
+    "/proc/net/snmp",
+    "/proc/net/netstat",
+    "/proc/net/sockstat",
+    "/proc/net/softnet_stat",
+    "/proc/interrupts",
+];
+
+fn paths(names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(PathBuf::from).collect()
+}
+
+/// The name of this host, as far as it can be a part of a file's name.
+pub(super) fn host_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let name: String = name.chars().filter(plain).take(64).collect();
+    name.trim_start_matches(['.', '-']).to_owned()
+}
+
+/// The output of `pki show` for each certificate, trust anchor and list that the configuration names; for no
+/// key.
+fn certificates(file: &Path) -> Result<PartText, String> {
+    let mut words = vec!["pki".to_owned(), "show".to_owned()];
+    let config = config::load(file).config;
+    let routes = config.map(|config| config.routes).map_err(|_| NO_CONFIG)?;
+    let mut files = std::collections::BTreeSet::new();
+    for tls in routes.iter().filter_map(|route| route.tls.as_ref()) {
+        files.insert(tls.identity.certificate.value.clone());
+        for peer in &tls.peers {
+            files.insert(peer.trust.trust.value.clone());
+            files.extend(peer.trust.crl.iter().map(|list| list.value.clone()));
+        }
+    }
+    words.extend(files.iter().map(|file| file.display().to_string()));
+    PartSource::wardgate(&words)
+}
+
+const NO_CONFIG: &str = "the configuration cannot be read; check.txt has the reason";
+
+impl PartSource {
+    /// The text of the part.
+    ///
+    /// # Errors
+    /// Why it is not available, in words.
+    pub(super) fn read(self, scope: &BundleScope<'_>) -> Result<PartText, String> {
+        match self {
+            Self::Wardgate(arguments) => Self::wardgate(&arguments),
+            Self::Certificates => certificates(scope.config),
+            Self::Program(name, arguments) => {
+                let (text, ended) = program::output(name, &arguments)?;
+                let about = format!("{name} {} ({ended})", arguments.join(" "));
+                Ok(PartText { text, about })
+            }
+            Self::Files(files) => read_files(&files),
+            Self::LogFile(file) => {
+                let text = end_of(&file)
+                    .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+                let about = format!("the end of {}", file.display());
+                Ok(PartText { text, about })
+            }
+            Self::Metrics => metrics(scope.config),
+            Self::Process => process(scope),
+        }
+    }
+
+    fn wardgate(arguments: &[String]) -> Result<PartText, String> {
+        let this = std::env::current_exe().map_err(|error| error.to_string())?;
+        let (text, ended) = program::output(&this.display().to_string(), arguments)?;
+        let about = format!("wardgate {} ({ended})", arguments.join(" "));
+        Ok(PartText { text, about })
+    }
+}
+
+/// The texts of `files`, each under its name if there are several. Missing ones are named.
+fn read_files(files: &[PathBuf]) -> Result<PartText, String> {
+    if let [file] = files {
+        let text =
+            whole(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+        let about = file.display().to_string();
+        return Ok(PartText { text, about });
+    }
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&format!("{}:\n", file.display()));
+        match whole(file) {
+            Ok(found) => text.push_str(&found),
+            Err(error) => text.push_str(&format!("cannot be read: {error}\n")),
+        }
+        text.push('\n');
+    }
+    let about = "files of this host".to_owned();
+    Ok(PartText { text, about })
+}
+
+fn whole(file: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    // LIMIT: BUNDLE_OUTPUT_BYTES_MAX.
+    File::open(file)?
+        .take(BUNDLE_OUTPUT_BYTES_MAX)
+        .read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last `BUNDLE_PART_BYTES_MAX` bytes.
+fn end_of(file: &Path) -> std::io::Result<String> {
+    let mut file = File::open(file)?;
+    let size = file.metadata()?.len();
+    let part = u64::try_from(BUNDLE_PART_BYTES_MAX).unwrap_or(u64::MAX);
+    file.seek(SeekFrom::Start(size.saturating_sub(part)))?;
+    let mut bytes = Vec::new();
+    file.take(part).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn metrics(config: &Path) -> Result<PartText, String> {
+    let config = config::load(config).config;
+    let config = config.map_err(|_| NO_CONFIG)?;
+    let address: SocketAddr = config
+        .gateway
+        .metrics
+        .ok_or("the configuration sets no address for metrics")?;
+    let url = format!("http://{address}/metrics");
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(BUNDLE_METRICS_WAIT))
+        .build()
+        .new_agent();
+    let cannot = |error: ureq::Error| format!("{url} cannot be read: {error}");
+    let mut response = agent.get(&url).call().map_err(cannot)?;
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(BUNDLE_OUTPUT_BYTES_MAX)
+        .read_to_string()
+        .map_err(cannot)?;
+    Ok(PartText { text, about: url })
+}
+
+/// The limits and the memory of the running gateway's process.
+fn process(scope: &BundleScope<'_>) -> Result<PartText, String> {
+    let arguments = ["show", "--property", "MainPID", "--value", scope.unit];
+    let (text, _) = program::output("systemctl", &arguments.map(str::to_owned))?;
+    let pid = text.trim();
+    if pid.parse::<u32>().is_ok_and(|pid| pid > 0) {
+        let files = ["limits", "status"].map(|name| PathBuf::from(format!("/proc/{pid}/{name}")));
+        return read_files(&files);
+    }
+    Err(format!(
+        "systemd knows no running process of {}",
+        scope.unit
+    ))
+}

@@ -1,0 +1,213 @@
+//! `wardgate check --against`: what does not fit between the configurations of two sites.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use wardgate_tests::pki::{Kind, Leaf};
+use wardgate_tests::{Outcome, Pki, Program, Site, wardgate};
+
+use crate::pair::{A, B, local};
+
+/// The configurations of two sites, in a folder each.
+struct Both {
+    folder: TempDir,
+}
+
+impl Both {
+    fn new(here: &Site, there: &Site) -> Self {
+        let both = Self {
+            folder: TempDir::new().expect("the machine has a folder for temporary files"),
+        };
+        here.write(&both.file("here.toml"));
+        there.write(&both.file("there.toml"));
+        both
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn compare(&self) -> Outcome {
+        let program = Program::new(wardgate()).arg("check");
+        let program = program.arg(self.file("here.toml")).arg("--against");
+        program.arg(self.file("there.toml")).run()
+    }
+}
+
+/// Two sites that fit, for changes by a case.
+struct Sites {
+    pki: Pki,
+    wan: SocketAddr,
+}
+
+impl Sites {
+    fn new() -> Self {
+        let (pki, wan) = (Pki::new(), local());
+        Self { pki, wan }
+    }
+
+    fn here(&self) -> Site {
+        self.here_as(&self.pki.leaf(A))
+    }
+
+    fn here_as(&self, identity: &Leaf) -> Site {
+        Site::with_identity(identity)
+            .originate(local(), self.wan, &[format!("dns:{B}")])
+            .name("out")
+    }
+
+    fn there(&self) -> Site {
+        Site::new(&self.pki, B)
+            .terminate(self.wan, local(), &[format!("dns:{A}")])
+            .name("in")
+    }
+}
+
+fn code(outcome: &Outcome) -> Option<i32> {
+    outcome.status.and_then(|status| status.code())
+}
+
+#[test]
+fn two_sites_that_fit_are_reported_as_pairs_of_routes() {
+    let sites = Sites::new();
+    let both = Both::new(&sites.here(), &sites.there());
+    let outcome = both.compare();
+    assert_eq!(code(&outcome), Some(0), "{outcome}");
+    let text = outcome.text();
+    assert!(
+        text.contains("here.toml: route \"out\" reaches route \"in\" of "),
+        "{text}"
+    );
+    // The key of the other site never comes here, and its CPUs are its own.
+    let there = sites.there().gateway("cores", "[0, 63]");
+    let both = Both::new(&sites.here(), &there);
+    let key = both.file("there.toml");
+    let text = fs::read_to_string(&key).expect("it was written");
+    let text = text.replace(".key\"", ".absent\"");
+    fs::write(&key, text).expect("the folder is ours");
+    assert_eq!(code(&both.compare()), Some(0), "{}", both.compare());
+}
+
+#[test]
+fn a_missing_certificate_of_the_other_site_is_a_remark() {
+    let sites = Sites::new();
+    let mut identity = sites.pki.leaf(B);
+    identity.certificate = sites.pki.path("absent.pem");
+    let there = Site::with_identity(&identity)
+        .terminate(sites.wan, local(), &[format!("dns:{A}")])
+        .name("in");
+    let outcome = Both::new(&sites.here(), &there).compare();
+    assert_eq!(code(&outcome), Some(0), "{outcome}");
+    let words = "could not be compared with `peers` and `trust` of route \"out\"";
+    assert!(outcome.text().contains(words), "{outcome}");
+}
+
+/// A contradiction: the two sites, the file to change, and words of the line.
+type Contradiction = (&'static str, Site, Site, [&'static str; 2]);
+
+#[test]
+fn each_contradiction_names_the_file_to_change() {
+    let sites = Sites::new();
+    let pki = &sites.pki;
+    let untrusted = Leaf {
+        trust: pki.other_trust(),
+        ..pki.leaf(B)
+    };
+    let cases: Vec<Contradiction> = vec![
+        (
+            "another port",
+            sites.here(),
+            sites.there().set("listen", format!("\"{}\"", local())),
+            ["here.toml:", "no terminate route of"],
+        ),
+        (
+            "another protocol",
+            sites.here().protocol("mllp"),
+            sites.there(),
+            ["here.toml:", "write the same at both ends"],
+        ),
+        (
+            "another service",
+            sites.here().set("service", "\"archive\""),
+            sites.there(),
+            ["here.toml:", "service is \"archive\", and not set"],
+        ),
+        (
+            "no common key exchange",
+            sites.here().set("require_pq", "true"),
+            sites.there().set("hybrid", "false"),
+            ["there.toml:", "no key exchange is common"],
+        ),
+        (
+            "this site is not listed",
+            sites.here_as(&pki.leaf("gw.c.example")),
+            sites.there(),
+            ["there.toml:", "add \"dns:gw.c.example\""],
+        ),
+        (
+            "the other site is not listed",
+            sites.here().set("peers", "[\"dns:gw.c.example\"]"),
+            sites.there(),
+            ["here.toml:", "add \"dns:gw.b.example\""],
+        ),
+        (
+            "the CA of this site is not trusted there",
+            sites.here(),
+            Site::with_identity(&untrusted)
+                .terminate(sites.wan, local(), &[format!("dns:{A}")])
+                .name("in"),
+            ["there.toml:", "would refuse the other end"],
+        ),
+        (
+            "the certificate of this site has expired",
+            sites.here_as(&pki.odd(A, Kind::Expired)),
+            sites.there(),
+            ["there.toml:", "expired on"],
+        ),
+        (
+            "the certificate of this site is revoked",
+            sites.here_as(&pki.odd(A, Kind::Revoked)),
+            sites.there().crl(&pki.crl()),
+            ["there.toml:", "is revoked"],
+        ),
+        (
+            "no called title in common",
+            sites.here().set("called_ae", "[\"PACS\"]"),
+            sites.there().set("called_ae", "[\"ARCHIVE\"]"),
+            ["there.toml:", "called_ae does not have \"PACS\""],
+        ),
+    ];
+    for (name, here, there, [file, words]) in cases {
+        let outcome = Both::new(&here, &there).compare();
+        assert_eq!(code(&outcome), Some(78), "{name}: {outcome}");
+        let errors = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        let is_it = |line: &str| line.contains(file) && line.contains(words);
+        assert!(errors.lines().any(is_it), "{name}: {outcome}");
+    }
+}
+
+#[test]
+fn settings_that_work_badly_together_are_remarks() {
+    let sites = Sites::new();
+    let here = sites
+        .here()
+        .set("called_ae", "[\"PACS\", \"ARCHIVE\"]")
+        .set("policy", "\"hscn-tls13\"")
+        .set("connections", "100");
+    let there = sites
+        .there()
+        .set("called_ae", "[\"ARCHIVE\"]")
+        .set("connections_per_peer", "10");
+    let outcome = Both::new(&here, &there).compare();
+    assert_eq!(code(&outcome), Some(0), "{outcome}");
+    for words in [
+        "remark: the other site: route \"in\": called_ae does not have \"PACS\"",
+        "remark: this site: route \"out\": policy is \"hscn-tls13\"",
+        "remark: the other site: route \"in\": connections_per_peer is 10",
+        "remark: the other site: route \"in\": no crl is configured",
+    ] {
+        assert!(outcome.text().contains(words), "{words}: {outcome}");
+    }
+}
