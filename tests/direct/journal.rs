@@ -287,6 +287,7 @@ fn every_account_has_the_same_keys() {
             "client.port",
             "ended_by",
             "error.type",
+            "forwarded_for",
             "id",
             "key_sha256",
             "level",

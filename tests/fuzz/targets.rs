@@ -1,12 +1,12 @@
 //! The list of fuzz targets, for this tier and for libFuzzer.
 
-use crate::{chains, crls, dicom, hl7, pem, records};
+use crate::{chains, crls, dicom, hl7, pem, proxy, records};
 
 /// Returns a word for the result of its input, and panics on a fault.
 pub(crate) type Target = fn(&[u8]) -> String;
 
 /// Every target. `cargo xtask fuzz` finds the tests by the names of the targets.
-pub(crate) const TARGETS: [(&str, Target); 11] = [
+pub(crate) const TARGETS: [(&str, Target); 12] = [
     ("chain_filter", chains::filter),
     ("crl_reader", crls::read),
     ("der_names", chains::names),
@@ -18,6 +18,7 @@ pub(crate) const TARGETS: [(&str, Target); 11] = [
     ("opener_octets", records::open_octets),
     ("opener_recipes", records::open_recipes),
     ("pem_reader", pem::read),
+    ("proxy_header", proxy::read),
 ];
 
 /// The target of this name.
@@ -93,6 +94,11 @@ mod tests {
     #[test]
     fn pem_reader() {
         fuzz("pem_reader");
+    }
+
+    #[test]
+    fn proxy_header() {
+        fuzz("proxy_header");
     }
 
     fn folder() -> PathBuf {

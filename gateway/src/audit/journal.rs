@@ -300,8 +300,7 @@ fn ready(open: &Ready, headlines: Headlines) {
 }
 
 fn accepted(accepted: &AcceptedPeer, headlines: Headlines) {
-    let (client, client_port) = address_and_port(accepted.client.or(Some(accepted.source)));
-    let (hop, hop_port) = address_and_port(Some(accepted.source));
+    let (client, client_port) = address_and_port(Some(accepted.source));
     let (server, server_port) = address_and_port(accepted.target);
     let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
     let headline = headlines.of("accepted", || headline::of_accepted(accepted));
@@ -312,8 +311,7 @@ fn accepted(accepted: &AcceptedPeer, headlines: Headlines) {
         route = %accepted.route.name,
         client.address = %client,
         client.port = client_port,
-        network.peer.address = %hop,
-        network.peer.port = hop_port,
+        forwarded_for = %shown(accepted.client),
         server.address = %server,
         server.port = server_port,
         peer = %peer.identity,
@@ -394,8 +392,7 @@ fn level(account: &ConnectionSummary) -> Level {
 }
 
 fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, suppressed: u64) {
-    let (client, client_port) = address_and_port(account.client.or(Some(account.source)));
-    let (hop, hop_port) = address_and_port(Some(account.source));
+    let (client, client_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
@@ -414,8 +411,7 @@ fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, s
                 network.protocol.name = %account.route.protocol,
                 client.address = %client,
                 client.port = client_port,
-                network.peer.address = %hop,
-                network.peer.port = hop_port,
+                forwarded_for = %shown(account.client),
                 server.address = %server,
                 server.port = server_port,
                 peer = %peer.map_or(NONE, |peer| &peer.identity),

@@ -33,8 +33,7 @@ fn association(
     headlines: Headlines,
 ) {
     let latencies = &record.latencies;
-    let (client, client_port) = address_and_port(account.client.or(Some(account.source)));
-    let (hop, hop_port) = address_and_port(Some(account.source));
+    let (client, client_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let reported = account.reported.as_deref();
     let about = headlines.about(&account.route.name, account.source);
@@ -57,8 +56,7 @@ fn association(
         route = %account.route.name,
         client.address = %client,
         client.port = client_port,
-        network.peer.address = %hop,
-        network.peer.port = hop_port,
+        forwarded_for = %shown(account.client),
         server.address = %server,
         server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
@@ -136,8 +134,7 @@ fn conversation(
     headlines: Headlines,
 ) {
     let latencies = &record.latencies;
-    let (client, client_port) = address_and_port(account.client.or(Some(account.source)));
-    let (hop, hop_port) = address_and_port(Some(account.source));
+    let (client, client_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
@@ -156,8 +153,7 @@ fn conversation(
         route = %account.route.name,
         client.address = %client,
         client.port = client_port,
-        network.peer.address = %hop,
-        network.peer.port = hop_port,
+        forwarded_for = %shown(account.client),
         server.address = %server,
         server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),

@@ -211,6 +211,21 @@ fn the_addresses_of_local_and_of_other_families_are_skipped() {
     }
 }
 
+#[test]
+fn a_header_has_one_checksum_at_most() {
+    let mut bytes = described(ends("10.20.0.5:1", "10.20.0.9:104"), "id", None);
+    let length = bytes.len();
+    assert!(read(&bytes).is_ok());
+    bytes.extend([3, 0, 4, 0, 0, 0, 0]);
+    let body = u16::try_from(bytes.len() - FIXED).expect("short");
+    bytes[14..16].copy_from_slice(&body.to_be_bytes());
+    // The first one is right again.
+    bytes[length - 4..length].fill(0);
+    let sum = crc32c::crc32c(&bytes).to_be_bytes();
+    bytes[length - 4..length].copy_from_slice(&sum);
+    assert_eq!(read(&bytes), Err(HeaderError::Wrong("two checksums")));
+}
+
 /// A seeded generator (xorshift): a failure shows its seed, and runs again with it.
 struct Random(u64);
 

@@ -34,12 +34,17 @@ const HEAD: usize = 3;
 /// header, which ends with them.
 pub(super) fn check(mut tlvs: &[u8], whole: &[u8]) -> Result<(), HeaderError> {
     const CUT: HeaderError = HeaderError::Wrong("a TLV that ends behind it");
+    // One checksum costs a pass over the header, so a sender may not ask for many.
+    let mut is_summed = false;
     while !tlvs.is_empty() {
         let at = whole.len().saturating_sub(tlvs.len());
         let ([kind, high, low], behind) = tlvs.split_first_chunk::<HEAD>().ok_or(CUT)?;
         let size = usize::from(u16::from_be_bytes([*high, *low]));
         let (value, behind) = behind.split_at_checked(size).ok_or(CUT)?;
         if *kind == CRC32C {
+            if std::mem::replace(&mut is_summed, true) {
+                return Err(HeaderError::Wrong("two checksums"));
+            }
             let sent: [u8; CHECKSUM_BYTES] = value
                 .try_into()
                 .map_err(|_| HeaderError::Wrong("a checksum of another length"))?;

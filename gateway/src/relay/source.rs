@@ -1,7 +1,7 @@
 //! The address of the client: read from a PROXY header or from the other gateway, and passed on.
 //!
-//! `source` in the log and all limits use the address of the TCP connection, which cannot be forged. The named
-//! address is logged as `client`, checked by `from` (PROXY header) or `carried_from` (other gateway), and shown
+//! `client.address` in the log and all limits use the address of the TCP connection, which cannot be forged. The
+//! named address is logged as `forwarded_for`, checked by `from` (PROXY header) or `carried_from` (other gateway), and shown
 //! to the target.
 
 use std::cell::RefCell;

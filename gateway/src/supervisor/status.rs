@@ -422,6 +422,8 @@ mod tests {
         let config = config::parse(text, Path::new("wardgate.toml")).expect("a good route");
         let ids = ConnectionIds::new(core, SystemTime::UNIX_EPOCH);
         let connections = (0..count).map(|number| ConnectionView {
+            client: None,
+            tunnel: None,
             id: ids.next(),
             route: Arc::clone(&config.routes[0]),
             source: SocketAddr::from(([192, 0, 2, 1], 5)),

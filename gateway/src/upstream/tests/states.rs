@@ -67,6 +67,13 @@ async fn a_target_that_does_not_answer_the_address_of_one_client_is_not_tried_la
         assert!(of_client.next(&net, &dns).await.is_some());
         drop(of_client);
         assert_eq!(targets.all[0].state.counters.failed.get(), 0);
+        net.begun.borrow_mut().clear();
+        let mut of_another = Attempts::new(&route, &targets.own);
+        assert!(of_another.next(&net, &dns).await.is_some());
+        drop(of_another);
+        let begun: Vec<_> = net.begun.borrow().iter().map(|(_, ip)| *ip).collect();
+        assert_eq!(begun, [a, b], "the address does not count as silent");
+        let targets = RouteTargets::new(&route, &[]);
         assert_eq!(tried(&net, &route, &targets).await, (vec![a, b], true));
     }
     let net = with_addresses(&[("192.0.2.1", Fate::Refuses), ("192.0.2.2", Fate::Answers)]);
