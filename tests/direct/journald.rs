@@ -43,9 +43,10 @@ impl Journald {
                 .trim()
                 .parse()
                 .ok()?;
-            let socket = format!("/proc/{id}/root/run/systemd/journal/socket");
+            let root = Path::new("/proc").join(id.to_string()).join("root");
+            let socket = root.join("run/systemd/journal/socket");
             let name = std::fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-            (name.starts_with("systemd-journal") && Path::new(&socket).exists()).then_some(id)
+            (name.starts_with("systemd-journal") && socket.exists()).then_some(id)
         });
         Self {
             _processes: processes,

@@ -30,7 +30,7 @@ impl Commands {
             Some("pki") => words
                 .next()
                 .is_none_or(|word| word.starts_with('-') || has(&self.pki, word)),
-            Some(word) => ["--help", "--version"].contains(&word) || has(&self.all, word),
+            Some(word) => ["help", "--help", "--version"].contains(&word) || has(&self.all, word),
             None => true,
         }
     }

@@ -43,17 +43,6 @@ pub enum Event {
     },
 }
 
-/// The severity of a notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Information.
-    Info,
-    /// The operator may soon have to act.
-    Warn,
-    /// The operator must act.
-    Error,
-}
-
 /// The open routes at the end of a start.
 #[derive(Debug)]
 pub struct Ready {

@@ -9,17 +9,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{
-    AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Level, Ready,
+    AcceptedPeer, CloseReason, ConnectionProgress, ConnectionSummary, Event, Ready,
 };
 use super::fields::{NONE, address_and_port, shown};
 use super::headline::{self, Headlines};
+use super::level::Level;
 use super::messages::{LogMessage, PANIC};
 use super::observed;
 use super::output;
 use super::rate::{LineKind, Rate};
 use super::refusals::{LastRefusal, Refusals};
 use super::times::seconds;
-use super::warning;
+use super::warning_line;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::config::{LogFormat, Mode};
 use crate::metrics::LogCounts;
@@ -214,7 +215,7 @@ fn write(event: Event, headlines: Headlines, rate: &mut Rate) {
         }
         Event::Accepted(peer) => accepted(&peer, headlines),
         Event::Progress(so_far) => progress(&so_far, headlines),
-        Event::Warning(about) => warning::write(&about, headlines, rate),
+        Event::Warning(about) => warning_line::write(&about, headlines, rate),
         Event::Ready(open) => ready(&open, headlines),
         Event::Panic { text, backtrace } => match backtrace.status() {
             BacktraceStatus::Captured => notice(&PANIC, &format!("{text}\n{backtrace}")),

@@ -5,7 +5,7 @@
 //! `What to do: `. A code never changes, and is the name of its constant in lower case; a constant that no
 //! code uses does not compile without a warning.
 
-use super::event::Level;
+use super::level::Level;
 
 /// A kind of message.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod fields;
 mod headline;
 mod id;
 mod journal;
+mod level;
 pub mod limits;
 mod logfmt;
 pub(crate) mod messages;
@@ -18,13 +19,15 @@ mod rate;
 mod refusals;
 mod times;
 mod warning;
+mod warning_line;
 
 pub use event::{
     AcceptedPeer, Close, CloseReason, ClosedBy, ConnectionProgress, ConnectionSummary, Deadline,
-    Event, Level, Ready,
+    Event, Ready,
 };
 pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
+pub use level::Level;
 pub use messages::LogMessage;
 pub use output::{JOURNALD, journald_problem};
 pub use refusals::{LastRefusal, Refusals};
