@@ -18,6 +18,7 @@ mod measure;
 pub mod metrics;
 pub mod observe;
 pub mod pki;
+pub mod proxy;
 pub mod relay;
 pub mod route;
 mod stream_kind;

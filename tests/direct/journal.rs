@@ -307,6 +307,7 @@ fn every_account_has_the_same_keys() {
             "tls.cipher",
             "tls.curve",
             "tls.protocol.version",
+            "tunnel",
             "undelivered_bytes",
         ];
         assert_eq!(line.keys(), expected);

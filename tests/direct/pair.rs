@@ -143,6 +143,15 @@ impl Terminate {
         TlsPeer::client(&self.identity, B, version, connect(self.entry))
     }
 
+    /// The same, with the offer of an application protocol (ALPN).
+    pub(crate) fn peer_offering(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        protocol: &[u8],
+    ) -> TlsPeer {
+        TlsPeer::client_offering(&self.identity, B, version, connect(self.entry), protocol)
+    }
+
     /// A TLS client with its handshake done.
     pub(crate) fn greeted(&self, version: &'static SupportedProtocolVersion) -> TlsPeer {
         let mut peer = self.peer(version);

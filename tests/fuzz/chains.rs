@@ -498,6 +498,7 @@ fn rules() -> RouteTls {
             }),
         })],
         service: None,
+        carries_source: false,
         policy: Policy::Hscn,
         key_exchange: KeyExchange::default(),
         record_layer: RecordLayer::default(),

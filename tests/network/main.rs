@@ -19,6 +19,7 @@
 mod addresses;
 mod capture;
 mod ciphertext;
+mod client_address;
 mod cut;
 mod doctor;
 mod interface;

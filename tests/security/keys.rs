@@ -7,7 +7,8 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 70] = [
+const KEYS: [&str; 77] = [
+    "accept_proxy",
     "admin",
     "ae_bind",
     "association_idle",
@@ -20,6 +21,8 @@ const KEYS: [&str; 70] = [
     "called_ae",
     "calling",
     "calling_ae",
+    "carried_from",
+    "carry_source",
     "certificate",
     "cipher",
     "commands",
@@ -69,14 +72,18 @@ const KEYS: [&str; 70] = [
     "route.identity",
     "route.timeouts",
     "rules",
+    "send_proxy",
     "service",
     "slow_start",
+    "source",
     "stall",
     "targets",
     "timeout",
     "timeouts",
     "trust",
     "user",
+    "web",
+    "web_token",
     "when_down",
 ];
 

@@ -270,6 +270,7 @@ impl<'s> Run<'s> {
             let accepted = AcceptedConnection {
                 handle,
                 socket,
+                local: None,
                 is_beyond: false,
             };
             let account = serve(&site.core, accepted).await;

@@ -12,8 +12,8 @@ use gateway::buffers::Pool;
 use gateway::config::limits::KEY_RECORDS_MAX;
 use gateway::config::{
     Balance, Connect, Dicom, Host, IdentityFiles, KeyExchange, Located, Mode, Observe, Peer,
-    PeerName, Policy, Protocol, RecordLayer, RouteConfig, RouteTls, Target, Timeouts, TrustFiles,
-    WhenDown,
+    PeerName, Policy, Protocol, RecordLayer, RouteConfig, RouteTls, SourceAddress, Target,
+    Timeouts, TrustFiles, WhenDown,
 };
 use gateway::metrics;
 use gateway::pki::{Identity, Trust};
@@ -105,6 +105,7 @@ impl Site {
             connections_per_peer: None,
             bandwidth: None,
             dscp: None,
+            source: SourceAddress::default(),
         });
         let counters = Arc::new(metrics::CoreCounters::new(0));
         let (journal, events) = Journal::unwritten();
@@ -210,6 +211,7 @@ fn tls() -> RouteTls {
             }),
         })],
         service: None,
+        carries_source: false,
         policy: Policy::Hscn,
         key_exchange: KeyExchange::default(),
         record_layer: RecordLayer::InPlace,

@@ -47,6 +47,24 @@ impl TlsPeer {
         }
     }
 
+    /// The same, with the offer of an application protocol (ALPN).
+    pub fn client_offering(
+        identity: &Leaf,
+        server: &'static str,
+        version: &'static SupportedProtocolVersion,
+        socket: TcpStream,
+        protocol: &[u8],
+    ) -> Self {
+        let mut config = client_config(identity, version);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let name = ServerName::try_from(server).expect("tests use DNS names");
+        let tls = ClientConnection::new(Arc::new(config), name).expect("the settings are whole");
+        Self {
+            tls: tls.into(),
+            socket,
+        }
+    }
+
     /// A server that demands a client certificate. Nothing is read yet.
     pub fn server(
         identity: &Leaf,
@@ -134,6 +152,17 @@ impl TlsPeer {
         let records = self.close_notify();
         self.socket.write_all(&records)?;
         self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Keying material of the exporter (RFC 5705) with this label and no context, in hexadecimal. Only after
+    /// the handshake.
+    pub fn exported(&self, label: &str, bytes: usize) -> String {
+        let room = vec![0_u8; bytes];
+        let exported = self
+            .tls
+            .export_keying_material(room, label.as_bytes(), None);
+        let exported = exported.expect("the handshake is complete");
+        exported.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn records(&mut self) -> io::Result<Vec<u8>> {

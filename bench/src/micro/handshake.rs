@@ -79,6 +79,7 @@ impl Shake {
             identity: files,
             peers: vec![Arc::new(peer)],
             service: None,
+            carries_source: false,
             policy: Policy::Hscn,
             key_exchange: KeyExchange::default(),
             record_layer: RecordLayer::InPlace,

@@ -78,6 +78,7 @@ impl Refused {
             identity: Arc::clone(&server.files),
             peers: vec![Arc::new(peer)],
             service: None,
+            carries_source: false,
             policy: Policy::Hscn,
             key_exchange: KeyExchange::default(),
             record_layer: RecordLayer::InPlace,

@@ -12,7 +12,7 @@ use super::messages::LogMessage;
 use super::warning::Warning;
 use crate::config::RouteConfig;
 use crate::observe::{self, Observed};
-use crate::tls::{CertificateDescription, NotAccepted, PeerInfo, RefusalClass, TlsInfo};
+use crate::tls::{CertificateDescription, NotAccepted, PeerInfo, RefusalClass, TlsInfo, TunnelId};
 
 /// An event for operators or auditors.
 #[derive(Debug)]
@@ -78,12 +78,16 @@ pub struct AcceptedPeer {
     pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
+    /// The address of the client, if a proxy has named it before.
+    pub client: Option<SocketAddr>,
     /// The target, if the peer is the target.
     pub target: Option<SocketAddr>,
     /// The peer.
     pub peer: Arc<PeerInfo>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
+    /// The id of the TLS connection, the same at both ends.
+    pub tunnel: Option<TunnelId>,
 }
 
 /// What an open connection has carried so far. Holds no payload and no patient data.
@@ -97,6 +101,8 @@ pub struct ConnectionProgress {
     pub source: SocketAddr,
     /// The identity by which the peer was accepted.
     pub peer: Option<String>,
+    /// The id of the TLS connection, the same at both ends.
+    pub tunnel: Option<TunnelId>,
     /// Payload bytes that went from the plain side into TLS.
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side.
@@ -116,6 +122,8 @@ pub struct ConnectionSummary {
     pub route: Arc<RouteConfig>,
     /// The client's address.
     pub source: SocketAddr,
+    /// The address of the client as a proxy or the other gateway names it; `None` if `source` is the client.
+    pub client: Option<SocketAddr>,
     /// The connected target, if there was one.
     pub target: Option<SocketAddr>,
     /// The accepted peer, if the handshake got that far.
@@ -124,6 +132,8 @@ pub struct ConnectionSummary {
     pub refused: Option<Box<CertificateDescription>>,
     /// What was negotiated.
     pub tls: Option<TlsInfo>,
+    /// The id of the TLS connection, the same at both ends; `None` before the handshake is complete.
+    pub tunnel: Option<TunnelId>,
     /// Payload bytes that went from the plain side into TLS (passthrough: from source to target).
     pub sealed_bytes: u64,
     /// Payload bytes that came out of TLS to the plain side (passthrough: from target to source).
@@ -179,10 +189,12 @@ impl ConnectionSummary {
             id,
             route,
             source,
+            client: None,
             target: None,
             peer: None,
             refused: None,
             tls: None,
+            tunnel: None,
             sealed_bytes: 0,
             opened_bytes: 0,
             undelivered_bytes: [0; 2],
@@ -304,6 +316,10 @@ pub enum CloseReason {
     Empty,
     /// The client's address is in none of the networks of `from`.
     SourceNotAllowed,
+    /// The client's address is in none of the networks of `accept_proxy`.
+    ProxyNotListed,
+    /// The address that the peer carries is in none of the networks of `carried_from`.
+    CarriedNotAllowed,
     /// The first bytes are not of the route's protocol; the message gives the reason.
     Illegal(String),
     /// The route's rules do not allow the association; the message names the rule.
@@ -355,6 +371,14 @@ impl fmt::Display for CloseReason {
             Self::Empty => f.write_str("closed without a byte"),
             Self::SourceNotAllowed => f.write_str(
                 "the source address is in none of the networks of `from`; add its network there if it may connect",
+            ),
+            Self::ProxyNotListed => f.write_str(
+                "the source address is in none of the networks of `accept_proxy`, and this route accepts only these \
+                 proxies; add it there if it is a proxy",
+            ),
+            Self::CarriedNotAllowed => f.write_str(
+                "the address that the peer carries is in none of the networks of `carried_from`; add its network \
+                 there if the peer has such clients",
             ),
             Self::Protocol(what) => write!(f, "TLS record layer: {what}"),
             Self::Limit(which) => write!(f, "limit reached: {which}"),

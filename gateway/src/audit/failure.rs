@@ -30,6 +30,8 @@ impl CloseReason {
             Self::Stalled(_) => &messages::STALL_TIMEOUT,
             Self::Unanswered(_) => &messages::TARGET_CLOSED_UNANSWERED,
             Self::SourceNotAllowed => &messages::SOURCE_NOT_ALLOWED,
+            Self::ProxyNotListed => &messages::PROXY_NOT_LISTED,
+            Self::CarriedNotAllowed => &messages::CARRIED_NOT_ALLOWED,
             Self::Illegal(_) => &messages::WRONG_PROTOCOL,
             Self::Forbidden(_) => &messages::RULE_VIOLATED,
             Self::Protocol(_) => &messages::TLS_RECORD_INVALID,

@@ -17,7 +17,7 @@ use super::messages::{LogMessage, PANIC};
 use super::observed;
 use super::output;
 use super::rate::{LineKind, Rate};
-use super::refusals::{Refusals, Refused};
+use super::refusals::{LastRefusal, Refusals};
 use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
@@ -124,7 +124,7 @@ impl Journal {
 
     /// The last refused connections, the newest first.
     #[must_use]
-    pub fn refusals(&self) -> Vec<Refused> {
+    pub fn refusals(&self) -> Vec<LastRefusal> {
         self.refusals.all()
     }
 }
@@ -244,7 +244,9 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
         CloseReason::Handshake(class, _) => LineKind::Refused(class),
         CloseReason::Protocol(_) => LineKind::Refused(RefusalClass::Unknown),
         CloseReason::Unreachable(_) | CloseReason::Unanswered(_) => LineKind::Unreachable,
-        CloseReason::SourceNotAllowed => LineKind::SourceNotAllowed,
+        CloseReason::SourceNotAllowed
+        | CloseReason::ProxyNotListed
+        | CloseReason::CarriedNotAllowed => LineKind::SourceNotAllowed,
         CloseReason::Illegal(_) => LineKind::Illegal,
         CloseReason::Forbidden(_) => LineKind::Forbidden,
         CloseReason::Deadline(_) | CloseReason::Stalled(_) => LineKind::Late,
@@ -298,16 +300,20 @@ fn ready(open: &Ready, headlines: Headlines) {
 }
 
 fn accepted(accepted: &AcceptedPeer, headlines: Headlines) {
-    let (client, client_port) = address_and_port(Some(accepted.source));
+    let (client, client_port) = address_and_port(accepted.client.or(Some(accepted.source)));
+    let (hop, hop_port) = address_and_port(Some(accepted.source));
     let (server, server_port) = address_and_port(accepted.target);
     let (peer, tls) = (&accepted.peer, accepted.tls.as_ref());
     let headline = headlines.of("accepted", || headline::of_accepted(accepted));
     tracing::info!(
         event.name = headlines.event("accepted"),
         id = %accepted.id,
+        tunnel = %shown(accepted.tunnel),
         route = %accepted.route.name,
         client.address = %client,
         client.port = client_port,
+        network.peer.address = %hop,
+        network.peer.port = hop_port,
         server.address = %server,
         server.port = server_port,
         peer = %peer.identity,
@@ -341,6 +347,7 @@ fn progress(progress: &ConnectionProgress, headlines: Headlines) {
     tracing::info!(
         event.name = headlines.event("open"),
         id = %progress.id,
+        tunnel = %shown(progress.tunnel),
         route = %progress.route.name,
         client.address = %client,
         client.port = client_port,
@@ -387,7 +394,8 @@ fn level(account: &ConnectionSummary) -> Level {
 }
 
 fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, suppressed: u64) {
-    let (client, client_port) = address_and_port(Some(account.source));
+    let (client, client_port) = address_and_port(account.client.or(Some(account.source)));
+    let (hop, hop_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let peer = account.peer.as_ref();
     let refused = account.refused.as_deref();
@@ -400,11 +408,14 @@ fn connection(account: &ConnectionSummary, headlines: Headlines, level: Level, s
             tracing::$level!(
                 event.name = headlines.event("connection"),
                 id = %account.id,
+                tunnel = %shown(account.tunnel),
                 route = %account.route.name,
                 mode = %account.route.mode,
                 network.protocol.name = %account.route.protocol,
                 client.address = %client,
                 client.port = client_port,
+                network.peer.address = %hop,
+                network.peer.port = hop_port,
                 server.address = %server,
                 server.port = server_port,
                 peer = %peer.map_or(NONE, |peer| &peer.identity),

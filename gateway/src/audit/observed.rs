@@ -33,7 +33,8 @@ fn association(
     headlines: Headlines,
 ) {
     let latencies = &record.latencies;
-    let (client, client_port) = address_and_port(Some(account.source));
+    let (client, client_port) = address_and_port(account.client.or(Some(account.source)));
+    let (hop, hop_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let reported = account.reported.as_deref();
     let about = headlines.about(&account.route.name, account.source);
@@ -52,9 +53,12 @@ fn association(
     tracing::info!(
         event.name = headlines.event("association"),
         id = %account.id,
+        tunnel = %shown(account.tunnel),
         route = %account.route.name,
         client.address = %client,
         client.port = client_port,
+        network.peer.address = %hop,
+        network.peer.port = hop_port,
         server.address = %server,
         server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),
@@ -132,7 +136,8 @@ fn conversation(
     headlines: Headlines,
 ) {
     let latencies = &record.latencies;
-    let (client, client_port) = address_and_port(Some(account.source));
+    let (client, client_port) = address_and_port(account.client.or(Some(account.source)));
+    let (hop, hop_port) = address_and_port(Some(account.source));
     let (server, server_port) = address_and_port(account.target);
     let types: Vec<_> = record.messages.each().collect();
     let codes: Vec<_> = record.acknowledgements.each().collect();
@@ -147,9 +152,12 @@ fn conversation(
     tracing::info!(
         event.name = headlines.event("conversation"),
         id = %account.id,
+        tunnel = %shown(account.tunnel),
         route = %account.route.name,
         client.address = %client,
         client.port = client_port,
+        network.peer.address = %hop,
+        network.peer.port = hop_port,
         server.address = %server,
         server.port = server_port,
         peer = %shown(account.peer.as_ref().map(|peer| &peer.identity)),

@@ -35,6 +35,7 @@ mod resolve;
 mod returns;
 mod schema;
 mod show;
+mod source;
 mod suggest;
 mod syntax;
 mod table;
@@ -63,6 +64,7 @@ pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
 pub use problem::Problem;
+pub use source::SourceAddress;
 
 use draft::FileContext;
 use problem::Problems;
@@ -175,6 +177,8 @@ pub struct Gateway {
     pub metrics: Option<SocketAddr>,
     /// The line of `metrics` in the configuration; 0 without that key.
     pub metrics_line: usize,
+    /// The web page at the address of `metrics`, if there is one.
+    pub web: Option<WebSetting>,
     /// The format of log lines.
     pub log: LogFormat,
     /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
@@ -182,6 +186,13 @@ pub struct Gateway {
     pub connections: Option<u32>,
     /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
     pub handshakes_per_second: u32,
+}
+
+/// The web page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSetting {
+    /// The file with the token that a reader must know; always present if the address is not a loopback address.
+    pub token: Option<Located<PathBuf>>,
 }
 
 /// The implementation of AES-GCM for the records of TLS 1.3.
@@ -258,9 +269,17 @@ pub struct RouteConfig {
     pub bandwidth: Option<Bandwidth>,
     /// The DSCP of packets to both sides; `None` leaves packets unmarked.
     pub dscp: Option<Dscp>,
+    /// Where the address of a client comes from, and where it goes.
+    pub source: SourceAddress,
 }
 
 impl RouteConfig {
+    /// Whether the originate end of this route sends the client's address to the terminate end.
+    #[must_use]
+    pub fn carries_source(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.carries_source)
+    }
+
     /// Whether `other` has the same settings, whatever the position of both in their files.
     #[must_use]
     pub fn means_the_same(&self, other: &Self) -> bool {
@@ -351,6 +370,8 @@ pub struct RouteTls {
     pub peers: Vec<Arc<Peer>>,
     /// The service label for both ends of this route; `None` if the route has no label.
     pub service: Option<ServiceLabel>,
+    /// Whether the originate end of this route sends the client's address to the terminate end, inside TLS.
+    pub carries_source: bool,
     /// The protocol versions and cipher suites that may be negotiated.
     pub policy: Policy,
     /// The key exchanges that may be negotiated.

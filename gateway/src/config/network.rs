@@ -28,6 +28,12 @@ impl IpNetwork {
         }
     }
 
+    /// Whether every address of its family is in the network.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether a client of this network can reach a listener at `listen`, whatever the routing.
     #[must_use]
     pub fn reaches(&self, listen: SocketAddr) -> bool {
@@ -70,7 +76,7 @@ pub(super) fn resolve(route: &file::Route, problems: &mut Problems) -> Option<Ve
 }
 
 /// Reads `10.20.0.0/16` or `2001:db8::/32`. An error is the end of a sentence.
-fn network(text: &str) -> Result<IpNetwork, String> {
+pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
     let Some((address, prefix)) = text.split_once('/') else {
         return Err(match text.parse::<IpAddr>() {
             Ok(IpAddr::V4(_)) => {

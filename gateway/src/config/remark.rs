@@ -195,13 +195,26 @@ impl RouteConfig {
                 reporting_only(dicom),
             ]
         });
-        let of_route = [any_peer(self), unreachable_networks(self)];
+        let of_route = [
+            any_peer(self),
+            unreachable_networks(self),
+            any_carried_address(self),
+        ];
         let remarks = of_route.into_iter().chain(of_dicom);
         remarks
             .flatten()
             .map(|remark| format!("route \"{}\": {remark}", self.name))
             .collect()
     }
+}
+
+fn any_carried_address(route: &RouteConfig) -> Option<String> {
+    let takes = route.mode == Mode::Terminate && route.carries_source();
+    (takes && route.source.carried_from.is_none()).then(|| {
+        "the peers may carry any address (carry_source), also one of this site; write carried_from with the \
+         networks of their clients"
+            .to_owned()
+    })
 }
 
 impl Dicom {

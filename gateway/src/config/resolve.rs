@@ -19,7 +19,7 @@ use super::{
     RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
 };
 use super::{address, bandwidth, clash, gateway, name, timeouts, value};
-use super::{balance, connect, dicom, dscp, health, network, observe, returns};
+use super::{balance, connect, dicom, dscp, health, network, observe, returns, source};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
 /// Resolves `file`, or adds its problems; also returns the routes without problems.
@@ -154,6 +154,7 @@ impl<'a> ConfigResolver<'a> {
         let bandwidth = bandwidth::resolve(written, self.problems);
         let dscp = dscp::resolve(written, self.problems);
         let from = network::resolve(written, self.problems);
+        let source = source::resolve(written, mode, self.problems);
         let [connections, connections_per_source, connections_per_peer] =
             self.connections(written, mode);
         let written_timeouts = [&written.timeouts, self.written_timeouts];
@@ -187,6 +188,7 @@ impl<'a> ConfigResolver<'a> {
                 connections_per_peer,
                 bandwidth,
                 dscp,
+                source,
             })
         })();
         targets.extend(by_title.targets);
@@ -305,6 +307,7 @@ impl<'a> ConfigResolver<'a> {
             identity,
             peers: peers?,
             service: service?,
+            carries_source: route.carry_source.value().is_some_and(|flag| flag.value),
             policy: policy?,
             key_exchange,
             record_layer: record_layer?,

@@ -24,7 +24,9 @@ use super::reception::close_of;
 use super::reports::Reports;
 use super::seal::{SealDirection, TlsWriter};
 use super::shake::Limit;
-use super::stats::{ConnectionStats, OpenConnection, count, ending, rejected, unanswered};
+use super::stats::{
+    ConnectionStats, OpenConnection, count, ending, rejected, unanswered, without_target,
+};
 use super::task::{ConnectionTask, Core};
 use crate::audit::{self, Close, CloseReason, ClosedBy, Deadline};
 use crate::config::{Connect, Mode};
@@ -44,6 +46,8 @@ pub struct AcceptedConnection<S> {
     pub handle: Rc<ConnectionHandle>,
     /// The socket of the client.
     pub socket: S,
+    /// The address that the client connected to; needed only if the route passes it on.
+    pub local: Option<SocketAddr>,
     /// Whether the number of connections is at the limit: the connection is served only if an unauthenticated
     /// client can be ended for it.
     pub is_beyond: bool,
@@ -64,6 +68,7 @@ pub async fn serve<V: Network>(
         core,
         route,
         source: handle.source,
+        local: accepted.local,
         counters,
         fairness_id: core.pool.fairness().join(),
         stats: ConnectionStats::default(),
@@ -101,6 +106,11 @@ pub async fn serve<V: Network>(
 
 impl<'c, V: Network> ConnectionTask<'c, V> {
     async fn run(&mut self, socket: V::Socket) -> Close {
+        if self.route.config.source.accept_proxy.is_some()
+            && let Err(close) = Box::pin(self.read_proxy_header(&socket)).await
+        {
+            return close;
+        }
         let outcome = match &self.route.transport {
             // Boxed: otherwise each connection would hold memory for the largest future.
             Transport::Originate(connector) => Box::pin(self.originate(socket, connector)).await,
@@ -143,6 +153,10 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                             return Ok(link.close());
                         }
                     };
+                    if let Err(reason) = self.send_carried_source(&link.tls, &engine) {
+                        link.fail(ClosedBy::TlsPeer, reason);
+                        return Ok(link.close());
+                    }
                     let first = &mut first.bytes;
                     let (payload, place) = ((first, &mut received), place.take());
                     let relay = self.relay(&link, &engine, &verification, payload, place);
@@ -191,7 +205,14 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             let by = ClosedBy::Gateway;
             Close { by, reason }
         })?;
-        let first = self.first_payload(&tls, &engine, &mut received, &verification, &place);
+        let mut begun = Vec::new();
+        if self.route.config.carries_source() {
+            let carried =
+                self.read_carried_source(&tls, &engine, &mut received, &verification, &place);
+            begun = Box::pin(carried).await?;
+        }
+        let first =
+            self.first_payload(&tls, &engine, (begun, &mut received), &verification, &place);
         let mut first = Box::pin(first).await?;
         let is_early = self.route.config.connect == Connect::Early;
         let place = is_early.then(|| Box::new(place));
@@ -214,6 +235,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
                 return Err(close);
             }
         };
+        self.send_proxy_header(&plain)
+            .inspect_err(|_| tls.abort())?;
         received.hold(first.bytes);
         let link = Link::new(plain, tls, self.observer(), Direction::ToTarget);
         let mut nothing = Vec::new();
@@ -229,6 +252,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         let place = self.place(ClientStage::Passthrough);
         let first = Box::pin(self.first_bytes(&source, &place)).await?;
         let (target, _slot) = Box::pin(self.reach_for(&source, &place)).await?;
+        self.send_proxy_header(&target)
+            .inspect_err(|_| source.abort())?;
         let answered = FirstTargetBytes::default();
         let link = Link::new(source, target, Rc::default(), Direction::ToClient);
         let overs = [Milestone::default(), Milestone::default()];
@@ -515,7 +540,8 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
     // Attempts at the targets of a table of titles, or of the route itself.
     fn attempts(&self, table: Option<usize>) -> Attempts<'c> {
         let route = self.route;
-        Attempts::new(&route.config, route.targets.list(table))
+        let attempts = Attempts::new(&route.config, route.targets.list(table));
+        attempts.from_source(self.transparent_source())
     }
 
     // Connects to the first target that answers. The slot counts the connection.
@@ -531,7 +557,7 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Err(without_target(&attempts))
     }
 
-    fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
+    pub(super) fn place(&self, stage: ClientStage) -> LimiterPlace<'c> {
         let (limiter, route) = (&self.core.limiter, self.route.id());
         match self.excess {
             None => limiter.admit(stage, self.source.ip(), route, self.counters),
@@ -545,26 +571,6 @@ async fn ended_when(reason: Option<impl Future<Output = CloseReason>>) -> CloseR
     match reason {
         Some(reason) => reason.await,
         None => pending().await,
-    }
-}
-
-// Why no target was usable. If the machine has no free source ports, or all targets are in maintenance, the
-// targets are not to blame.
-fn without_target(attempts: &Attempts<'_>) -> Close {
-    let sentence = attempts.sentence();
-    // LIMIT: `connections` of a target, counted in wardgate_connections_limited_total.
-    if attempts.is_full() {
-        return Close {
-            by: ClosedBy::Gateway,
-            reason: CloseReason::Limit(sentence.into()),
-        };
-    }
-    Close {
-        by: match attempts.lacks_ports() || attempts.is_untried() {
-            true => ClosedBy::Gateway,
-            false => ClosedBy::Target,
-        },
-        reason: CloseReason::Unreachable(sentence),
     }
 }
 

@@ -137,6 +137,13 @@ impl Engine {
 
     /// Seals `payload` and then close_notify: the last bytes that the peer receives.
     pub(super) fn linger(&mut self, payload: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
+        let mut outgoing = self.seal_alone(payload, pool)?;
+        self.close_notify(&mut outgoing)?;
+        Ok(outgoing)
+    }
+
+    /// Seals `payload`, outside the relay.
+    pub(super) fn seal_alone(&mut self, payload: &[u8], pool: &Pool) -> Result<Vec<u8>, SealError> {
         let mut outgoing = Vec::new();
         self.before(1, &mut outgoing)?;
         let mut batch = pool.batch(Size::Small);
@@ -146,7 +153,6 @@ impl Engine {
         while let Some(mut records) = self.seal(&mut plain, pool)? {
             records.move_outgoing(&mut outgoing);
         }
-        self.close_notify(&mut outgoing)?;
         Ok(outgoing)
     }
 

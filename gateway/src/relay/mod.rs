@@ -22,6 +22,7 @@ mod reception;
 mod reports;
 mod seal;
 mod shake;
+mod source;
 mod stats;
 mod task;
 

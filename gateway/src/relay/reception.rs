@@ -77,17 +77,20 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
         Ok(())
     }
 
-    /// The same for a client that is the TLS peer.
+    /// The same for a client that is the TLS peer. `begun` is payload that was received before.
     pub(super) async fn first_payload(
         &self,
         tls: &V::Socket,
         engine: &RefCell<Engine>,
-        received: &mut ReceiveState,
+        (begun, received): (Vec<u8>, &mut ReceiveState),
         verification: &PeerVerification,
         place: &LimiterPlace<'_>,
     ) -> Result<First, Close> {
-        let mut first = First::default();
-        let has_begun = Cell::new(false);
+        let has_begun = Cell::new(!begun.is_empty());
+        let mut first = First {
+            bytes: begun,
+            ..First::default()
+        };
         let wait = self.gather_payload((tls, engine, received), (&mut first, &has_begun), place);
         let close = || {
             let reply = TlsWriter::default().closing_records(engine);

@@ -191,6 +191,7 @@ impl<V: Network> ConnectionTask<'_, V> {
             route: Arc::clone(&self.route.config),
             source: self.source,
             peer: self.stats.peer.as_ref().map(|peer| peer.identity.clone()),
+            tunnel: self.stats.tunnel,
             sealed_bytes: self.handle.sealed.get(),
             opened_bytes: self.handle.opened.get(),
             observed: link.progress(),
@@ -226,9 +227,11 @@ impl<V: Network> ConnectionTask<'_, V> {
             id: self.handle.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
+            client: self.stats.client.address(),
             target: self.stats.target,
             peer,
             tls: self.stats.tls.clone(),
+            tunnel: self.stats.tunnel,
         };
         self.core
             .journal

@@ -13,8 +13,10 @@ use crate::config::Protocol;
 use crate::dicom::{self, AssociationRole, ClosingPdu, Ending};
 use crate::metrics::RouteCounters;
 use crate::observe::Observed;
+use crate::proxy::Ends;
 use crate::route::Transport;
-use crate::tls::{CertificateDescription, PeerInfo, TlsInfo};
+use crate::tls::{CertificateDescription, PeerInfo, TlsInfo, TunnelId};
+use crate::upstream::Attempts;
 
 /// A connection that counts as open until this value is dropped, also after a panic.
 pub(super) struct OpenConnection<'c>(&'c RouteCounters);
@@ -32,13 +34,37 @@ impl Drop for OpenConnection<'_> {
     }
 }
 
+/// The client of a connection, as far as someone has named it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedClient {
+    /// Nobody has: the address of the TCP connection is that of the client.
+    #[default]
+    Unnamed,
+    /// The proxy, or the other gateway, opened the connection for itself.
+    Itself,
+    /// A proxy or the other gateway names the client.
+    Named(Ends),
+}
+
+impl NamedClient {
+    /// The named address.
+    pub(super) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Named(ends) => Some(ends.source),
+            Self::Unnamed | Self::Itself => None,
+        }
+    }
+}
+
 /// The statistics of a connection that has ended.
 #[derive(Default)]
 pub(super) struct ConnectionStats {
+    pub(super) client: NamedClient,
     pub(super) target: Option<SocketAddr>,
     pub(super) peer: Option<Arc<PeerInfo>>,
     pub(super) refused: Option<Box<CertificateDescription>>,
     pub(super) tls: Option<TlsInfo>,
+    pub(super) tunnel: Option<TunnelId>,
     // Bytes received and not forwarded, or forwarded and not acknowledged by their receiver: for the TLS side
     // (passthrough: the target) and for the plain side.
     pub(super) unsealed: Cell<u64>,
@@ -77,10 +103,12 @@ impl ConnectionStats {
             id: handle.id,
             route: Arc::clone(&handle.route.config),
             source: handle.source,
+            client: self.client.address(),
             target: self.target,
             peer: self.peer,
             refused: self.refused,
             tls: self.tls,
+            tunnel: self.tunnel,
             sealed_bytes: handle.sealed.get(),
             opened_bytes: handle.opened.get(),
             undelivered_bytes: [self.unsealed.get(), self.unopened.get()],
@@ -167,6 +195,26 @@ fn role(party: ClosedBy, transport: &Transport) -> Option<AssociationRole> {
     }
 }
 
+/// Why no target was usable. If the machine has no free source ports, or all targets are in maintenance, the
+/// targets are not to blame.
+pub(super) fn without_target(attempts: &Attempts<'_>) -> Close {
+    let sentence = attempts.sentence();
+    // LIMIT: `connections` of a target, counted in wardgate_connections_limited_total.
+    if attempts.is_full() {
+        return Close {
+            by: ClosedBy::Gateway,
+            reason: CloseReason::Limit(sentence.into()),
+        };
+    }
+    Close {
+        by: match attempts.lacks_ports() || attempts.is_untried() {
+            true => ClosedBy::Gateway,
+            false => ClosedBy::Target,
+        },
+        reason: CloseReason::Unreachable(sentence),
+    }
+}
+
 /// Counts a connection by how it ended.
 pub(super) fn count(counters: &RouteCounters, reason: &CloseReason) {
     let counter = match reason {
@@ -174,7 +222,9 @@ pub(super) fn count(counters: &RouteCounters, reason: &CloseReason) {
         CloseReason::Empty => &counters.empty,
         CloseReason::Handshake(..) => &counters.refused,
         CloseReason::Unreachable(_) => &counters.unreachable,
-        CloseReason::SourceNotAllowed => &counters.sources_refused,
+        CloseReason::SourceNotAllowed
+        | CloseReason::ProxyNotListed
+        | CloseReason::CarriedNotAllowed => &counters.sources_refused,
         CloseReason::Illegal(_) => &counters.illegal,
         CloseReason::Forbidden(_) => &counters.forbidden,
         CloseReason::Deadline(_) | CloseReason::Stalled(_) => &counters.late,

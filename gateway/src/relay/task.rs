@@ -51,6 +51,8 @@ pub(super) struct ConnectionTask<'c, V: Network> {
     pub(super) core: &'c Core<V>,
     pub(super) route: &'c Route,
     pub(super) source: SocketAddr,
+    /// The address that the client connected to, if the route passes it on.
+    pub(super) local: Option<SocketAddr>,
     pub(super) counters: &'c Arc<RouteCounters>,
     pub(super) fairness_id: FairnessId,
     pub(super) stats: ConnectionStats,

@@ -82,6 +82,20 @@ pub(crate) fn connections_allowed(config: &Config, most: u64) -> Result<usize, S
     Ok(configured.unwrap_or(connections).min(connections))
 }
 
+/// Checks that connections may come from the addresses of clients, if a route needs it.
+///
+/// # Errors
+/// The route, and what to do.
+pub(super) fn check_transparent(config: &Config) -> Result<(), String> {
+    let mut routes = config.routes.iter();
+    match routes.find(|route| route.source.is_transparent) {
+        Some(route) => {
+            uring::may_bind_any().map_err(|error| format!("route \"{}\": {error}", route.name))
+        }
+        None => Ok(()),
+    }
+}
+
 const CONNECTIONS_MIN: usize = 64;
 const CONNECTIONS_COMFORTABLE: usize = 4096;
 
@@ -187,6 +201,8 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
             peer.name.as_deref().unwrap_or_default()
         )));
     }
+    let transparent = check_transparent(&prepared.config);
+    remarks.extend(transparent.err().map(Remark::no_start));
     let mut seen = HashSet::new();
     for route in &prepared.table.routes {
         if matches!(route.transport, Transport::Passthrough) {

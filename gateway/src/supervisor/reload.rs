@@ -15,7 +15,7 @@ use super::drains::DrainCause;
 use super::files_watch::{FilesState, Rotation};
 use super::prepare::{self, LoadedConfig};
 use super::running::Running;
-use super::{bind, notice, notify};
+use super::{bind, environment, notice, notify};
 use crate::audit::messages;
 use crate::config::{Config, Problem, RouteConfig};
 use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
@@ -59,6 +59,7 @@ impl Running {
         if !lost.is_empty() {
             return Err(lost);
         }
+        environment::check_transparent(&loaded.config).map_err(|problem| vec![problem])?;
         let (opened, failed) = self.open_listeners(&loaded.config, &loaded.drafts);
         if !failed.is_empty() {
             return Err(failed.into_iter().map(|(_, problem)| problem).collect());
@@ -90,10 +91,23 @@ impl Running {
             ));
         }
         lines.extend(self.problems.iter().cloned());
+        lines.extend(self.reload_web_token());
         Ok(CommandReply {
             changes,
             ..CommandReply::done(lines)
         })
+    }
+
+    // Returns why the earlier token stays in use, if it does.
+    fn reload_web_token(&self) -> Option<String> {
+        let web = self.view.web.as_ref()?;
+        match prepare::web_token(&self.config.gateway) {
+            Ok(token) => {
+                web.set_token(token);
+                None
+            }
+            Err(problem) => Some(format!("{}; the earlier token stays in use", problem.text)),
+        }
     }
 
     /// Reads the files of the configuration again and uses what is good. Where a file is bad, its earlier

@@ -18,9 +18,9 @@ use super::refusal::Refusal;
 use super::role::TlsRole;
 use super::rules::{Chain, PeerRules};
 use super::rustls_states::{self, ServerConnection};
-use super::service::{RequestedService, asked, protocol_name};
+use super::service::{Agreement, Asked};
 use super::verifier::{PeerVerification, Verifier};
-use crate::config::{RouteTls, ServiceLabel};
+use crate::config::RouteTls;
 use crate::pki::{Identity, Trust};
 
 /// The TLS settings that all connections of a terminate route share.
@@ -29,7 +29,7 @@ pub struct Acceptor {
     provider: Arc<CryptoProvider>,
     versions: &'static [&'static SupportedProtocolVersion],
     certified: Arc<CertifiedKey>,
-    service: Option<ServiceLabel>,
+    agreement: Agreement,
     rules: Arc<PeerRules>,
     demands: &'static str,
     own: Arc<OwnCertificate>,
@@ -53,7 +53,7 @@ impl Acceptor {
             versions: versions(tls.policy, tls.key_exchange),
             own: own_description(&certified),
             certified,
-            service: tls.service.clone(),
+            agreement: Agreement::of(tls),
             demands: demands(tls.policy, tls.key_exchange),
         };
         // Errors that `start` could have are found here, before the first connection.
@@ -116,7 +116,7 @@ impl Acceptor {
             TlsRole::Server,
             self.demands,
             self.own.clone(),
-            self.service.clone(),
+            self.agreement.clone(),
         ))
     }
 
@@ -135,7 +135,7 @@ impl Acceptor {
                 verification: verification.clone(),
             }));
         // `ServerCertificateResolver` has already refused a client that asks for another protocol.
-        config.alpn_protocols = self.service.iter().map(protocol_name).collect();
+        config.alpn_protocols = self.agreement.protocol_name().into_iter().collect();
         // The server's order decides, so AES-256 is preferred to the other suites of a policy.
         config.ignore_client_order = true;
         // A resumed session would skip the verifier, and with it the revocation lists.
@@ -146,6 +146,7 @@ impl Acceptor {
         config.require_ems = true;
         // After the handshake, the gateway's own record layer takes over the keys.
         config.enable_secret_extraction = true;
+        config.key_log = verification.tunnel_source();
         config.cert_compressors = Vec::new();
         config.cert_decompressors = Vec::new();
         config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
@@ -153,8 +154,8 @@ impl Acceptor {
     }
 }
 
-/// Presents the route's certificate to a client that asks for the route's service. rustls calls this before
-/// any key exchange, so refusing a client that asks for another service costs little. The alert is
+/// Presents the route's certificate to a client that asks for the route's service and carries addresses as
+/// the route does. rustls calls this before any key exchange, so refusing another client costs little. The alert is
 /// access_denied.
 #[derive(Debug)]
 struct ServerCertificateResolver {
@@ -164,10 +165,9 @@ struct ServerCertificateResolver {
 
 impl ResolvesServerCert for ServerCertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let label = self.verification.service();
-        let asked = hello
-            .alpn()
-            .map_or(RequestedService::Nothing, |offered| asked(offered, label));
+        let agreement = self.verification.agreement();
+        let asked = hello.alpn().map(|offered| agreement.asked(offered));
+        let asked = asked.unwrap_or_else(Asked::default);
         self.verification.check_asked(asked).ok()?;
         Some(self.certified.clone())
     }

@@ -16,9 +16,9 @@ use super::recheck::NotAccepted;
 use super::role::TlsRole;
 use super::rules::PeerRules;
 use super::rustls_states::{self, ClientConnection};
-use super::service::protocol_name;
+use super::service::Agreement;
 use super::verifier::{CertificateRequest, PeerVerification, Verifier};
-use crate::config::{Host, KeyExchange, RouteTls, ServiceLabel, Target};
+use crate::config::{Host, KeyExchange, RouteTls, Target};
 use crate::pki::{Identity, Trust};
 
 /// The TLS settings that all connections of an originate route share.
@@ -30,7 +30,7 @@ pub struct Connector {
     rules: Arc<PeerRules>,
     demands: &'static str,
     own: Arc<OwnCertificate>,
-    service: Option<ServiceLabel>,
+    agreement: Agreement,
     key_exchange: KeyExchange,
 }
 
@@ -54,7 +54,7 @@ impl Connector {
             TlsRole::Client,
             demands,
             own.clone(),
-            None,
+            Agreement::default(),
         ));
         let mut template = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(tls.policy, tls.key_exchange))?
@@ -67,7 +67,8 @@ impl Connector {
                 certified: certified.clone(),
                 verification: nobody,
             }));
-        template.alpn_protocols = tls.service.iter().map(protocol_name).collect();
+        let agreement = Agreement::of(tls);
+        template.alpn_protocols = agreement.protocol_name().into_iter().collect();
         // A resumed session would skip the verifier, and with it the revocation lists.
         template.resumption = Resumption::disabled();
         template.enable_early_data = false;
@@ -83,7 +84,7 @@ impl Connector {
             rules,
             demands,
             own,
-            service: tls.service.clone(),
+            agreement,
             key_exchange: tls.key_exchange,
         })
     }
@@ -103,6 +104,12 @@ impl Connector {
         own_chain::remarks(&self.certified.cert, TlsRole::Server, &self.rules, now)
     }
 
+    /// Whether each connection begins with a header that names the client's address.
+    #[must_use]
+    pub(crate) fn carries_source(&self) -> bool {
+        self.agreement.carries_source
+    }
+
     /// Starts a handshake with the server at `target`. A host name is sent as SNI, an address is not (RFC
     /// 6066 section 3). If the target names the expected peers, the server must be one of them.
     ///
@@ -116,7 +123,7 @@ impl Connector {
             TlsRole::Client,
             self.demands,
             self.own.clone(),
-            self.service.clone(),
+            self.agreement.clone(),
         );
         let verification = Arc::new(verification.at(target).offering(self.key_exchange));
         let mut config = self.template.clone();
@@ -130,6 +137,7 @@ impl Connector {
             certified: self.certified.clone(),
             verification: verification.clone(),
         });
+        config.key_log = verification.tunnel_source();
         Ok((rustls_states::client(Arc::new(config), name)?, verification))
     }
 }

@@ -189,9 +189,13 @@ fn by_alert(alert: AlertDescription, verification: &PeerVerification) -> String 
                 Some(label) => format!("service = \"{}\"", label.0),
                 None => "no service".to_owned(),
             };
+            let carries = match verification.agreement().carries_source {
+                true => " and carry_source (ours is true)",
+                false => " and carry_source (ours is false)",
+            };
             return format!(
                 "the {peer} refused the connection before it saw our certificate: {name}; give the routes at \
-                 both ends the same service (ours has {ours}), or see where the target's address leads"
+                 both ends the same service (ours has {ours}){carries}, or see where the target's address leads"
             );
         }
         AlertDescription::UnknownCA => unknown_ca(verification),

@@ -40,6 +40,7 @@ mod search;
 mod service;
 pub mod session;
 mod text;
+mod tunnel_id;
 mod verified_peer;
 mod verifier;
 
@@ -57,4 +58,5 @@ pub(crate) use preview::would_accept;
 pub use recheck::NotAccepted;
 pub use refusal::{Refusal, RefusalClass, Rule};
 pub use role::TlsRole;
+pub use tunnel_id::TunnelId;
 pub use verifier::PeerVerification;

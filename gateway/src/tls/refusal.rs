@@ -42,6 +42,13 @@ pub enum Rule {
         /// The service label of the route.
         own: String,
     },
+    /// The client carries the address of its client and the route does not take it, or the other way round.
+    CarriedSource {
+        /// Whether the route takes it.
+        own: bool,
+    },
+    /// The server did not confirm that it takes the client's address.
+    CarriedSourceNotConfirmed,
     /// The server did not ask for the site's certificate.
     NotMutual,
     /// The server asked for it, but accepts only signature schemes that the site's key cannot use.
@@ -303,6 +310,8 @@ impl Refusal {
             | Rule::NotProved { .. } => RefusalClass::Unacceptable,
             Rule::Service { .. }
             | Rule::ServiceNotConfirmed { .. }
+            | Rule::CarriedSource { .. }
+            | Rule::CarriedSourceNotConfirmed
             | Rule::NotMutual
             | Rule::Unanswerable
             | Rule::ChainTooLong { .. }
@@ -325,6 +334,8 @@ impl Refusal {
             Rule::NotMutual
             | Rule::Unanswerable
             | Rule::Service { .. }
+            | Rule::CarriedSource { .. }
+            | Rule::CarriedSourceNotConfirmed
             | Rule::ServiceNotConfirmed { .. } => {
                 return Error::General(self.rule.to_string());
             }
@@ -433,6 +444,8 @@ impl Rule {
             self,
             Self::Service { .. }
                 | Self::ServiceNotConfirmed { .. }
+                | Self::CarriedSource { .. }
+                | Self::CarriedSourceNotConfirmed
                 | Self::NotMutual
                 | Self::Unanswerable
                 | Self::NotProved { .. }
@@ -457,6 +470,13 @@ impl fmt::Display for Rule {
             Self::ServiceNotConfirmed { own } => {
                 write!(f, "did not confirm service \"{own}\" of this route")
             }
+            Self::CarriedSource { own: true } => {
+                f.write_str("carries no address of its client, and this route has carry_source = true")
+            }
+            Self::CarriedSource { own: false } => {
+                f.write_str("carries the address of its client, and this route has no carry_source")
+            }
+            Self::CarriedSourceNotConfirmed => f.write_str("did not confirm carry_source"),
             Self::NotMutual => f.write_str("asked for no client certificate"),
             Self::Unanswerable => {
                 f.write_str("asked for a client certificate of a kind that our key is not")

@@ -53,6 +53,17 @@ impl Refusal {
                 "check where the target's address leads, or write service = \"{own}\" at the server's route \
                  too; a server that is not wardgate needs a route without it"
             ),
+            Rule::CarriedSource { own: true } => "write carry_source = true at the client's route too; for a \
+                 client that is not wardgate, remove it here"
+                .into(),
+            Rule::CarriedSource { own: false } => {
+                "write carry_source = true at this route too, or remove it from the client's route".into()
+            }
+            Rule::CarriedSourceNotConfirmed => {
+                "write carry_source = true at the server's route too; for a server that is not wardgate, remove \
+                 it here"
+                    .into()
+            }
             Rule::NotMutual => "turn on client certificates at the server (wardgate: mode \
                  \"terminate\"; stunnel: verifyPeer or verifyChain; HAProxy: verify required)"
                 .into(),

@@ -20,7 +20,8 @@ use super::normal_form::readable;
 use super::refusal::{Refusal, Rule};
 use super::role::TlsRole;
 use super::rules::{Chain, PeerRules};
-use super::service::{RequestedService, protocol_name};
+use super::service::{Agreement, Asked, RequestedService};
+use super::tunnel_id::{TunnelId, TunnelIdSource};
 use super::verified_peer::VerifiedPeer;
 use crate::config::{KeyExchange, ServiceLabel, Target};
 
@@ -30,8 +31,8 @@ pub struct PeerVerification {
     side: TlsRole,
     demands: &'static str,
     own: Arc<OwnCertificate>,
-    // The route's service label.
-    service: Option<ServiceLabel>,
+    // The service label of the route, and whether it carries addresses.
+    agreement: Agreement,
     request: OnceLock<CertificateRequest>,
     // On an originate route, if the configuration names the expected peers at the target.
     expected: Option<Target>,
@@ -43,6 +44,7 @@ pub struct PeerVerification {
     // Set after the key is proved and no certificate is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
+    tunnel: Arc<TunnelIdSource>,
 }
 
 /// How a server asked for the site's certificate.
@@ -59,13 +61,13 @@ impl PeerVerification {
         side: TlsRole,
         demands: &'static str,
         own: Arc<OwnCertificate>,
-        service: Option<ServiceLabel>,
+        agreement: Agreement,
     ) -> Self {
         Self {
             side,
             demands,
             own,
-            service,
+            agreement,
             request: OnceLock::new(),
             expected: None,
             offers_hybrid: false,
@@ -73,6 +75,7 @@ impl PeerVerification {
             refused: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
+            tunnel: Arc::default(),
         }
     }
 
@@ -110,6 +113,17 @@ impl PeerVerification {
         self.refusal.get().cloned()
     }
 
+    /// The id of the connection, which the other end can compute as well; `None` before the handshake is
+    /// complete.
+    pub fn tunnel(&self) -> Option<TunnelId> {
+        self.tunnel.id()
+    }
+
+    /// What computes the id during the handshake.
+    pub(super) fn tunnel_source(&self) -> Arc<TunnelIdSource> {
+        Arc::clone(&self.tunnel)
+    }
+
     /// The role of this gateway in the handshake.
     pub fn side(&self) -> TlsRole {
         self.side
@@ -145,37 +159,57 @@ impl PeerVerification {
 
     /// The service label of the route.
     pub(super) fn service(&self) -> Option<&ServiceLabel> {
-        self.service.as_ref()
+        self.agreement.label.as_ref()
     }
 
-    /// Refuses a client that asks for another service than the route's. A route without a label accepts a
-    /// client that asks for none, whatever other protocols it offers.
-    pub(super) fn check_asked(&self, asked: RequestedService) -> Result<(), Error> {
-        let asked = match (asked, &self.service) {
-            (RequestedService::This, _) | (RequestedService::Nothing, None) => return Ok(()),
+    /// What the other end must agree on.
+    pub(super) fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// Refuses a client that asks for another service than the route's, or carries addresses where the route
+    /// does not, or the other way round. A route without a label accepts a client that asks for none,
+    /// whatever other protocols it offers.
+    pub(super) fn check_asked(&self, asked: Asked) -> Result<(), Error> {
+        let label = &self.agreement.label;
+        let another = match (asked.service, label) {
+            (RequestedService::This, _) | (RequestedService::Nothing, None) => {
+                let own = self.agreement.carries_source;
+                if asked.carries_source == own {
+                    return Ok(());
+                }
+                let rule = Rule::CarriedSource { own };
+                return Err(self.refuse(Refusal::of_hello(self.side, rule)));
+            }
             (RequestedService::Another(label), _) => Some(label),
             (RequestedService::Nothing, Some(_)) => None,
         };
-        let own = self.service.as_ref().map(|label| label.0.clone());
-        let rule = Rule::Service { own, asked };
+        let own = label.as_ref().map(|label| label.0.clone());
+        let rule = Rule::Service {
+            own,
+            asked: another,
+        };
         Err(self.refuse(Refusal::of_hello(self.side, rule)))
     }
 
-    /// After the handshake, refuses a server that did not confirm the route's service. `state` is the end
+    /// After the handshake, refuses a server that did not confirm what the route asked for. `state` is the end
     /// state of the handshake.
     ///
     /// # Errors
     ///
     /// An error that `explain` can explain.
     pub(crate) fn check_confirmed(&self, state: &CommonState) -> Result<(), Error> {
-        match &self.service {
-            Some(label) if state.alpn_protocol() != Some(&protocol_name(label)) => {
-                let own = label.0.clone();
-                let rule = Rule::ServiceNotConfirmed { own };
-                Err(self.refuse(Refusal::of_hello(self.side, rule)))
-            }
-            _ => Ok(()),
+        let name = self.agreement.protocol_name();
+        if name.is_none() || state.alpn_protocol() == name.as_deref() {
+            return Ok(());
         }
+        let rule = match &self.agreement.label {
+            Some(label) if !self.agreement.carries_source => Rule::ServiceNotConfirmed {
+                own: label.0.clone(),
+            },
+            _ => Rule::CarriedSourceNotConfirmed,
+        };
+        Err(self.refuse(Refusal::of_hello(self.side, rule)))
     }
 
     /// Whether the server has asked for the site's certificate. Until then the server has not seen it.

@@ -30,6 +30,7 @@ pub fn socket_options(route: &RouteConfig) -> SocketOptions {
         keepalive_probes: timeouts.keepalive.probes,
         user_timeout: timeouts.user,
         dscp: route.dscp.map(Dscp::number),
+        source: None,
     }
 }
 
@@ -138,6 +139,13 @@ impl<'r> Attempts<'r> {
             silent: Vec::new(),
             lacks_ports: false,
         }
+    }
+
+    /// Connects from this address, which need not be one of this machine; `None` leaves the choice to the system.
+    #[must_use]
+    pub fn from_source(mut self, source: Option<IpAddr>) -> Self {
+        self.options.source = source;
+        self
     }
 
     /// Limits the attempts: they end when `stop` becomes true.
@@ -360,9 +368,14 @@ impl<'r> Attempts<'r> {
         let remedy = "check that the machine runs and that no firewall drops connections to it";
         self.note(&address.to_string(), error, remedy);
         let had_no_time = error.kind() == io::ErrorKind::TimedOut && *waited < ATTEMPT_DELAY;
-        self.is_failed |= !self.is_stopping() && !had_no_time;
+        let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        self.is_failed |= match self.options.source {
+            None => !self.is_stopping() && !had_no_time,
+            // A refusal is an answer, so the way back is there.
+            Some(_) => is_refused,
+        };
         match error.kind() {
-            _ if self.is_stopping() => {}
+            _ if !self.is_of_target() => {}
             io::ErrorKind::TimedOut => {
                 self.silence(dns, target, *address, *waited, in_words(error));
             }
@@ -382,7 +395,7 @@ impl<'r> Attempts<'r> {
         waited: Duration,
         why: String,
     ) {
-        if waited < ATTEMPT_DELAY {
+        if waited < ATTEMPT_DELAY || !self.is_of_target() {
             return;
         }
         let now = Instant::now().into_std();
@@ -477,6 +490,12 @@ impl<'r> Attempts<'r> {
 
     fn is_stopping(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| *stop.borrow())
+    }
+
+    // Whether a failure is one of the target. If the client's address is used, its way back may be missing: a
+    // client must not be able to send those of others to another target.
+    fn is_of_target(&self) -> bool {
+        !self.is_stopping() && self.options.source.is_none()
     }
 
     // `remedy` is the advice for a target that does not answer in time.

@@ -21,6 +21,7 @@ mod ring;
 mod sleep;
 mod socket_ext;
 mod timers;
+mod transparent;
 mod turn;
 
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ pub use resolver::Resolver;
 pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
 pub use sleep::{Elapsed, sleep, sleep_until, timeout};
 pub use socket_ext::{SocketExt, passes_by_itself, race, until};
+pub use transparent::may_bind_any;
 pub use turn::turn;
 
 /// Parts of a buffer, in order. At most `limits::PARTS_MAX` of them take part in an operation.
@@ -220,4 +222,7 @@ pub struct SocketOptions {
     pub user_timeout: Duration,
     /// The DSCP of sent packets, at most 63; `None` leaves them unmarked.
     pub dscp: Option<u8>,
+    /// The address from which a connection is made, which need not be one of this machine (`IP_TRANSPARENT`);
+    /// `None` leaves the choice to the system.
+    pub source: Option<IpAddr>,
 }

@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use super::driver::Driver;
 use super::no_source::no_source;
 use super::resolver::Resolver;
+use super::transparent;
 use super::{
     BufferRanges, Capabilities, KernelPipe, Lent, LookUp, Network, SendQueue, Socket, SocketOptions,
 };
@@ -74,6 +75,9 @@ impl Network for Ring {
         socket.set_nonblocking(true)?;
         // Before the first packet.
         mark(&SockRef::from(&socket), to.is_ipv6(), options.dscp)?;
+        if let Some(source) = options.source {
+            transparent::bind(&socket, source, to)?;
+        }
         match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
@@ -545,6 +549,7 @@ mod tests {
             keepalive_probes: 6,
             user_timeout: Duration::from_secs(120),
             dscp: None,
+            source: None,
         }
     }
 

@@ -215,15 +215,9 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     let own = shared.core.place;
     let counters = route.counters(own);
     counters.accepted.add(1);
-    if !may_connect(&route, source) {
+    if let Err(reason) = may_connect(&route, source) {
         counters.sources_refused.add(1);
-        return reset_connection(
-            shared,
-            &route,
-            &socket,
-            source,
-            CloseReason::SourceNotAllowed,
-        );
+        return reset_connection(shared, &route, &socket, source, reason);
     }
     let full = route.full(shared.core.connections_max);
     let (mut placement, now) = (shared.placement.borrow_mut(), Instant::now());
@@ -261,9 +255,18 @@ fn place(shared: &Rc<Shared>, route: Arc<Route>, socket: TcpStream, source: Sock
     }
 }
 
-fn may_connect(route: &Route, source: SocketAddr) -> bool {
-    let from = route.config.from.as_ref();
-    from.is_none_or(|from| from.iter().any(|network| network.contains(source.ip())))
+// Behind a proxy, `from` is about the addresses that the proxy names, which are read later.
+fn may_connect(route: &Route, source: SocketAddr) -> Result<(), CloseReason> {
+    let (from, proxies) = (&route.config.from, &route.config.source.accept_proxy);
+    let (allowed, refusal) = match proxies {
+        Some(_) => (proxies, CloseReason::ProxyNotListed),
+        None => (from, CloseReason::SourceNotAllowed),
+    };
+    let mut networks = allowed.iter().flatten();
+    match allowed.is_none() || networks.any(|network| network.contains(source.ip())) {
+        true => Ok(()),
+        false => Err(refusal),
+    }
 }
 
 // Resets a connection for which there is no place.

@@ -342,6 +342,9 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
         slot,
     } = handed;
     let options = socket_options(&route.config);
+    // A system call that most routes do not need.
+    let passes_on = route.config.source.sends_proxy || route.config.carries_source();
+    let local = passes_on.then(|| socket.local_addr().ok()).flatten();
     // The client reset the connection between accept and here, before the first byte.
     let Ok(socket) = RingSocket::new(socket, &options) else {
         return;
@@ -351,6 +354,7 @@ async fn connection(shared: Rc<Shared>, handed: Handed) {
     let accepted = AcceptedConnection {
         handle: Rc::clone(&handle),
         socket,
+        local,
         is_beyond: slot.is_beyond(),
     };
     // Boxed, because a future that is passed by value exists twice in memory.

@@ -350,3 +350,24 @@ fn the_example_of_rules_is_good_and_remarks_that_it_only_reports() {
     let config = parse_good(&format!("{head}{rules}{others}"), "example.toml");
     assert_eq!(route(&config, "from-hospitals").remarks().len(), 1);
 }
+
+#[test]
+fn a_route_that_believes_any_carried_address_gives_a_warning() {
+    let text = fs::read_to_string(data().join("good/everything.toml")).expect("it is text");
+    let remarks = |text: &str| {
+        let config = parse_good(text, "wardgate.toml");
+        let mut routes = config.routes.iter();
+        let route = routes.find(|route| route.carries_source());
+        route.expect("the file has one").remarks()
+    };
+    let bounded = remarks(&text);
+    let line = "carried_from = [\"10.30.0.0/16\"]";
+    assert!(text.contains(line));
+    let unbounded = remarks(&text.replace(line, ""));
+    let added: Vec<_> = unbounded
+        .iter()
+        .filter(|one| !bounded.contains(one))
+        .collect();
+    assert_eq!(added.len(), 1, "{unbounded:?}");
+    assert!(added[0].contains("write carried_from"), "{added:?}");
+}

@@ -44,6 +44,7 @@ struct Gateway {
     own: Own,
     listed: Vec<Listed>,
     service: Option<&'static str>,
+    carries_source: bool,
     policy: Policy,
     key_exchange: KeyExchange,
 }
@@ -87,6 +88,7 @@ impl Gateway {
                 ..listed
             }],
             service: None,
+            carries_source: false,
             policy: Policy::Hscn,
             key_exchange: KeyExchange::default(),
         }
@@ -118,6 +120,13 @@ impl Gateway {
     fn with_peers(mut self, peers: Vec<PeerName>) -> Self {
         self.listed[0].identities = peers;
         self
+    }
+
+    fn carrying_source(self) -> Self {
+        Self {
+            carries_source: true,
+            ..self
+        }
     }
 
     fn with_service(self, label: &'static str) -> Self {
@@ -169,6 +178,7 @@ impl Gateway {
             }),
             peers: peers.collect(),
             service: self.service.map(|label| ServiceLabel(label.to_owned())),
+            carries_source: self.carries_source,
             policy: self.policy,
             key_exchange: self.key_exchange,
             record_layer: RecordLayer::default(),

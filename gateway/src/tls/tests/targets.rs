@@ -192,6 +192,76 @@ fn a_foreign_server_that_does_not_confirm_the_service_is_refused() {
 }
 
 #[test]
+fn both_ends_agree_on_whether_the_address_of_the_client_is_carried() {
+    let region = Authority::new("Region CA");
+    let plain = || Gateway::under(&region);
+    let remedy = "write carry_source = true at";
+    let requires =
+        "the client carries no address of its client, and this route has carry_source = true";
+    let refuses =
+        "the client carries the address of its client, and this route has no carry_source";
+    for (client, server, sentence) in [
+        (plain().carrying_source(), plain().carrying_source(), None),
+        (plain(), plain().carrying_source(), Some(requires)),
+        (plain().carrying_source(), plain(), Some(refuses)),
+        (
+            plain().carrying_source().with_service("archive"),
+            plain().carrying_source().with_service("archive"),
+            None,
+        ),
+        (
+            plain().with_service("archive"),
+            plain().carrying_source().with_service("archive"),
+            Some(requires),
+        ),
+        (
+            plain().carrying_source().with_service("archive"),
+            plain().with_service("archive"),
+            Some(refuses),
+        ),
+        (
+            plain().carrying_source().with_service("other"),
+            plain().carrying_source().with_service("archive"),
+            Some("the client asked for service \"other\""),
+        ),
+    ] {
+        let mut server = server.with_peers(vec![PeerName::Dns("us.example".into())]);
+        server.own = region.issue(&[PEER]);
+        let (mut client, mut server) = (Ours::connecting(&client), Ours::accepting(&server));
+        talk(&mut client, &mut server);
+        let Some(expected) = sentence else {
+            assert!(server.is_established, "{:?}", server.error);
+            let confirmed = client.verification.check_confirmed(client.common());
+            confirmed.expect("the server confirms");
+            continue;
+        };
+        let said = server.sentence();
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains(remedy) || said.contains("service"), "{said}");
+        let said = client.sentence();
+        assert!(said.contains("carry_source (ours is "), "{said}");
+    }
+}
+
+#[test]
+fn a_foreign_server_that_does_not_confirm_carry_source_is_refused() {
+    let region = Authority::new("Region CA");
+    let gateway = Gateway::under(&region).carrying_source();
+    for version in VERSIONS {
+        let peer = region.issue(&[PEER]);
+        let config = foreign_server(&peer, AcceptAll::default(), everything(), &[version]);
+        let (mut ours, mut foreign) = (Ours::connecting(&gateway), Foreign::server(config));
+        talk(&mut ours, &mut foreign);
+        assert!(ours.is_established);
+        let confirmed = ours.verification.check_confirmed(ours.common());
+        confirmed.expect_err("it was not confirmed");
+        let sentence = ours.verification.refusal().expect("refused").to_string();
+        let words = "the server did not confirm carry_source; write carry_source = true at the server's route";
+        assert!(sentence.contains(words), "{sentence}");
+    }
+}
+
+#[test]
 fn foreign_clients_work_where_no_service_is_set_whatever_protocols_they_offer() {
     let region = Authority::new("Region CA");
     let gateway = Gateway::under(&region);

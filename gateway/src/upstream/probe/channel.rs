@@ -14,6 +14,7 @@ use crate::buffers::limits::{PLAINTEXT_ROOM, RECORD_ROOM};
 use crate::config::Target;
 use crate::config::limits::HEALTH_TIMEOUT_MAX;
 use crate::handshake::{Cause, FailedHandshake, Secured, Unpaced, handshake, send_alert};
+use crate::proxy;
 use crate::tls::session::{Opened, Session};
 use crate::tls::{Connector, PeerVerification, explain, explain_end};
 use crate::upstream::limits::{CONTROL_ROOM, PROBE_BYTES_MAX};
@@ -53,16 +54,23 @@ pub(super) enum Received {
 }
 
 impl<'s, S: Socket> Channel<'s, S> {
-    /// Performs the TLS handshake if the route has one.
+    /// Performs the TLS handshake if the route has one. `greets` is whether the target expects a PROXY header;
+    /// the one of a probe names no client.
     pub(super) async fn open(
         socket: &'s S,
         connector: Option<&Connector>,
         target: &Target,
+        greets: bool,
     ) -> Result<Self, ChannelError> {
-        match connector {
-            Some(connector) => Tls::open(socket, connector, target).await,
-            None => Ok(Self::Plain(ProbeReceiver::new(socket))),
+        let carries = connector.is_some_and(Connector::carries_source);
+        let mut channel = match connector {
+            Some(connector) => Tls::open(socket, connector, target).await?,
+            None => Self::Plain(ProbeReceiver::new(socket)),
+        };
+        if greets || carries {
+            channel.send(proxy::local()).await?;
         }
+        Ok(channel)
     }
 
     /// Sends all of `bytes`.

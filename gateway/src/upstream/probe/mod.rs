@@ -71,7 +71,8 @@ impl<V: Network> Prober<'_, V> {
         let awaited = Cell::new("the handshake");
         let mut channel = None;
         let talk = async {
-            let opened = Channel::open(socket, connector, &reached.target).await;
+            let greets = self.route.source.sends_proxy;
+            let opened = Channel::open(socket, connector, &reached.target, greets).await;
             let channel = channel.insert(opened.map_err(ProbeFailure::Cut)?);
             converse(channel, watched, health, &awaited).await
         };

@@ -53,6 +53,31 @@ async fn a_target_that_refused_is_tried_after_the_others_until_its_back_off_is_o
     }
 }
 
+/// The answers to the client's address may have no way back, which other clients may have.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_does_not_answer_the_address_of_one_client_is_not_tried_later_for_others() {
+    let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
+    for fate in [Fate::IsSilent, Fate::Unreachable] {
+        let net = with_addresses(&[("192.0.2.1", fate), ("192.0.2.2", Fate::Answers)]);
+        let route = two_targets("192.0.2.1:1", "192.0.2.2:1");
+        let targets = RouteTargets::new(&route, &[]);
+        let dns = DnsCache::default();
+        let of_client = Attempts::new(&route, &targets.own);
+        let mut of_client = of_client.from_source(Some(ip("10.30.0.5")));
+        assert!(of_client.next(&net, &dns).await.is_some());
+        drop(of_client);
+        assert_eq!(targets.all[0].state.counters.failed.get(), 0);
+        assert_eq!(tried(&net, &route, &targets).await, (vec![a, b], true));
+    }
+    let net = with_addresses(&[("192.0.2.1", Fate::Refuses), ("192.0.2.2", Fate::Answers)]);
+    let route = two_targets("192.0.2.1:1", "192.0.2.2:1");
+    let targets = RouteTargets::new(&route, &[]);
+    let of_client = Attempts::new(&route, &targets.own);
+    let mut of_client = of_client.from_source(Some(ip("10.30.0.5")));
+    assert!(of_client.next(&net, &DnsCache::default()).await.is_some());
+    assert_eq!(tried(&net, &route, &targets).await, (vec![b], true));
+}
+
 #[tokio::test(start_paused = true)]
 async fn targets_that_all_failed_are_still_tried_in_their_order() {
     let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
