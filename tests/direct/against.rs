@@ -135,6 +135,12 @@ fn each_contradiction_names_the_file_to_change() {
             ["here.toml:", "service is \"archive\", and not set"],
         ),
         (
+            "the address is carried by one end only",
+            sites.here().set("carry_source", "true"),
+            sites.there(),
+            ["here.toml:", "carry_source is true, and false"],
+        ),
+        (
             "no common key exchange",
             sites.here().set("require_pq", "true"),
             sites.there().set("hybrid", "false"),

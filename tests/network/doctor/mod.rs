@@ -119,9 +119,11 @@ fn steps(report: &Value) -> Vec<&Value> {
 fn difference(fault: &Fault, report: &Value) -> Option<String> {
     let steps = steps(report);
     let failed = steps.iter().find(|step| step["result"] == "failed");
+    // A gateway that does not run is no failure: an operator examines a route before the first start too.
     let warned = steps
         .iter()
-        .find(|step| step["result"] == "warning" && step["step"] == fault.step);
+        .find(|step| step["result"] == "warning" && step["step"] == "gateway");
+    let warned = warned.filter(|_| fault.step == "gateway");
     let Some(found) = failed.or(warned) else {
         return Some(format!("no fault is reported: {report:#}"));
     };

@@ -82,6 +82,15 @@ impl Pair<'_> {
                 ),
             ));
         }
+        if own.carries_source != other.carries_source {
+            findings.push(self.from.mistake(
+                self.originate,
+                format!(
+                    "carry_source is {}, and {} on route \"{name}\" of the other end; write the same at both ends",
+                    own.carries_source, other.carries_source
+                ),
+            ));
+        }
         // Every policy has TLS 1.3 with AES-256-GCM, so only the key exchange can have nothing in common.
         use KeyExchange::{Classical, HybridRequired};
         match (own.key_exchange, other.key_exchange) {

@@ -11,6 +11,7 @@ use crate::cli::limits::{DOCTOR_PROBE_BYTES_MAX, DOCTOR_STEP};
 use crate::config::{HealthCheck, Probe};
 use crate::dicom::{AeTitle, Echo, EchoStep};
 use crate::hl7::{Reply, kind_of, question};
+use crate::proxy;
 use crate::stream_kind::StreamKind;
 use crate::upstream::Titles;
 
@@ -48,13 +49,18 @@ impl ProbeChannel {
 }
 
 /// Sends the probe of a route and waits for the answer. `application` is the side of the target; `called` is the title
-/// of a C-ECHO.
+/// of a C-ECHO. `greets` is whether a PROXY header comes first, as in a health probe: it names no client.
 pub(super) fn ask(
     channel: &mut ProbeChannel,
     health: &HealthCheck,
     called: AeTitle,
     application: Side,
+    greets: bool,
 ) -> StepFinding {
+    if greets && let Err(end) = channel.send(&proxy::local()) {
+        let sentence = ended(&end, "the PROXY header");
+        return StepFinding::failed_sentence(application, &sentence);
+    }
     let answered = match health.probe {
         Probe::CEcho => {
             let calling = health.calling;

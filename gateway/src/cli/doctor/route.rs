@@ -103,7 +103,8 @@ impl RouteExamination<'_> {
             .as_ref()
             .filter(|health| probe::is_of_application(health))?;
         let is_open = self.running.route(&route.name)?.state == "open";
-        if route.mode != Mode::Originate || !is_open || route.interface.is_some() {
+        let needs_proxy = route.source.accept_proxy.is_some();
+        if route.mode != Mode::Originate || !is_open || route.interface.is_some() || needs_proxy {
             return None;
         }
         let ip = match route.listen.ip() {
@@ -139,7 +140,7 @@ impl RouteExamination<'_> {
         let through = match Wire::connect(entry, DOCTOR_STEP, None) {
             Ok(wire) => {
                 let mut channel = ProbeChannel::Plain(wire.within(DOCTOR_STEP));
-                probe::ask(&mut channel, health, called, Side::OtherLan)
+                probe::ask(&mut channel, health, called, Side::OtherLan, false)
             }
             Err(error) => StepFinding::failed(
                 Side::ThisGateway,

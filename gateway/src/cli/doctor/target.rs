@@ -297,7 +297,7 @@ impl TargetExamination<'_> {
         let listed = StepFinding::ok(format!("\"{identity}\" is listed"));
         steps.push(listed.step(StepName::Identity, Some(name), Instant::now()));
         let begun = Instant::now();
-        let acceptance = tls.acceptance();
+        let acceptance = tls.acceptance(self.route.carries_source());
         let is_accepted = !acceptance.has_failed();
         steps.push(acceptance.step(StepName::Acceptance, Some(name), begun));
         if !self.probes {
@@ -340,7 +340,18 @@ impl TargetExamination<'_> {
         match open() {
             Ok(mut channel) => {
                 let called = self.route.echo_title(self.target);
-                probe::ask(&mut channel, health, called, self.sides().application)
+                // A terminate route reads the header of its peer, and sends one to its target only with `send_proxy`.
+                let greets = match self.route.mode {
+                    Mode::Originate => self.route.carries_source(),
+                    Mode::Terminate | Mode::Passthrough => self.route.source.sends_proxy,
+                };
+                probe::ask(
+                    &mut channel,
+                    health,
+                    called,
+                    self.sides().application,
+                    greets,
+                )
             }
             Err(finding) => finding,
         }

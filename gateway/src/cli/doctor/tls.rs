@@ -13,6 +13,7 @@ use crate::cli::limits::DOCTOR_STEP;
 use crate::config::Target;
 use crate::handshake::limits::HANDSHAKE_BYTES_MAX;
 use crate::handshake::{Cause, FailedHandshake};
+use crate::proxy;
 use crate::tls::session::{HandshakeStep, Opened, Session};
 use crate::tls::{
     CertificateDescription, Connector, PeerVerification, Rule, describe, explain, explain_end,
@@ -215,12 +216,19 @@ impl TargetTls {
 
     /// Waits for the server's decision on our certificate, as a health probe does
     /// (`upstream/probe/proof.rs` has the reasons). The connection is used up afterwards.
-    pub(super) fn acceptance(mut self) -> StepFinding {
+    ///
+    /// `carries` is whether the route carries addresses: the header that names no client then comes first.
+    pub(super) fn acceptance(mut self, carries: bool) -> StepFinding {
         let accepted = || StepFinding::ok("the other gateway accepts our certificate");
         if self.session.state().protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             return accepted();
         }
-        let decision = self.close_notify().and_then(|()| {
+        let greeted = match carries {
+            true => self.send(&proxy::local()),
+            false => Ok(()),
+        };
+        let closed = greeted.and_then(|()| self.close_notify());
+        let decision = closed.and_then(|()| {
             loop {
                 if let TlsEvent::Message = self.next()? {
                     return Ok(());
