@@ -20,7 +20,7 @@ use crate::proxy::limits::HEADER_WAIT;
 use crate::proxy::{self, Ends, Header, ParsedHeader, TlsFacts};
 use crate::route::Transport;
 use crate::stream_kind::StreamKind;
-use crate::tls::PeerVerification;
+use crate::tls::{PeerVerification, TlsVersion};
 use crate::uring::{Network, Socket, SocketExt, sleep, until};
 
 impl<V: Network> ConnectionTask<'_, V> {
@@ -205,10 +205,12 @@ impl<V: Network> ConnectionTask<'_, V> {
             return Ok(());
         }
         let (peer, tls) = (self.stats.peer.as_ref(), self.stats.tls.as_ref());
-        let versions = tls.map(|tls| tls.version.to_string());
-        let facts = peer.zip(tls).zip(versions.as_deref());
-        let facts = facts.map(|((peer, tls), version)| TlsFacts {
-            version,
+        let facts = peer.zip(tls).map(|(peer, tls)| TlsFacts {
+            // As OpenSSL and so HAProxy name them.
+            version: match tls.version {
+                TlsVersion::Tls12 => "TLSv1.2",
+                TlsVersion::Tls13 => "TLSv1.3",
+            },
             identity: &peer.identity,
             suite: tls.suite,
         });
