@@ -44,6 +44,8 @@ mod routes;
 mod service;
 mod silent;
 mod stalls;
+mod status;
+mod status_watch;
 mod surroundings;
 mod targets;
 mod tune;

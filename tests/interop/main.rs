@@ -5,6 +5,7 @@
 
 mod answers;
 mod associations;
+mod browser;
 mod counted;
 mod counts;
 mod dcmtk;
@@ -13,6 +14,7 @@ mod endurance;
 mod health;
 mod hl7;
 mod lost;
+mod monitoring;
 mod native;
 mod openssl;
 mod orthanc;
@@ -29,3 +31,4 @@ mod suites;
 mod tap;
 mod tunnels;
 mod updates;
+mod web;

@@ -6,7 +6,7 @@ use crate::built::{VERSION, deb, packages, rpm};
 use crate::ready;
 
 /// What both formats hold at the same place.
-const EVERYWHERE: [&str; 21] = [
+const EVERYWHERE: [&str; 25] = [
     "/usr/bin/wardgate",
     "/usr/lib/systemd/system/wardgate.service",
     "/usr/lib/sysusers.d/wardgate.conf",
@@ -17,6 +17,10 @@ const EVERYWHERE: [&str; 21] = [
     "/usr/share/doc/wardgate/examples/prometheus/prometheus.yml",
     "/usr/share/doc/wardgate/examples/prometheus/wardgate.rules.yml",
     "/usr/share/doc/wardgate/examples/wardgate.toml",
+    "/usr/share/doc/wardgate/examples/nagios/wardgate.cfg",
+    "/usr/share/doc/wardgate/examples/snmp/wardgate.conf",
+    "/usr/share/doc/wardgate/examples/zabbix/wardgate.conf",
+    "/usr/share/doc/wardgate/examples/zabbix/wardgate.yaml",
     "/usr/share/doc/wardgate/html/index.html",
     "/usr/share/doc/wardgate/html/guide/two-sites.html",
     "/usr/share/doc/wardgate/THIRD-PARTY-LICENSES.gz",

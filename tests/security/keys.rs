@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 75] = [
+const KEYS: [&str; 77] = [
     "accept_proxy",
     "admin",
     "ae_bind",
@@ -82,6 +82,8 @@ const KEYS: [&str; 75] = [
     "timeouts",
     "trust",
     "user",
+    "web",
+    "web_token",
     "when_down",
 ];
 

@@ -37,3 +37,4 @@ mod streams;
 mod taken;
 mod tls;
 mod truncation;
+mod web;

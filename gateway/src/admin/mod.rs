@@ -4,8 +4,10 @@ mod http;
 mod limits;
 mod socket;
 mod view;
+mod web;
 
 pub(crate) use http::serve;
 pub(crate) use limits::ADMIN_DESCRIPTORS_IN_MESSAGE;
 pub(crate) use socket::{AdminRequest, Answer, Caller, open, serve_requests};
 pub(crate) use view::View;
+pub(crate) use web::Web;

@@ -1,10 +1,12 @@
 //! The state of the gateway that the HTTP endpoints show.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::admin::web::Web;
 use crate::audit::Journal;
 use crate::metrics;
 use crate::route::RouteTable;
@@ -23,6 +25,8 @@ pub(crate) struct View {
     pub http: Arc<metrics::HttpCounters>,
     /// The start of the process, in seconds since 1970.
     pub started: u64,
+    /// The web page, if it is served.
+    pub web: Option<Rc<Web>>,
     /// For the number of dropped log events, and for notices.
     pub journal: Journal,
     /// Whether the gateway accepts connections: false once a drain has begun.

@@ -17,7 +17,7 @@ use super::messages::{LogMessage, PANIC};
 use super::observed;
 use super::output;
 use super::rate::{LineKind, Rate};
-use super::refusals::{Refusals, Refused};
+use super::refusals::{LastRefusal, Refusals};
 use super::times::seconds;
 use super::warning;
 use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
@@ -124,7 +124,7 @@ impl Journal {
 
     /// The last refused connections, the newest first.
     #[must_use]
-    pub fn refusals(&self) -> Vec<Refused> {
+    pub fn refusals(&self) -> Vec<LastRefusal> {
         self.refusals.all()
     }
 }

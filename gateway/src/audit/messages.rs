@@ -415,14 +415,14 @@ pub(crate) static STALL_TIMEOUT: LogMessage = LogMessage::info("stall_timeout");
 /// What to do: add its network to `from` of the route if it may connect.
 pub(crate) static SOURCE_NOT_ALLOWED: LogMessage = LogMessage::info("source_not_allowed");
 
-/// The client's address is in none of the networks of `accept_proxy`: it is not a proxy that the route accepts.
+/// The client is in none of the networks of `accept_proxy`, and the route accepts connections of proxies only.
 ///
-/// What to do: add the address to `accept_proxy` of the route if it is a proxy; let other clients connect to the proxy.
+/// What to do: add the address of the proxy to `accept_proxy`, or let the client connect to the proxy.
 pub(crate) static PROXY_NOT_LISTED: LogMessage = LogMessage::info("proxy_not_listed");
 
-/// The peer carries the address of a client that is in none of the networks of `carried_from`.
+/// The address of the client that the other gateway names is in none of the networks of `carried_from`.
 ///
-/// What to do: add the network to `carried_from` of the route if the other site has such clients.
+/// What to do: add its network to `carried_from` if the other site may connect from there; ask that site otherwise.
 pub(crate) static CARRIED_NOT_ALLOWED: LogMessage = LogMessage::info("carried_not_allowed");
 
 /// The first bytes of the client are not of the route's protocol.

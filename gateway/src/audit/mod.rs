@@ -27,7 +27,7 @@ pub use id::{ConnectionId, ConnectionIds};
 pub use journal::{Events, Journal, JournalWriter};
 pub use messages::LogMessage;
 pub use output::{JOURNALD, journald_problem};
-pub use refusals::{Refusals, Refused};
+pub use refusals::{LastRefusal, Refusals};
 pub use warning::{ConnectionFault, Warning};
 
 pub use crate::tls::{PeerInfo, TlsInfo};

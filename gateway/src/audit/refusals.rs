@@ -13,7 +13,7 @@ use crate::tls::RefusalClass;
 
 /// Refused connections of one route, for one kind of reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct LastRefusal {
     /// When the last one ended.
     pub at: SystemTime,
     /// The name of the route.
@@ -27,7 +27,7 @@ pub struct Refused {
     kind: RefusalKind,
 }
 
-impl Refused {
+impl LastRefusal {
     /// Whether a TLS peer was refused, or refused this site.
     #[must_use]
     pub fn is_of_peer(&self) -> bool {
@@ -68,7 +68,7 @@ impl RefusalKind {
 
 /// The table of refusals, shared by the thread of the journal and the supervisor.
 #[derive(Debug, Clone, Default)]
-pub struct Refusals(Arc<Mutex<Vec<Refused>>>);
+pub struct Refusals(Arc<Mutex<Vec<LastRefusal>>>);
 
 impl Refusals {
     /// Notes a connection that has ended, if it was refused.
@@ -90,7 +90,7 @@ impl Refusals {
             rows.remove(0);
         }
         let reason = account.close.reason.to_string();
-        rows.push(Refused {
+        rows.push(LastRefusal {
             at: now,
             route: route.clone(),
             source: account.source,
@@ -103,7 +103,7 @@ impl Refusals {
 
     /// The rows, the newest first.
     #[must_use]
-    pub fn all(&self) -> Vec<Refused> {
+    pub fn all(&self) -> Vec<LastRefusal> {
         let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rows.iter().rev().cloned().collect()
     }

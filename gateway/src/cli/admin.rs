@@ -1,20 +1,17 @@
 //! The commands for a running gateway: one request on its admin socket, and the reply in words.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 
+use super::socket::{ask, parse};
 use super::{EXIT_FAILED, EXIT_GOOD};
-use crate::cli::limits::{REPLY_BYTES_MAX, REPLY_WITHIN};
+use crate::cli::limits::REPLY_WITHIN;
 use crate::config;
-use crate::control::{Command, CommandReply, GatewayStatus, Request};
+use crate::control::{Command, CommandReply};
 
 /// The configuration of the packaged service.
-const CONFIG: &str = "/etc/wardgate/wardgate.toml";
+pub(super) const CONFIG: &str = "/etc/wardgate/wardgate.toml";
 
 /// Where the packaged service has its admin socket.
 pub(super) const SOCKET: &str = "/run/wardgate/admin.sock";
@@ -88,11 +85,6 @@ pub(crate) fn reload(args: &AdminArgs) -> anyhow::Result<u8> {
     args.run(Command::Reload)
 }
 
-/// Asks for the state of the gateway.
-pub(crate) fn status(args: &AdminArgs) -> anyhow::Result<u8> {
-    args.run(Command::Status)
-}
-
 /// Asks for the start of the installed program.
 pub(crate) fn upgrade(args: &AdminArgs) -> anyhow::Result<u8> {
     args.run(Command::Upgrade)
@@ -121,10 +113,8 @@ pub(crate) fn end(args: EndArgs) -> anyhow::Result<u8> {
 
 impl AdminArgs {
     fn run(&self, command: Command) -> anyhow::Result<u8> {
-        let text = ask(&self.socket()?, command)?;
-        let reply: CommandReply = serde_json::from_str(&text).context(
-            "the gateway's reply cannot be read; use the `wardgate` program that belongs to the running gateway",
-        )?;
+        let text = ask(&self.socket()?, command, REPLY_WITHIN)?;
+        let reply = parse(&text)?;
         if self.json {
             print!("{text}");
         } else {
@@ -136,12 +126,17 @@ impl AdminArgs {
         })
     }
 
+    /// Whether the reply is printed as JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// The path of the admin socket.
     ///
     /// # Errors
     /// A file was named that does not lead to a socket: the socket of the packaged service may be that of another
     /// gateway.
-    fn socket(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn socket(&self) -> anyhow::Result<PathBuf> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
@@ -173,103 +168,11 @@ fn of_packaged_service() -> PathBuf {
     named.unwrap_or_else(|| SOCKET.into())
 }
 
-/// Sends one request and returns the reply as text.
-fn ask(path: &Path, command: Command) -> anyhow::Result<String> {
-    ask_within(path, command, REPLY_WITHIN)
-}
-
-/// The same with another time limit for the reply.
-pub(super) fn ask_within(
-    path: &Path,
-    command: Command,
-    within: Duration,
-) -> anyhow::Result<String> {
-    let shown = path.display();
-    let mut socket = UnixStream::connect(path).map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                "no gateway runs there; `systemctl status wardgate` shows the service, and the key `admin` of its \
-                 configuration sets the path"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "run this command as root, or as a member of the service's group"
-            }
-            _ => "check the path",
-        };
-        anyhow::anyhow!("the gateway cannot be reached at {shown}: {error}; {remedy}")
-    })?;
-    let exchange = || -> io::Result<String> {
-        socket.set_read_timeout(Some(within))?;
-        socket.set_write_timeout(Some(Duration::from_secs(10)))?;
-        let mut line = serde_json::to_string(&Request::new(command))?;
-        line.push('\n');
-        socket.write_all(line.as_bytes())?;
-        let mut text = String::new();
-        // LIMIT: REPLY_BYTES_MAX.
-        (&mut socket)
-            .take(REPLY_BYTES_MAX)
-            .read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = exchange().with_context(|| format!("no reply from the gateway at {shown}"))?;
-    anyhow::ensure!(
-        !text.is_empty(),
-        "the gateway at {shown} closed the connection without a reply"
-    );
-    Ok(text)
-}
-
 fn print(reply: &CommandReply) {
     for line in &reply.lines {
         match reply.ok {
             true => println!("{line}"),
             false => eprintln!("wardgate: {line}"),
         }
-    }
-    if let Some(status) = &reply.status {
-        print_status(status);
-    }
-}
-
-fn print_status(status: &GatewayStatus) {
-    let stopping = if status.stopping { ", stopping" } else { "" };
-    println!(
-        "wardgate {} (process {}), {} connections are open{stopping}",
-        status.program, status.pid, status.connections
-    );
-    let width = status.routes.iter().map(|route| route.name.len()).max();
-    let width = width.unwrap_or_default().max("ROUTE".len());
-    println!(
-        "{:width$}  {:11}  {:8}  {:>11}  LISTEN",
-        "ROUTE", "MODE", "STATE", "CONNECTIONS"
-    );
-    for route in &status.routes {
-        let left = route.drain.as_ref().filter(|_| route.state != "drained");
-        let left = left.map_or_else(String::new, |drain| {
-            format!("  ({} s left)", drain.seconds_left)
-        });
-        println!(
-            "{:width$}  {:11}  {:8}  {:>11}  {}{left}",
-            route.name, route.mode, route.state, route.connections, route.listen
-        );
-        // One target that is up says nothing that the route does not say.
-        for target in &route.targets {
-            if target.state != "up" || route.targets.len() > 1 {
-                let (state, open) = (&target.state, target.connections);
-                println!(
-                    "{:width$}  target {}: {state}, {open} connections",
-                    "", target.address
-                );
-            }
-        }
-    }
-    for problem in &status.problems {
-        println!("problem: {problem}");
-    }
-    if !status.restart.is_empty() {
-        println!(
-            "new values at the next start: {}",
-            status.restart.join(", ")
-        );
     }
 }

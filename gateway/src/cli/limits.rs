@@ -29,7 +29,7 @@ pub(super) const FETCH_HEADER_BYTES_MAX: usize = 16 << 10;
 /// When reached: the rest is not shown.
 pub(super) const LOCATION_CHARS_MAX: usize = 200;
 
-/// The reply of a running gateway, in bytes. The state of 1024 routes needs about 300 KB.
+/// The reply of a running gateway, in bytes. The state of 1024 routes with 8 targets each and 1000 connections needs about 3 MB.
 ///
 /// When reached: the reply is not understood.
 pub(super) const REPLY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -75,10 +75,10 @@ pub(super) const DOCTOR_REPLY_WITHIN: Duration = Duration::from_secs(5);
 /// When reached: the step fails, and the report names the timeout.
 pub(super) const DOCTOR_STEP: Duration = Duration::from_secs(5);
 
-/// How long `wardgate doctor` may take in all. One silent target takes about 20 s, and the targets of several
-/// routes are examined at the same time.
+/// How long `wardgate doctor` begins to examine targets. One silent target takes about 20 s, and the targets of
+/// several routes are examined at the same time.
 ///
-/// When reached: the remaining steps are skipped, and the report says so.
+/// When reached: the remaining targets are skipped, and the report says so.
 pub(super) const DOCTOR_ALL: Duration = Duration::from_secs(120);
 
 /// Routes that `wardgate doctor` examines at the same time. Most of the time is waiting.
@@ -111,3 +111,42 @@ pub(super) const DOCTOR_MTU_MAX: usize = 9000;
 ///
 /// When reached: the probe fails.
 pub(super) const DOCTOR_PROBE_BYTES_MAX: usize = 64 << 10;
+
+/// How long a running gateway may take to report its state to a monitoring program or to the live view: it answers
+/// within half a second.
+///
+/// When reached: the gateway counts as not answering.
+pub(super) const STATUS_WITHIN: Duration = Duration::from_secs(8);
+
+/// Interval at which the live view asks for the state.
+pub(super) const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Commands of the live view that wait for the gateway.
+///
+/// When reached: a further command is refused with a message.
+pub(super) const COMMANDS_WAITING_MAX: usize = 4;
+
+/// Replies that wait for the live view, which takes them ten times a second.
+///
+/// When reached: the gateway is asked later.
+pub(super) const NEWS_WAITING_MAX: usize = 4;
+
+/// Characters of the filter of the live view.
+///
+/// When reached: further characters are ignored.
+pub(super) const FILTER_CHARS_MAX: usize = 40;
+
+/// Connections that `wardgate status` prints, those with the most bytes.
+///
+/// When reached: the number of the others is printed; `--watch` and `--json` show more.
+pub(super) const CONNECTIONS_PRINTED_MAX: usize = 10;
+
+/// Certificates and lists that `wardgate status` prints: those that expire soon, or the first three.
+///
+/// When reached: the number of the others is printed.
+pub(super) const CERTIFICATES_PRINTED_MAX: usize = 10;
+
+/// Refusals that `wardgate status` prints, the newest.
+///
+/// When reached: the number of the others is printed.
+pub(super) const REFUSALS_PRINTED_MAX: usize = 5;

@@ -9,6 +9,8 @@ mod limits;
 mod names;
 mod pki;
 mod run;
+mod socket;
+mod status;
 mod tune;
 
 use std::ffi::OsString;
@@ -51,8 +53,9 @@ enum CliCommand {
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
-    /// Show the routes of a running gateway and their connections
-    Status(admin::AdminArgs),
+    /// Show the state of a running gateway: health, routes, connections, certificates, cores
+    #[command(after_help = STATUS_HELP)]
+    Status(status::StatusArgs),
     /// Examine a route, or all routes, end to end: name the side at fault and what to do
     #[command(after_help = DOCTOR_HELP)]
     Doctor(doctor::DoctorArgs),
@@ -129,6 +132,20 @@ Exit codes:
   0  the configuration is in use
   1  nothing was changed, or no gateway was reached; standard error names the reason
   2  the command line is not valid";
+
+const STATUS_HELP: &str = "\
+Without an option, prints tables of 80 columns. --json prints all that is known, for
+programs; the reference \"Admin protocol\" describes it. --watch shows the state as it
+changes: tables of routes, connections, certificates, cores and refusals, which keys
+sort and filter; it can also end a connection and drain a route. NO_COLOR turns
+colours off.
+
+Exit codes:
+  0  the state was printed; with --check: OK
+  1  no gateway was reached; with --check: WARNING
+  2  the command line is not valid; with --check: CRITICAL, also if no gateway
+     was reached
+  3  with --check: UNKNOWN, the route does not exist";
 
 const DRAIN_HELP: &str = "\
 New clients are refused at once. An association ends at its A-RELEASE, an MLLP
@@ -213,7 +230,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Run(args) => run::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
-        CliCommand::Status(args) => admin::status(&args),
+        CliCommand::Status(args) => status::status(&args),
         CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Drain(args) => admin::drain(args),
         CliCommand::End(args) => admin::end(args),

@@ -9,9 +9,10 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::draft::FileContext;
 use super::file::{self, Cores};
-use super::identity::{folder, path};
+use super::identity::{folder, path, path_or_credential};
 use super::problem::Problems;
-use super::{CipherSetting, Gateway, Located, LogFormat, address, value};
+use super::written::Written;
+use super::{CipherSetting, Gateway, Located, LogFormat, WebSetting, address, value};
 use crate::config::limits::{
     BUSY_POLL_MAX, CORES_MAX, GATEWAY_CONNECTIONS_MIN, HANDSHAKES_PER_SECOND,
     HANDSHAKES_PER_SECOND_MAX, ROUTE_CONNECTIONS_MAX, SOCKET_PATH_BYTES_MAX,
@@ -62,6 +63,8 @@ pub(super) fn resolve(
             value::word(&text.value, &LogFormat::WORDS),
         )
     });
+    let metrics = flat(metrics);
+    let web = web(written, metrics.flatten(), place, problems);
     let connections = connections(written, problems);
     // LIMIT: `HANDSHAKES_PER_SECOND_MAX`.
     let (key, max) = ("handshakes_per_second", HANDSHAKES_PER_SECOND_MAX.into());
@@ -74,12 +77,61 @@ pub(super) fn resolve(
         busy_poll: flat(busy_poll)?.flatten(),
         cipher: flat(cipher)?.unwrap_or_default(),
         admin: flat(admin)?,
-        metrics: flat(metrics)?,
+        metrics: metrics?,
         metrics_line: written.metrics.value().map_or(0, |text| text.line),
+        web: web?,
         log: flat(log)?.unwrap_or(LogFormat::Text),
         connections,
         handshakes_per_second,
     })
+}
+
+/// `None` if a value was refused, `Some(None)` if there is no page.
+fn web(
+    written: &file::Gateway,
+    metrics: Option<SocketAddr>,
+    place: &FileContext<'_>,
+    problems: &mut Problems,
+) -> Option<Option<WebSetting>> {
+    let token = match &written.web_token {
+        Written::Absent => None,
+        Written::Refused => return None,
+        Written::Value(text) => {
+            let read = path_or_credential(folder(place.file), place.credentials, &text.value);
+            let value = problems.accept("[gateway]: ", "web_token", text, read)?;
+            let line = text.line;
+            Some(Located { value, line })
+        }
+    };
+    let line = match &written.web {
+        Written::Refused => return None,
+        Written::Value(web) if web.value => web.line,
+        // `web = false` turns the page off and leaves the other key as it is.
+        Written::Value(_) => return Some(None),
+        Written::Absent => {
+            if let Some(token) = token {
+                let text = "[gateway]: web_token has no effect without web; write web = true, or remove it";
+                problems.wrong(token.line, text.to_owned());
+            }
+            return Some(None);
+        }
+    };
+    let Some(address) = metrics else {
+        if written.metrics.is_absent() {
+            let text = "[gateway]: web needs metrics, whose address the page has; write metrics = \"127.0.0.1:9464\"";
+            problems.wrong(line, text.to_owned());
+        }
+        return None;
+    };
+    if token.is_none() && !address.ip().is_loopback() {
+        let text = format!(
+            "[gateway]: web on metrics \"{address}\" needs web_token: everybody who reaches this address could read \
+             the page; name a file with a token in web_token, or use a loopback address"
+        );
+        problems.wrong(line, text);
+        return None;
+    }
+    Some(Some(WebSetting { token }))
 }
 
 fn connections(written: &file::Gateway, problems: &mut Problems) -> Option<u32> {

@@ -111,10 +111,7 @@ impl<'a> Identities<'a> {
         written: &Located<String>,
         problems: &mut Problems,
     ) -> Option<Located<PathBuf>> {
-        let read = match written.value.strip_prefix(CREDENTIAL) {
-            Some(name) => credential(self.credentials, name),
-            None => path(self.folder, &written.value),
-        };
+        let read = path_or_credential(self.folder, self.credentials, &written.value);
         let value = problems.accept(scope, key, written, read)?;
         let line = written.line;
         Some(Located { value, line })
@@ -183,6 +180,18 @@ pub(super) fn folder(file: &Path) -> &Path {
 
 /// How the name of a credential of the service begins, in place of a path.
 pub(super) const CREDENTIAL: &str = "credential:";
+
+/// The path that a text names, or that of a credential. An error is the end of a sentence.
+pub(super) fn path_or_credential(
+    folder: &Path,
+    credentials: Option<&Path>,
+    text: &str,
+) -> Result<PathBuf, String> {
+    match text.strip_prefix(CREDENTIAL) {
+        Some(name) => credential(credentials, name),
+        None => path(folder, text),
+    }
+}
 
 /// The path of a credential that the service manager passes to the service (`LoadCredential=` of
 /// systemd.exec(5)). An error is the end of a sentence.

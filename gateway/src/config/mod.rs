@@ -177,6 +177,8 @@ pub struct Gateway {
     pub metrics: Option<SocketAddr>,
     /// The line of `metrics` in the configuration; 0 without that key.
     pub metrics_line: usize,
+    /// The web page at the address of `metrics`, if there is one.
+    pub web: Option<WebSetting>,
     /// The format of log lines.
     pub log: LogFormat,
     /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
@@ -184,6 +186,13 @@ pub struct Gateway {
     pub connections: Option<u32>,
     /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
     pub handshakes_per_second: u32,
+}
+
+/// The web page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSetting {
+    /// The file with the token that a reader must know; always present if the address is not a loopback address.
+    pub token: Option<Located<PathBuf>>,
 }
 
 /// The implementation of AES-GCM for the records of TLS 1.3.

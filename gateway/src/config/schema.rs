@@ -57,6 +57,8 @@ pub(super) static GATEWAY: Schema = Schema {
         key("cipher", "\"auto\""),
         key("admin", "\"/run/wardgate/admin.sock\""),
         key("metrics", "\"127.0.0.1:9464\""),
+        key("web", "true"),
+        key("web_token", "\"/etc/wardgate/web.token\""),
         key("log", "\"text\""),
         key("connections", "20000"),
         key("handshakes_per_second", "1000"),

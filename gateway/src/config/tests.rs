@@ -184,6 +184,7 @@ fn a_minimal_configuration_takes_the_defaults() {
         (config.gateway.admin.as_ref(), config.gateway.metrics),
         (None, None)
     );
+    assert_eq!(config.gateway.web, None);
     assert_eq!(config.gateway.log, LogFormat::Text);
     let [route] = &config.routes[..] else {
         panic!("one route");
@@ -211,6 +212,13 @@ fn every_key_is_read_in_its_uncommon_forms() {
         Some(Path::new("/etc/wardgate/admin.sock"))
     );
     assert_eq!(config.gateway.metrics, Some(address("[::1]:9464")));
+    let token = config
+        .gateway
+        .web
+        .as_ref()
+        .and_then(|web| web.token.as_ref());
+    let token = token.map(|token| token.value.as_path());
+    assert_eq!(token, Some(Path::new("/etc/wardgate/web.token")));
     assert_eq!(config.gateway.log, LogFormat::Json);
     let [mllp, any, native] = &config.routes[..] else {
         panic!("three routes");

@@ -1,5 +1,7 @@
 //! What a reload changes, in words.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Gateway;
@@ -75,6 +77,8 @@ pub fn restart_only(running: &Gateway, wanted: &Gateway) -> Vec<String> {
         ("cipher", running.cipher != wanted.cipher),
         ("admin", running.admin != wanted.admin),
         ("metrics", running.metrics != wanted.metrics),
+        ("web", running.web.is_some() != wanted.web.is_some()),
+        ("web_token", web_token(running) != web_token(wanted)),
         ("log", running.log != wanted.log),
         ("connections", running.connections != wanted.connections),
         (
@@ -84,4 +88,10 @@ pub fn restart_only(running: &Gateway, wanted: &Gateway) -> Vec<String> {
     ];
     let keys = differing.into_iter().filter(|(_, differs)| *differs);
     keys.map(|(key, _)| key.to_owned()).collect()
+}
+
+// Its path; the line in the file is no difference.
+fn web_token(gateway: &Gateway) -> Option<&PathBuf> {
+    let token = gateway.web.as_ref()?.token.as_ref()?;
+    Some(&token.value)
 }

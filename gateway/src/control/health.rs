@@ -315,7 +315,7 @@ mod tests {
             "{found:?}"
         );
         let found = health(&route, |facts| {
-            facts.limits = &[("connections_per_source", 3)]
+            facts.limits = &[("connections_per_source", 3)];
         });
         assert!(
             found.reasons[0]

@@ -20,11 +20,17 @@ pub enum HttpRefusal {
     Malformed,
     /// Its request had a body.
     Body,
+    /// It sent a wrong token for the web page, or too many of them.
+    Token,
+    /// It asked for the web page by the name of another host.
+    Host,
+    /// All places for pages with live updates were taken.
+    Events,
 }
 
 impl HttpRefusal {
     /// The number of reasons.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 9;
     /// All reasons.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Connections,
@@ -33,6 +39,9 @@ impl HttpRefusal {
         Self::HeaderBytes,
         Self::Malformed,
         Self::Body,
+        Self::Token,
+        Self::Host,
+        Self::Events,
     ];
 
     /// The reason's name in metrics.
@@ -45,6 +54,9 @@ impl HttpRefusal {
             Self::HeaderBytes => "header_bytes",
             Self::Malformed => "malformed",
             Self::Body => "body",
+            Self::Token => "token",
+            Self::Host => "host",
+            Self::Events => "events",
         }
     }
 

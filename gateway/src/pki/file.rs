@@ -35,6 +35,8 @@ pub(crate) enum FileRole {
     Authority,
     /// A file that is shown or revoked, with any owner.
     Given,
+    /// `web_token = `
+    Token,
 }
 
 impl FileRole {
@@ -49,6 +51,9 @@ impl FileRole {
                  and compare its fingerprint (`wardgate pki show`) with that site by telephone"
             }
             Self::Crl => "correct the path, or fetch the list from its CA",
+            Self::Token => {
+                "make it with `umask 077; openssl rand -hex 16 >` and its path, as the user that wardgate runs as"
+            }
             Self::Authority => {
                 "name the CA's folder with --dir, or make a CA with `wardgate pki init`"
             }
@@ -65,6 +70,7 @@ impl fmt::Display for FileRole {
             Self::Crl => "crl",
             Self::Authority => "authority",
             Self::Given => "file",
+            Self::Token => "web_token",
         })
     }
 }
@@ -90,11 +96,15 @@ impl Raw {
         let path = path.display();
         // A service may run under a group of its own; the key of a CA is needed by its owner only.
         let or_group = match role {
-            FileRole::Key => " (0640 if a service reads it by its group)",
+            FileRole::Key | FileRole::Token => " (0640 if a service reads it by its group)",
             _ => "",
         };
+        let secret = match role {
+            FileRole::Token => "token",
+            _ => "key",
+        };
         Some(format!(
-            "has mode {mode:04o}: {who}; `chmod 0600 {path}`{or_group}, and replace the key if others had it"
+            "has mode {mode:04o}: {who}; `chmod 0600 {path}`{or_group}, and replace the {secret} if others had it"
         ))
     }
 }
@@ -183,7 +193,7 @@ pub(crate) fn read(path: &Path, role: FileRole) -> Result<Raw, String> {
     let mode = metadata.mode() & 0o7777;
     // A user with write access could change which peers are trusted. Keys have a stricter rule of their
     // own.
-    if role != FileRole::Key && mode & 0o002 != 0 {
+    if !matches!(role, FileRole::Key | FileRole::Token) && mode & 0o002 != 0 {
         let path = path.display();
         return Err(format!(
             "has mode {mode:04o}: every user of this machine may write to it; look at what it \
@@ -193,7 +203,7 @@ pub(crate) fn read(path: &Path, role: FileRole) -> Result<Raw, String> {
     let process = Process::current();
     let problem = match role {
         FileRole::Given => None,
-        FileRole::Key => process.problem_of_key(path, &metadata),
+        FileRole::Key | FileRole::Token => process.problem_of_key(path, &metadata),
         _ => process.problem(path, &metadata),
     };
     match problem {

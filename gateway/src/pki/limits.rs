@@ -15,3 +15,13 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 ///
 /// When reached: `check` and start refuse the file.
 pub(crate) const ANCHORS_OF_ONE_NAME_MAX: usize = 6;
+
+/// Characters of the web page's token: 16 hexadecimal digits have 64 bits, which no client can try out.
+///
+/// When reached: the file is refused.
+pub const TOKEN_BYTES_MIN: usize = 16;
+
+/// The most characters of the web page's token. It is sent with each request, whose header is bounded.
+///
+/// When reached: the file is refused.
+pub const TOKEN_BYTES_MAX: usize = 256;

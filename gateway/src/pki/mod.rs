@@ -34,6 +34,7 @@ pub mod request;
 mod rules;
 pub mod show;
 pub mod store;
+mod token;
 pub(crate) mod webpki_error;
 mod write;
 
@@ -46,6 +47,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 pub use crl::Crl;
 pub use key::IdentityKey;
+pub use token::WebToken;
 
 /// A site's certificate chain and key on a route, loaded and valid.
 pub struct Identity {

@@ -12,7 +12,7 @@ use std::path::Path;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-mod base64;
+pub(super) mod base64;
 mod encode;
 
 pub(super) use encode::{of_crl, of_key};

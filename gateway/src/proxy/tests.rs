@@ -221,7 +221,7 @@ fn a_header_has_one_checksum_at_most() {
     bytes[14..16].copy_from_slice(&body.to_be_bytes());
     // The first one is right again.
     bytes[length - 4..length].fill(0);
-    let sum = super::crc32c::crc32c(&bytes).to_be_bytes();
+    let sum = crc32c::crc32c(&bytes).to_be_bytes();
     bytes[length - 4..length].copy_from_slice(&sum);
     assert_eq!(read(&bytes), Err(HeaderError::Wrong("two checksums")));
 }

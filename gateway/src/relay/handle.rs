@@ -12,7 +12,7 @@ use crate::audit::{CloseReason, ConnectionId};
 use crate::config::RouteConfig;
 use crate::observe::{LiveView, Observer};
 use crate::route::{Route, RoutePhase};
-use crate::tls::PeerInfo;
+use crate::tls::{PeerInfo, TunnelId};
 
 /// An open connection as an operator may see it. Holds no payload and no patient data.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ pub struct ConnectionView {
     pub route: Arc<RouteConfig>,
     /// The client.
     pub source: SocketAddr,
+    /// The client that a proxy or the peer names in place of `source`.
+    pub client: Option<SocketAddr>,
+    /// The id of the TLS connection at both sites.
+    pub tunnel: Option<TunnelId>,
     /// The target, once it is connected.
     pub target: Option<SocketAddr>,
     /// The TLS peer, once it is accepted.
@@ -49,6 +53,10 @@ pub struct ConnectionHandle {
     pub(super) sealed: Cell<u64>,
     /// Payload bytes out of TLS to the plain side (passthrough: from the target to the source).
     pub(super) opened: Cell<u64>,
+    /// The client that a proxy or the peer names in place of `source`.
+    pub(super) client: Cell<Option<SocketAddr>>,
+    /// The id of the TLS connection at both sites.
+    pub(super) tunnel: Cell<Option<TunnelId>>,
     /// The target, once it is connected.
     pub(super) target: Cell<Option<SocketAddr>>,
     began: Instant,
@@ -72,6 +80,8 @@ impl ConnectionHandle {
             source,
             sealed: Cell::new(0),
             opened: Cell::new(0),
+            client: Cell::new(None),
+            tunnel: Cell::new(None),
             target: Cell::new(None),
             began: Instant::now(),
             observer: OnceCell::new(),
@@ -109,6 +119,8 @@ impl ConnectionHandle {
             id: self.id,
             route: Arc::clone(&self.route.config),
             source: self.source,
+            client: self.client.get(),
+            tunnel: self.tunnel.get(),
             target: self.target.get(),
             peer: self.peer.get().cloned(),
             sealed_bytes: self.sealed.get(),

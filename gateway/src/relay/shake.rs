@@ -112,6 +112,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         };
         self.stats.tls = describe(secured.session.state());
         self.stats.tunnel = verification.tunnel();
+        self.handle.tunnel.set(self.stats.tunnel);
         if let Err(error) = verification.check_confirmed(secured.session.state()) {
             socket.abort();
             return Err(Close {

@@ -20,7 +20,7 @@ use crate::proxy::limits::HEADER_WAIT;
 use crate::proxy::{self, Ends, Header, ParsedHeader, TlsFacts};
 use crate::route::Transport;
 use crate::stream_kind::StreamKind;
-use crate::tls::{PeerVerification, TlsVersion};
+use crate::tls::PeerVerification;
 use crate::uring::{Network, Socket, SocketExt, sleep, until};
 
 impl<V: Network> ConnectionTask<'_, V> {
@@ -64,7 +64,7 @@ impl<V: Network> ConnectionTask<'_, V> {
         let from = self.route.config.from.as_deref();
         let reason = match header {
             Header::Named(ends) => {
-                self.stats.client = NamedClient::Named(ends);
+                self.name_client(ends);
                 match is_in(from, ends.source.ip()) {
                     true => return Ok(()),
                     false => CloseReason::SourceNotAllowed,
@@ -162,6 +162,11 @@ impl<V: Network> ConnectionTask<'_, V> {
         Err(Close { by, reason })
     }
 
+    fn name_client(&mut self, ends: Ends) {
+        self.stats.client = NamedClient::Named(ends);
+        self.handle.client.set(Some(ends.source));
+    }
+
     fn take_carried(&mut self, header: Header) -> Result<(), CloseReason> {
         let named = match header {
             Header::Named(ends) => ends,
@@ -170,7 +175,7 @@ impl<V: Network> ConnectionTask<'_, V> {
                 return Ok(());
             }
         };
-        self.stats.client = NamedClient::Named(named);
+        self.name_client(named);
         let allowed = self.route.config.source.carried_from.as_deref();
         match is_in(allowed, named.source.ip()) {
             true => Ok(()),
@@ -205,12 +210,11 @@ impl<V: Network> ConnectionTask<'_, V> {
             return Ok(());
         }
         let (peer, tls) = (self.stats.peer.as_ref(), self.stats.tls.as_ref());
-        let facts = peer.zip(tls).map(|(peer, tls)| TlsFacts {
-            // As OpenSSL and so HAProxy name them.
-            version: match tls.version {
-                TlsVersion::Tls12 => "TLSv1.2",
-                TlsVersion::Tls13 => "TLSv1.3",
-            },
+        // As the specification writes it: "TLSv1.3".
+        let versions = tls.map(|tls| format!("TLSv{}", tls.version));
+        let facts = peer.zip(tls).zip(versions.as_deref());
+        let facts = facts.map(|((peer, tls), version)| TlsFacts {
+            version,
             identity: &peer.identity,
             suite: tls.suite,
         });

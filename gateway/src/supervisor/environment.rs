@@ -202,7 +202,7 @@ pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
         )));
     }
     let transparent = check_transparent(&prepared.config);
-    remarks.extend(transparent.err().map(of(&messages::MACHINE_LACKS)));
+    remarks.extend(transparent.err().map(Remark::no_start));
     let mut seen = HashSet::new();
     for route in &prepared.table.routes {
         if matches!(route.transport, Transport::Passthrough) {

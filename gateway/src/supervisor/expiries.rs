@@ -1,6 +1,7 @@
 //! Warns of certificates and revocation lists that expire soon or have expired, at startup and at runtime.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::audit::Level;
@@ -28,7 +29,8 @@ pub struct Expiries {
 
 /// A certificate or a list in a file, for the state of the gateway.
 pub(super) struct DatedFile {
-    owner: Owner,
+    /// The routes that use it.
+    pub(super) routes: Vec<String>,
     /// `own`, `anchor` or `crl`.
     pub(super) kind: &'static str,
     /// The file and the subject or issuer.
@@ -39,20 +41,6 @@ pub(super) struct DatedFile {
     pub(super) level: Option<HealthLevel>,
     /// What to do.
     pub(super) sentence: String,
-}
-
-impl DatedFile {
-    /// Whether a route uses it.
-    pub(super) fn is_of(&self, route: &RouteConfig) -> bool {
-        match &self.owner {
-            Owner::Route(name) => *name == route.name,
-            Owner::Peer(name) => {
-                let peers = route.tls.iter().flat_map(|tls| &tls.peers);
-                let mut names = peers.filter_map(|peer| peer.name.as_ref());
-                names.any(|its| its == name)
-            }
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -106,10 +94,20 @@ impl Expiries {
         next.map_or(EXPIRY_LOOK_EVERY, |next| next.min(EXPIRY_LOOK_EVERY))
     }
 
-    /// All files with their owners, and what to warn of at `now`.
-    pub(super) fn dates(&self, now: SystemTime) -> Vec<DatedFile> {
+    /// All files with their routes, and what to warn of at `now`. A file of several owners comes several times.
+    pub(super) fn dates(&self, routes: &[Arc<RouteConfig>], now: SystemTime) -> Vec<DatedFile> {
+        let mut of_peers = BTreeMap::<_, Vec<_>>::new();
+        for route in routes {
+            let peers = route.tls.iter().flat_map(|tls| &tls.peers);
+            for name in peers.filter_map(|peer| peer.name.as_ref()) {
+                of_peers.entry(name).or_default().push(route.name.clone());
+            }
+        }
         let each = self.owners.iter().map(|(owner, expiry)| DatedFile {
-            owner: owner.clone(),
+            routes: match owner {
+                Owner::Route(name) => vec![name.clone()],
+                Owner::Peer(name) => of_peers.get(name).cloned().unwrap_or_default(),
+            },
             kind: match expiry.kind {
                 ExpiryKind::Certificate => "own",
                 ExpiryKind::Trust => "anchor",

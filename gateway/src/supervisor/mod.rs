@@ -51,10 +51,11 @@ pub use prepare::{Prepared, prepare};
 pub use trial::{Trial, trial};
 pub use workers::Workers;
 
-use crate::admin::{self, View};
+use crate::admin::{self, View, Web};
 use crate::audit::{Event, Journal, LogMessage, Ready, messages};
-use crate::config::{Config, Timeouts};
+use crate::config::{Config, Gateway, Timeouts};
 use crate::metrics;
+use crate::pki::WebToken;
 use crate::route::RouteId;
 use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY, REPLIES_WITHIN};
 use crate::tls::{CipherChoice, CpuFeatures};
@@ -193,6 +194,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             reloads: metrics::Reloads::default(),
             http: Arc::default(),
             started: started_at(),
+            web: web_page(&prepared.config.gateway, prepared.web_token),
             journal: journal.clone(),
             ready: Cell::new(true),
             handed_over: tokio::sync::watch::Sender::new(false),
@@ -278,6 +280,19 @@ fn lost_routes(prepared: &Prepared, inherited: &Inherited) -> Vec<String> {
         Some(_) => prepared.closed.clone(),
         None => Vec::new(),
     }
+}
+
+// The web page, unless its token could not be read.
+fn web_page(gateway: &Gateway, token: Option<WebToken>) -> Option<Rc<Web>> {
+    let setting = gateway.web.as_ref()?;
+    if setting.token.is_some() && token.is_none() {
+        return None;
+    }
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    Some(Rc::new(Web::new(token, &host)))
 }
 
 fn refused(sentence: impl ToString) -> RunError {

@@ -122,6 +122,7 @@ mod tests {
             admin: None,
             metrics: None,
             metrics_line: 0,
+            web: None,
             log: LogFormat::Text,
         }
     }

@@ -12,12 +12,14 @@ use super::ambiguity::Listings;
 use super::expiries::{Expiries, Owner};
 use super::files_watch::{FilesState, files_of, files_state};
 use super::materials::Materials;
-use crate::config::{self, Config, Found, Mode, Peer, Problem, RouteConfig, RouteTls};
+use crate::config::{
+    self, Config, Found, Gateway, Located, Mode, Peer, Problem, RouteConfig, RouteTls,
+};
 use crate::metrics;
 use crate::pki::expiry::{moment, unix};
 use crate::pki::store::Store;
 use crate::pki::{self, expiry};
-use crate::pki::{Identity, Trust};
+use crate::pki::{Identity, Trust, WebToken};
 use crate::route::{RouteDraft, RouteTable, Transport};
 use crate::supervisor::limits::SHOWN_PROBLEMS_MAX;
 use crate::tls::{Acceptor, Connector};
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub remarks: Vec<String>,
     /// Certificates in this site's files because of which peers may refuse this site.
     pub surplus: Vec<String>,
+    /// The token of the web page, if there is one.
+    pub web_token: Option<WebToken>,
     /// The expiry dates of the loaded files.
     pub expiries: Expiries,
     /// The same dates for the metrics.
@@ -106,7 +110,16 @@ impl LoadedConfig {
 /// Every problem, as messages with file, line and remedy, if the configuration itself is invalid or no route
 /// can be opened.
 pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
-    let loaded = load(file, now, None)?;
+    let mut loaded = load(file, now, None)?;
+    let web_token = match web_token(&loaded.config.gateway) {
+        Ok(token) => token,
+        Err(problem) => {
+            let text = format!("the web page stays off: {}", problem.text);
+            loaded.closed.push(text);
+            loaded.problems.push(problem);
+            None
+        }
+    };
     let known = loaded.known();
     let (drafts, routes) = (loaded.drafts.into_iter().flatten(), &loaded.config.routes);
     let cores = loaded.config.gateway.cores.len();
@@ -114,6 +127,7 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
         table: Arc::new(RouteTable::first(cores, drafts, routes)),
         config: loaded.config,
         known,
+        web_token,
         problems: sentences(file, loaded.problems),
         closed: loaded.closed,
         remarks: loaded.remarks,
@@ -123,6 +137,21 @@ pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>
         materials: loaded.materials,
         seen: loaded.seen,
     })
+}
+
+/// Reads the token of the web page, if there is one.
+///
+/// # Errors
+/// Why its file cannot be used.
+pub(super) fn web_token(gateway: &Gateway) -> Result<Option<WebToken>, Problem> {
+    let token = gateway.web.as_ref().and_then(|web| web.token.as_ref());
+    let read = token.map(|Located { value, line }| {
+        WebToken::read(value).map_err(|predicate| Problem {
+            line: Some(*line),
+            text: format!("[gateway]: web_token {value:?} {predicate}"),
+        })
+    });
+    read.transpose()
 }
 
 /// Reads a configuration and the files that it names, as of `now`. In place of what cannot be read, `kept` is

@@ -91,10 +91,28 @@ impl Running {
             ));
         }
         lines.extend(self.problems.iter().cloned());
+        lines.extend(self.reload_web_token());
         Ok(CommandReply {
             changes,
             ..CommandReply::done(lines)
         })
+    }
+
+    // Returns why the page is off, or why the earlier token stays in use.
+    fn reload_web_token(&self) -> Option<String> {
+        self.config.gateway.web.as_ref()?;
+        let Some(web) = &self.view.web else {
+            let text = "the web page is off, because its token could not be read at the start; `wardgate upgrade` starts \
+                        the program again without a refused connection";
+            return Some(text.to_owned());
+        };
+        match prepare::web_token(&self.config.gateway) {
+            Ok(token) => {
+                web.set_token(token);
+                None
+            }
+            Err(problem) => Some(format!("{}; the earlier token stays in use", problem.text)),
+        }
     }
 
     /// Reads the files of the configuration again and uses what is good. Where a file is bad, its earlier

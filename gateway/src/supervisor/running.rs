@@ -19,7 +19,7 @@ use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
 use super::{LOG_END, RunError, bind, longest, notice, notify};
-use crate::admin::{AdminRequest, View};
+use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
@@ -90,6 +90,7 @@ impl Running {
         signals: &mut Signals,
         mut requests: mpsc::Receiver<AdminRequest>,
     ) -> Result<(), RunError> {
+        let web = self.view.web.clone();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -118,6 +119,7 @@ impl Running {
                     self.complete_at = None;
                     self.rotate(Rotation::CompleteFiles).await;
                 }
+                () = web_due(web.as_deref()) => self.update_web(),
                 lost = self.workers.lost() => return Err(RunError::Broken(lost)),
             }
         }
@@ -496,6 +498,14 @@ impl Running {
 }
 
 const STOPPING: &str = "the gateway is stopping";
+
+// Waits for ever without a page.
+async fn web_due(web: Option<&Web>) {
+    match web {
+        Some(web) => web.due().await,
+        None => std::future::pending().await,
+    }
+}
 
 // Waits for ever without a time.
 async fn until(time: Option<Tick>) {

@@ -1,6 +1,6 @@
 //! Rates of routes and the load of cores, from counters that are read once a second.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,9 +59,9 @@ impl Samples {
         cores: &[Arc<CoreCounters>],
         now: Instant,
     ) {
-        let is_known = |id: &RouteId| routes.clone().any(|route| route.id() == *id);
-        self.routes.retain(|id, _| is_known(id));
-        for route in routes.clone() {
+        let known: HashSet<_> = routes.clone().map(|route| route.id()).collect();
+        self.routes.retain(|id, _| known.contains(id));
+        for route in routes {
             let samples = self.routes.entry(route.id()).or_default();
             samples.take(&route.state.counters, now);
         }

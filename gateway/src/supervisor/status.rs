@@ -3,6 +3,7 @@
 //! A worker answers between two turns of its loop. The supervisor does not wait: a task collects the answers, and a
 //! worker without one is reported as silent.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -10,10 +11,11 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::expiries::DatedFile;
 use super::running::Running;
 use super::samples::RouteRates;
 use crate::admin::Answer;
-use crate::audit::Refused;
+use crate::audit::LastRefusal;
 use crate::config::RouteConfig;
 use crate::control::limits::{CERTIFICATES_SHOWN_MAX, CONNECTIONS_SHOWN_MAX, TYPES_SHOWN_MAX};
 use crate::control::{
@@ -46,11 +48,27 @@ impl Running {
         });
     }
 
+    /// Brings the web page up to date when the workers have answered.
+    pub(super) fn update_web(&self) {
+        let Some(web) = self.view.web.clone() else {
+            return;
+        };
+        let (answer, answered) = oneshot::channel();
+        self.answer_status(answer);
+        tokio::task::spawn_local(async move {
+            let answer = answered.await.ok();
+            if let Some(status) = answer.and_then(|answer| answer.reply.status) {
+                web.update(&status);
+            }
+        });
+    }
+
     /// What is known without the workers, and the reasons of the gateway itself.
     fn status(&self) -> (GatewayStatus, Vec<(HealthLevel, String)>) {
         let (now, table) = (SystemTime::now(), self.workers.table());
         let refused = self.journal.refusals();
-        let dates = self.expiries.dates(now);
+        let files = self.expiries.dates(&self.config.routes, now);
+        let dates = warnings(&files);
         let routes = self.config.routes.iter().map(|config| {
             let open = table.by_name(&config.name);
             let status = match open {
@@ -90,7 +108,7 @@ impl Running {
             at: seconds(now),
             uptime_seconds: self.began.elapsed().as_secs(),
             cores: cores.collect(),
-            certificates: self.certificates(now),
+            certificates: self.certificates(files, now),
             refusals: refused.iter().map(refusal).collect(),
             ..GatewayStatus::default()
         };
@@ -151,16 +169,14 @@ impl Running {
         mut status: RouteStatus,
         config: &RouteConfig,
         open: Option<&Arc<Route>>,
-        refused: &[Refused],
-        dates: &[super::expiries::DatedFile],
+        refused: &[LastRefusal],
+        dates: &HashMap<String, Vec<(HealthLevel, String)>>,
     ) -> RouteStatus {
         let closed = self.problems.iter();
         let closed = closed.filter(|text| is_about(text, &config.name));
         let closed: Vec<_> = closed.cloned().collect();
         let now = SystemTime::now();
-        let of_route = dates.iter().filter(|date| date.is_of(config));
-        let of_route = of_route.filter_map(|date| Some((date.level?, date.sentence.clone())));
-        let mut dates: Vec<_> = of_route.collect();
+        let mut dates = dates.get(&config.name).cloned().unwrap_or_default();
         let peers = open.map_or_else(Vec::new, |route| route.accepted_peers());
         dates.extend(peers.iter().filter_map(|peer| peer_date(peer, unix(now))));
         let rates = open.map(|route| self.samples.of(route.id(), Instant::now()));
@@ -169,7 +185,7 @@ impl Running {
             bytes: rates.last_second.into_iter().max().unwrap_or_default(),
             bandwidth: bandwidth.bytes_per_second(),
         });
-        let of_peer = |one: &&Refused| one.route == config.name && one.is_of_peer();
+        let of_peer = |one: &&LastRefusal| one.route == config.name && one.is_of_peer();
         let refused_peer = refused.iter().find(of_peer).map(refusal);
         status.health = route_health(&RouteFacts {
             route: &status,
@@ -183,32 +199,28 @@ impl Running {
         status
     }
 
-    fn certificates(&self, now: SystemTime) -> Vec<CertificateStatus> {
+    fn certificates(&self, files: Vec<DatedFile>, now: SystemTime) -> Vec<CertificateStatus> {
+        let mut known = HashMap::new();
         let mut all: Vec<CertificateStatus> = Vec::new();
-        let files = self.expiries.dates(now);
         for file in files {
-            let routes = self.config.routes.iter();
-            let routes = routes.filter(|route| file.is_of(route));
-            let routes: Vec<_> = routes.map(|route| route.name.clone()).collect();
-            let known = all.iter_mut().find(|one| {
-                (one.kind.as_str(), &one.name, one.expires) == (file.kind, &file.name, file.ends)
-            });
-            match known {
-                Some(known) => {
-                    let new = routes
-                        .into_iter()
-                        .filter(|route| !known.routes.contains(route));
-                    let new: Vec<_> = new.collect();
-                    known.routes.extend(new);
-                }
-                None => all.push(certificate(
+            let key = (file.kind, file.name.clone(), file.ends);
+            let place = *known.entry(key).or_insert_with(|| {
+                all.push(certificate(
                     file.kind,
                     file.name.clone(),
-                    routes,
+                    Vec::new(),
                     file.ends,
                     now,
-                )),
+                ));
+                all.len() - 1
+            });
+            if let Some(one) = all.get_mut(place) {
+                one.routes.extend(file.routes);
             }
+        }
+        for one in &mut all {
+            one.routes.sort();
+            one.routes.dedup();
         }
         for route in &self.workers.table().routes {
             for (identity, ends) in route.accepted_peers() {
@@ -226,6 +238,19 @@ impl Running {
 /// The folder of systemd's time service, and its file once a time server has set the clock.
 const TIME_SERVICE: &str = "/run/systemd/timesync";
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
+
+// What to warn of, by route.
+fn warnings(files: &[DatedFile]) -> HashMap<String, Vec<(HealthLevel, String)>> {
+    let mut by_route = HashMap::<_, Vec<_>>::new();
+    for file in files {
+        let Some(level) = file.level else { continue };
+        for route in &file.routes {
+            let of_route = by_route.entry(route.clone()).or_default();
+            of_route.push((level, file.sentence.clone()));
+        }
+    }
+    by_route
+}
 
 fn is_about(text: &str, route: &str) -> bool {
     text.starts_with(&format!("route \"{route}\" "))
@@ -292,7 +317,7 @@ fn peer_date((identity, ends): &(String, i64), now: i64) -> Option<(HealthLevel,
 }
 
 // A sentence of the log ends with its remedy.
-fn refusal(refused: &Refused) -> RefusalStatus {
+fn refusal(refused: &LastRefusal) -> RefusalStatus {
     let (reason, remedy) = refused
         .reason
         .split_once("; ")
@@ -347,9 +372,9 @@ fn connection(view: ConnectionView, now: Instant) -> ConnectionStatus {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     ConnectionStatus {
         id: view.id.to_string(),
-        tunnel: None,
+        tunnel: view.tunnel.map(|id| id.to_string()),
         route: view.route.name.clone(),
-        source: view.source.to_string(),
+        source: view.client.unwrap_or(view.source).to_string(),
         target: view.target.map(|target| target.to_string()),
         peer: view.peer.map(|peer| peer.identity.clone()),
         calling: calling.map(|title| title.to_string()),
@@ -380,4 +405,75 @@ fn silent_cores(status: &GatewayStatus) -> Vec<(HealthLevel, String)> {
 
 fn seconds(at: SystemTime) -> u64 {
     unix(at).unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::audit::ConnectionIds;
+    use crate::config;
+
+    /// A core with this many connections, each with more bytes than the one before.
+    fn view(core: usize, count: u64) -> CoreView {
+        let text = "[[route]]\nname = \"r\"\nmode = \"passthrough\"\nprotocol = \"tcp\"\nlisten = \"127.0.0.1:2762\"\n\
+                    targets = [\"127.0.0.1:104\"]\n";
+        let config = config::parse(text, Path::new("wardgate.toml")).expect("a good route");
+        let ids = ConnectionIds::new(core, SystemTime::UNIX_EPOCH);
+        let connections = (0..count).map(|number| ConnectionView {
+            client: None,
+            tunnel: None,
+            id: ids.next(),
+            route: Arc::clone(&config.routes[0]),
+            source: SocketAddr::from(([192, 0, 2, 1], 5)),
+            target: None,
+            peer: None,
+            sealed_bytes: number,
+            opened_bytes: u64::MAX / 2,
+            began: Instant::now(),
+            live: None,
+        });
+        let connections: Vec<_> = connections.collect();
+        CoreView {
+            core,
+            open: connections.len() + 5,
+            connections,
+        }
+    }
+
+    fn core(cpu: usize) -> CoreStatus {
+        CoreStatus {
+            cpu,
+            is_silent: true,
+            busy_percent: 0,
+            connections: 0,
+        }
+    }
+
+    #[test]
+    fn connections_of_all_cores_are_bounded_and_a_silent_core_is_named() {
+        let mut status = GatewayStatus {
+            cores: vec![core(2), core(4), core(6)],
+            ..GatewayStatus::default()
+        };
+        add_views(&mut status, vec![view(0, 800), view(1, 700)]);
+        assert_eq!(status.open.len(), CONNECTIONS_SHOWN_MAX);
+        assert_eq!(status.open_left_out, 510);
+        let bytes = |place: usize| status.open[place].sealed_bytes;
+        assert_eq!((bytes(0), bytes(CONNECTIONS_SHOWN_MAX - 1)), (799, 250));
+        let silent = silent_cores(&status);
+        assert_eq!(silent.len(), 1);
+        assert!(
+            silent[0]
+                .1
+                .starts_with("the worker of CPU 6 does not answer")
+        );
+        // The client reads 16 MiB at most.
+        let reply = CommandReply {
+            status: Some(status),
+            ..CommandReply::done([])
+        };
+        assert!(reply.to_line().len() < 1 << 20);
+    }
 }

@@ -32,8 +32,8 @@ pub fn trial(file: &FilePath) -> Result<Trial, Vec<String>> {
         }
     };
     problems.extend(environment::raise_descriptors(&prepared.config).err());
-    problems.extend(environment::check_transparent(&prepared.config).err());
     problems.extend(environment::missing_log(&prepared.config));
+    problems.extend(environment::check_transparent(&prepared.config).err());
     let routes = &prepared.table.routes;
     problems.extend(bind::obstacles(&prepared.config, routes));
     if problems.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 17] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
@@ -67,6 +67,22 @@ const FILES: [(&str, &str); 13] = [
     (
         "grafana/wardgate.json",
         "/usr/share/doc/wardgate/examples/grafana/wardgate.json",
+    ),
+    (
+        "nagios/wardgate.cfg",
+        "/usr/share/doc/wardgate/examples/nagios/wardgate.cfg",
+    ),
+    (
+        "snmp/wardgate.conf",
+        "/usr/share/doc/wardgate/examples/snmp/wardgate.conf",
+    ),
+    (
+        "zabbix/wardgate.conf",
+        "/usr/share/doc/wardgate/examples/zabbix/wardgate.conf",
+    ),
+    (
+        "zabbix/wardgate.yaml",
+        "/usr/share/doc/wardgate/examples/zabbix/wardgate.yaml",
     ),
 ];
 

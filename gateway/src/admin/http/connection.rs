@@ -64,7 +64,7 @@ async fn requests(
             biased;
             _ = handed_over.wait_for(|is_over| *is_over), if !is_ending => {
                 // Another process answers from now on.
-                if progress.step.get() != Step::Streaming {
+                if progress.step.get() != ConnectionStep::Streaming {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
                     continue;
@@ -89,13 +89,13 @@ async fn answer(
     progress: &Rc<HttpProgress>,
     server: &Server,
 ) -> Response<Body> {
-    progress.enter(Step::Answering);
+    progress.enter(ConnectionStep::Answering);
     // LIMIT: METRICS_REQUEST_EVERY.
     sleep_until(progress.next_request()).await;
     let response = router::respond(request, source, server).await;
     let is_endless = response.body().size_hint().exact().is_none();
     if is_endless {
-        progress.enter(Step::Streaming);
+        progress.enter(ConnectionStep::Streaming);
     }
     let progress = Rc::clone(progress);
     response.map(|body| -> Body { Box::pin(Tracked { body, progress }) })
@@ -111,7 +111,7 @@ fn refusal(error: &hyper::Error) -> Option<Refusal> {
 
 /// Where a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum ConnectionStep {
     /// Its first request is incomplete.
     First,
     /// A request is being answered.
@@ -124,7 +124,7 @@ enum Step {
 
 /// How far a connection is, and since when.
 struct HttpProgress {
-    step: Cell<Step>,
+    step: Cell<ConnectionStep>,
     since: Cell<Instant>,
     // When the last request came.
     asked: Cell<Option<Instant>>,
@@ -133,13 +133,13 @@ struct HttpProgress {
 impl HttpProgress {
     fn new() -> Self {
         Self {
-            step: Cell::new(Step::First),
+            step: Cell::new(ConnectionStep::First),
             since: Cell::new(Instant::now()),
             asked: Cell::default(),
         }
     }
 
-    fn enter(&self, step: Step) {
+    fn enter(&self, step: ConnectionStep) {
         self.step.set(step);
         self.since.set(Instant::now());
     }
@@ -155,10 +155,10 @@ impl HttpProgress {
 
     fn deadline(&self) -> Instant {
         let within = match self.step.get() {
-            Step::First => METRICS_HEADER_DEADLINE,
-            Step::Answering => METRICS_DEADLINE,
-            Step::Streaming => METRICS_STREAM_LOOK,
-            Step::Idle => METRICS_IDLE,
+            ConnectionStep::First => METRICS_HEADER_DEADLINE,
+            ConnectionStep::Answering => METRICS_DEADLINE,
+            ConnectionStep::Streaming => METRICS_STREAM_LOOK,
+            ConnectionStep::Idle => METRICS_IDLE,
         };
         self.since.get() + within
     }
@@ -174,10 +174,10 @@ impl HttpProgress {
             return None;
         }
         match self.step.get() {
-            Step::First => Some(Some(Refusal::HeaderDeadline)),
-            Step::Answering => Some(Some(Refusal::Deadline)),
-            Step::Idle => Some(socket.blocked_since().map(|_| Refusal::Deadline)),
-            Step::Streaming => {
+            ConnectionStep::First => Some(Some(Refusal::HeaderDeadline)),
+            ConnectionStep::Answering => Some(Some(Refusal::Deadline)),
+            ConnectionStep::Idle => Some(socket.blocked_since().map(|_| Refusal::Deadline)),
+            ConnectionStep::Streaming => {
                 self.since.set(now);
                 let blocked = socket.blocked_since();
                 let is_late = blocked.is_some_and(|since| now - since >= METRICS_DEADLINE);
@@ -215,6 +215,6 @@ impl hyper::body::Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.progress.enter(Step::Idle);
+        self.progress.enter(ConnectionStep::Idle);
     }
 }

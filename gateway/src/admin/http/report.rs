@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Server;
 use crate::admin::limits::{
-    METRICS_CONNECTIONS_MAX, METRICS_DEADLINE, METRICS_HEADER_DEADLINE, METRICS_REPORT_EVERY,
-    METRICS_REQUEST_BYTES_MAX,
+    EVENT_STREAMS_MAX, METRICS_CONNECTIONS_MAX, METRICS_DEADLINE, METRICS_HEADER_DEADLINE,
+    METRICS_REPORT_EVERY, METRICS_REQUEST_BYTES_MAX,
 };
 use crate::audit::{Event, messages};
 pub(super) use crate::metrics::HttpRefusal as Refusal;
@@ -75,5 +75,12 @@ fn what(refusal: Refusal) -> String {
         }
         Refusal::Malformed => "sent a request that is not HTTP/1.1 and was refused".to_owned(),
         Refusal::Body => "sent a request with a body and was refused".to_owned(),
+        Refusal::Token => "sent a wrong token for the web page and was refused".to_owned(),
+        Refusal::Host => "asked for the web page by the name of another host and was refused; use the address, or set \
+                          web_token, with which any name is accepted"
+            .to_owned(),
+        Refusal::Events => format!(
+            "got no live updates of the web page, because {EVENT_STREAMS_MAX} pages have them already"
+        ),
     }
 }

@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use super::Server;
 use super::report::Refusal;
 use super::routez;
+use crate::admin::web;
 
 /// The body of an answer: whole, or a stream of frames. One whose size is not known is endless: it is sent as long
 /// as the client reads.
@@ -41,6 +42,13 @@ pub(super) async fn respond(
 /// path, query and fields are hyper's. The answer may be a stream: see `Body`.
 async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body> {
     let view = &server.view;
+    if let Some(web) = view.web.as_ref().filter(|_| web::has(request.uri().path())) {
+        let answer = web.respond(request).await;
+        if let Some(refusal) = answer.refusal {
+            server.report(refusal, request.body().ip());
+        }
+        return answer.response;
+    }
     // Monitoring programs append a query to bypass caches.
     match request.uri().path() {
         "/metrics" => {

@@ -16,10 +16,12 @@ pub(super) fn of_port(port: u16) -> Option<String> {
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    let process = processes
-        .map(|entry| entry.path())
-        .find(|process| has_one(process, &links))?;
-    let id = process.file_name()?.to_string_lossy().into_owned();
+    // `self` and `thread-self` are links to a process that has an entry of its own.
+    let mut numbered = processes.filter_map(|entry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((id, entry.path()))
+    });
+    let (id, process) = numbered.find(|(_, process)| has_one(process, &links))?;
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
     Some(format!("process {id} ({})", name.trim()))
 }

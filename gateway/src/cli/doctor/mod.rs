@@ -25,11 +25,11 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args;
 
-use self::report::{DoctorReport, RouteReport, Side, Step, StepFinding, StepName};
+use self::report::{DoctorReport, DoctorStep, RouteReport, Side, StepFinding, StepName};
 use self::route::RouteExamination;
 use self::running::RunningGateway;
 use self::user::User;
-use super::admin::{OnlyConfig, SOCKET};
+use super::admin::{CONFIG, OnlyConfig, SOCKET};
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE};
 use crate::cli::limits::{DOCTOR_ALL, DOCTOR_ROUTES_AT_A_TIME};
 use crate::config::{self, Config, RouteConfig};
@@ -108,11 +108,14 @@ pub(crate) fn examine(
         }
     };
     let chosen = chosen(&config, route)?;
-    let socket = socket
-        .or(config.gateway.admin.as_deref())
-        .unwrap_or(Path::new(SOCKET));
     let begun_running = Instant::now();
-    let running = RunningGateway::at(socket);
+    let running = match admin_socket(&config, socket) {
+        Some(socket) => RunningGateway::at(socket),
+        None => RunningGateway::Unknown(format!(
+            "{shown} names no admin socket (the key `admin` of [gateway]), so it is not known whether its gateway runs; \
+             name the socket with --socket SOCKET"
+        )),
+    };
     let gateway = running
         .finding()
         .step(StepName::Gateway, None, begun_running);
@@ -139,6 +142,15 @@ pub(crate) fn examine(
     });
     let routes = examine_routes(examinations.collect());
     Ok(DoctorReport::new(shown, steps, routes))
+}
+
+/// The admin socket of the gateway with this configuration; `None` if it is not known. That of the packaged service
+/// belongs to the packaged configuration alone.
+fn admin_socket<'s>(config: &'s Config, given: Option<&'s Path>) -> Option<&'s Path> {
+    let of_package = || (config.file == Path::new(CONFIG)).then_some(Path::new(SOCKET));
+    given
+        .or(config.gateway.admin.as_deref())
+        .or_else(of_package)
 }
 
 /// The routes to examine.
@@ -191,7 +203,7 @@ fn prepared(
     now: SystemTime,
     store: &mut Store,
     begun: Instant,
-) -> (Step, HashMap<String, Arc<Route>>) {
+) -> (DoctorStep, HashMap<String, Arc<Route>>) {
     load_files(store, &config.routes);
     let of_files: Vec<_> = store
         .problems()
@@ -235,7 +247,7 @@ fn load_files(store: &mut Store, routes: &[Arc<RouteConfig>]) {
     }
 }
 
-fn machine_steps(config: &Config, running: &RunningGateway) -> Vec<Step> {
+fn machine_steps(config: &Config, running: &RunningGateway) -> Vec<DoctorStep> {
     let mut steps = Vec::new();
     let mut take = |name, examine: &dyn Fn() -> StepFinding| {
         let begun = Instant::now();
@@ -255,7 +267,7 @@ fn file_steps(
     route: &RouteConfig,
     user: Option<&User>,
     now: SystemTime,
-) -> Vec<Step> {
+) -> Vec<DoctorStep> {
     let Some(tls) = &route.tls else {
         return Vec::new();
     };
@@ -277,7 +289,7 @@ fn file_steps(
 }
 
 /// Examines the network of several routes at the same time.
-fn examine_routes(routes: Vec<(RouteExamination<'_>, Vec<Step>)>) -> Vec<RouteReport> {
+fn examine_routes(routes: Vec<(RouteExamination<'_>, Vec<DoctorStep>)>) -> Vec<RouteReport> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     let work = || {

@@ -19,7 +19,7 @@ pub(crate) struct DoctorReport {
     /// The worst result of all steps; `skipped` counts as `ok`.
     pub(crate) result: StepResult,
     /// The steps that concern the whole gateway.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<DoctorStep>,
     /// The examined routes, in the order of the configuration.
     pub(crate) routes: Vec<RouteReport>,
 }
@@ -34,12 +34,12 @@ pub(crate) struct RouteReport {
     /// Where it accepts connections.
     pub(crate) listen: String,
     /// Its steps, in the order in which bytes take the route.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<DoctorStep>,
 }
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Step {
+pub(crate) struct DoctorStep {
     /// What was examined.
     pub(crate) step: StepName,
     /// The target that was examined, as configured; null for steps that concern no target.
@@ -265,8 +265,8 @@ impl StepFinding {
     }
 
     /// The step with this name, which began at `begun`.
-    pub(super) fn step(self, step: StepName, target: Option<&str>, begun: Instant) -> Step {
-        Step {
+    pub(super) fn step(self, step: StepName, target: Option<&str>, begun: Instant) -> DoctorStep {
+        DoctorStep {
             step,
             target: target.map(str::to_owned),
             result: self.result,
@@ -278,7 +278,7 @@ impl StepFinding {
     }
 }
 
-impl Step {
+impl DoctorStep {
     /// Whether connections do not pass.
     pub(super) fn has_failed(&self) -> bool {
         self.result == StepResult::Failed
@@ -297,7 +297,11 @@ impl Step {
 
 impl DoctorReport {
     /// The report of these steps.
-    pub(super) fn new(configuration: String, steps: Vec<Step>, routes: Vec<RouteReport>) -> Self {
+    pub(super) fn new(
+        configuration: String,
+        steps: Vec<DoctorStep>,
+        routes: Vec<RouteReport>,
+    ) -> Self {
         let all = steps
             .iter()
             .chain(routes.iter().flat_map(|route| &route.steps));
@@ -314,8 +318,9 @@ impl DoctorReport {
 
     /// Whether the text of the configuration is not valid.
     pub(crate) fn is_configuration_invalid(&self) -> bool {
-        let is_it =
-            |step: &Step| step.step == StepName::Configuration && step.result == StepResult::Failed;
+        let is_it = |step: &DoctorStep| {
+            step.step == StepName::Configuration && step.result == StepResult::Failed
+        };
         self.steps.iter().any(is_it)
     }
 
@@ -325,7 +330,7 @@ impl DoctorReport {
     }
 
     /// All steps that have this result, each with the name of its route.
-    fn having(&self, result: StepResult) -> Vec<(Option<&str>, &Step)> {
+    fn having(&self, result: StepResult) -> Vec<(Option<&str>, &DoctorStep)> {
         let own = self.steps.iter().map(|step| (None, step));
         let routes = self.routes.iter();
         let of_routes = routes.flat_map(|route| {
@@ -383,7 +388,7 @@ impl DoctorReport {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DoctorStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self
             .target
@@ -408,8 +413,8 @@ impl fmt::Display for Step {
 mod tests {
     use super::*;
 
-    fn step(name: StepName, finding: StepFinding) -> Step {
-        Step {
+    fn step(name: StepName, finding: StepFinding) -> DoctorStep {
+        DoctorStep {
             ms: 3,
             ..finding.step(name, None, Instant::now())
         }

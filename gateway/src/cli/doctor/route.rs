@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::machine;
 use super::probe::{self, ProbeChannel};
-use super::report::{Side, Step, StepFinding, StepName};
+use super::report::{DoctorStep, Side, StepFinding, StepName};
 use super::running::RunningGateway;
 use super::target::TargetExamination;
 use super::wire::Wire;
@@ -28,7 +28,7 @@ pub(super) struct RouteExamination<'a> {
 
 impl RouteExamination<'_> {
     /// Takes all steps on the network.
-    pub(super) fn steps(&self) -> Vec<Step> {
+    pub(super) fn steps(&self) -> Vec<DoctorStep> {
         let begun = Instant::now();
         let listener = machine::listener(self.config, self.route, self.running);
         let is_listening = !listener.has_failed();
@@ -52,7 +52,7 @@ impl RouteExamination<'_> {
             (entry, &self.route.health, targets.first())
         {
             let begun = Instant::now();
-            let has_failed = steps.iter().any(Step::has_failed);
+            let has_failed = steps.iter().any(DoctorStep::has_failed);
             let finding = match has_failed {
                 true => StepFinding::skipped("a step before failed"),
                 false => self.through(entry, health, target),
@@ -164,7 +164,7 @@ impl RouteExamination<'_> {
     }
 
     /// The step `return`: the route by which the images of a C-MOVE come back.
-    fn returning(&self) -> Option<Step> {
+    fn returning(&self) -> Option<DoctorStep> {
         let name = self.route.dicom.as_ref()?.returns.as_ref()?;
         let begun = Instant::now();
         let back = self
@@ -194,7 +194,7 @@ impl RouteExamination<'_> {
             return StepFinding::ok("it is open");
         };
         let examined = self.target(back, target, false).steps();
-        match examined.into_iter().find(Step::has_failed) {
+        match examined.into_iter().find(DoctorStep::has_failed) {
             Some(step) => step.into_finding(),
             None => StepFinding::ok(format!("it is open, and its target {target} answers")),
         }

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::report::{Side, StepFinding};
-use crate::cli::admin::ask_within;
 use crate::cli::limits::DOCTOR_REPLY_WITHIN;
+use crate::cli::socket::ask;
 use crate::control::{Command, CommandReply, GatewayStatus, RouteStatus};
 
 /// The gateway that belongs to the configuration.
@@ -34,7 +34,7 @@ impl RunningGateway {
                 )),
             };
         }
-        let asked = ask_within(socket, Command::Status, DOCTOR_REPLY_WITHIN);
+        let asked = ask(socket, Command::Status, DOCTOR_REPLY_WITHIN);
         let reply = asked.and_then(|text| Ok(serde_json::from_str::<CommandReply>(&text)?));
         match reply.map(|reply| reply.status) {
             Ok(Some(status)) => Self::Yes(Box::new(status)),

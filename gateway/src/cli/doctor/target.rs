@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::mtu;
 use super::probe::{self, ProbeChannel};
-use super::report::{Side, Step, StepFinding, StepName};
+use super::report::{DoctorStep, Side, StepFinding, StepName};
 use super::tls::{FailedTls, TargetTls, shake};
 use super::wire::Wire;
 use crate::cli::DAYS_WARNED;
@@ -39,7 +39,7 @@ impl TargetExamination<'_> {
     }
 
     /// Takes all steps.
-    pub(super) fn steps(&self) -> Vec<Step> {
+    pub(super) fn steps(&self) -> Vec<DoctorStep> {
         let name = self.target.to_string();
         let mut steps = Vec::new();
         let begun = Instant::now();
@@ -195,7 +195,7 @@ impl TargetExamination<'_> {
         }
     }
 
-    fn behind_connect(&self, wire: Wire, address: SocketAddr, name: &str) -> Vec<Step> {
+    fn behind_connect(&self, wire: Wire, address: SocketAddr, name: &str) -> Vec<DoctorStep> {
         let begun = Instant::now();
         match (self.route.mode, self.connector) {
             (Mode::Originate, Some(connector)) => self.tls_steps(wire, connector, address, name),
@@ -222,7 +222,7 @@ impl TargetExamination<'_> {
         connector: &Connector,
         address: SocketAddr,
         name: &str,
-    ) -> Vec<Step> {
+    ) -> Vec<DoctorStep> {
         let begun_tls = Instant::now();
         let mut shaken = shake(wire, connector, self.target);
         let is_silence = |shaken: &Shaken| matches!(shaken, Ok(Err(failed)) if failed.is_silence());
@@ -272,7 +272,7 @@ impl TargetExamination<'_> {
         address: SocketAddr,
         name: &str,
         begun: Instant,
-        steps: &mut Vec<Step>,
+        steps: &mut Vec<DoctorStep>,
     ) {
         let now = SystemTime::now();
         let text = tls.description();
@@ -350,7 +350,7 @@ impl TargetExamination<'_> {
 type Shaken = Result<Result<TargetTls, Box<FailedTls>>, rustls::Error>;
 
 /// The steps of a handshake that failed in one of them.
-fn failed_steps(failed: &FailedTls, name: &str, begun: Instant, steps: &mut Vec<Step>) {
+fn failed_steps(failed: &FailedTls, name: &str, begun: Instant, steps: &mut Vec<DoctorStep>) {
     let (at, finding) = failed.finding();
     let now = Instant::now();
     let mut push = |step, finding: StepFinding, begun| {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// The fault of a base64 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Base64Fault {
+pub(in crate::pki) enum Base64Fault {
     /// A character that is not in the alphabet.
     Character,
     /// Characters are missing, or the padding is wrong.
@@ -20,7 +20,7 @@ const PADDING: u8 = b'=';
 /// Decodes `text`, which begins in `line`. Blanks and line ends are skipped. The error is the line and its
 /// fault. The characters of a secret are decoded without table look-ups and without branches that depend on
 /// them.
-pub(super) fn decode(
+pub(in crate::pki) fn decode(
     text: &[u8],
     line: usize,
     is_secret: bool,
