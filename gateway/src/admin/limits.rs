@@ -122,7 +122,7 @@ pub(super) const HISTORY_SAMPLES: usize = 360;
 /// When reached: the plots of further routes stay empty.
 pub(super) const HISTORY_ROUTES_MAX: usize = 128;
 
-/// Routes on the page. Nobody reads more, and each costs a browser time.
+/// Routes on the page. An operator reads no more, and each costs a browser time.
 ///
 /// When reached: the page shows those in the worst state, and how many it leaves out.
 pub(super) const ROUTES_SHOWN_MAX: usize = 64;

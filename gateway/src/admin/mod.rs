@@ -2,6 +2,7 @@
 
 mod http;
 mod limits;
+mod response;
 mod socket;
 mod view;
 mod web;

@@ -17,12 +17,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Server;
 use super::report::Refusal;
-use super::router::{self, Body};
+use super::router;
 use super::socket::{HttpSocket, SocketIo};
 use crate::admin::limits::{
     METRICS_DEADLINE, METRICS_FIELDS_MAX, METRICS_HEADER_DEADLINE, METRICS_IDLE,
     METRICS_REQUEST_BYTES_MAX, METRICS_REQUEST_EVERY, METRICS_STREAM_LOOK,
 };
+use crate::admin::response::Body;
 
 /// Serves a connection until its client closes it, or is refused or too slow.
 pub(super) async fn serve(stream: TcpStream, source: SocketAddr, server: Rc<Server>) {

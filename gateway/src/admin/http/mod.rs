@@ -23,7 +23,6 @@ use tokio::time::sleep;
 use self::pages::Pages;
 use self::places::HttpPlaces;
 use self::report::HttpReports;
-pub(in crate::admin) use self::router::{Body, whole};
 use crate::admin::View;
 use crate::worker::limits::ACCEPT_PAUSE;
 

@@ -1,24 +1,16 @@
 //! The paths of the HTTP server, and their answers.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 
-use http_body_util::Full;
-use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
-};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::Server;
 use super::report::Refusal;
 use super::routez;
+use crate::admin::response::{Body, whole};
 use crate::admin::web;
-
-/// The body of an answer: whole, or a stream of frames. One whose size is not known is endless: it is sent as long
-/// as the client reads.
-pub(in crate::admin) type Body = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infallible>>>;
 
 /// The content type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -132,19 +124,4 @@ impl RefusedRequest {
 /// A plain text.
 fn text(status: StatusCode, text: &'static str) -> Response<Body> {
     whole(status, PLAIN, text)
-}
-
-/// An answer that is complete.
-pub(in crate::admin) fn whole(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Body> {
-    let body: Body = Box::pin(Full::new(body.into()));
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -1,4 +1,4 @@
-//! Who may see the page: the names by which it may be asked for, and wrong tokens.
+//! Which clients may see the page: the names by which they may ask for it, and wrong tokens.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -50,10 +50,10 @@ fn is_port(text: &str) -> bool {
 
 /// Wrong tokens, by the address that sent them.
 #[derive(Debug, Default)]
-pub(super) struct WrongTokens(HashMap<IpAddr, Attempts>);
+pub(super) struct WrongTokens(HashMap<IpAddr, TokenAttempts>);
 
 #[derive(Debug, Clone, Copy)]
-struct Attempts {
+struct TokenAttempts {
     since: Instant,
     count: u32,
 }
@@ -78,7 +78,7 @@ impl WrongTokens {
                 self.0.remove(&oldest);
             }
         }
-        let new = Attempts {
+        let new = TokenAttempts {
             since: now,
             count: 0,
         };
@@ -87,7 +87,7 @@ impl WrongTokens {
     }
 }
 
-impl Attempts {
+impl TokenAttempts {
     fn is_recent(self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) < WRONG_TOKENS_WITHIN
     }

@@ -8,28 +8,28 @@ use std::task::{Context, Poll};
 use hyper::body::{Bytes, Frame};
 use tokio::sync::{mpsc, watch};
 
-use super::page::Page;
+use super::page::WebPage;
 use crate::admin::limits::EVENTS_WAITING_MAX;
 
 /// A place among those of `EVENT_STREAMS_MAX`, given back on drop.
 pub(super) type Place = Box<dyn std::any::Any>;
 
 /// The events, as the body of an answer without an end.
-pub(super) struct Events(mpsc::Receiver<Bytes>);
+pub(super) struct EventStream(mpsc::Receiver<Bytes>);
 
 /// Begins to send what changes. The first event has all parts, because the page may be older.
-pub(super) fn begin(pages: watch::Receiver<Option<Rc<Page>>>, place: Place) -> Events {
+pub(super) fn begin(pages: watch::Receiver<Option<Rc<WebPage>>>, place: Place) -> EventStream {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     tokio::task::spawn_local(async move {
         send(pages, sender).await;
         drop(place);
     });
-    Events(receiver)
+    EventStream(receiver)
 }
 
 // Ends when the client is gone. A client that does not read is disconnected by the server.
-async fn send(mut pages: watch::Receiver<Option<Rc<Page>>>, events: mpsc::Sender<Bytes>) {
-    let mut before = Rc::new(Page::default());
+async fn send(mut pages: watch::Receiver<Option<Rc<WebPage>>>, events: mpsc::Sender<Bytes>) {
+    let mut before = Rc::new(WebPage::default());
     loop {
         // LIMIT: EVENTS_WAITING_MAX. What changes while this waits comes with the next event.
         let Ok(place) = events.reserve().await else {
@@ -48,12 +48,12 @@ async fn send(mut pages: watch::Receiver<Option<Rc<Page>>>, events: mpsc::Sender
 }
 
 // JSON has no line ends within, as `data:` requires.
-fn event(page: &Page, before: &Page) -> Bytes {
+fn event(page: &WebPage, before: &WebPage) -> Bytes {
     let changes = serde_json::to_string(&page.changes(before)).unwrap_or_default();
     format!("data: {changes}\n\n").into()
 }
 
-impl hyper::body::Body for Events {
+impl hyper::body::Body for EventStream {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -77,16 +77,16 @@ mod tests {
     use super::*;
     use crate::control::GatewayStatus;
 
-    fn page(host: &str, uptime_seconds: u64) -> Option<Rc<Page>> {
+    fn page(host: &str, uptime_seconds: u64) -> Option<Rc<WebPage>> {
         let status = GatewayStatus {
             program: host.to_owned(),
             uptime_seconds,
             ..GatewayStatus::default()
         };
-        Some(Rc::new(Page::new(&status, &History::default())))
+        Some(Rc::new(WebPage::new(&status, &History::default())))
     }
 
-    async fn next(events: &mut Events) -> Option<String> {
+    async fn next(events: &mut EventStream) -> Option<String> {
         let mut events = pin!(events);
         let frame = poll_fn(|cx| hyper::body::Body::poll_frame(events.as_mut(), cx)).await;
         let data = frame?.ok()?.into_data().ok()?;

@@ -117,7 +117,7 @@ impl RouteHistory {
     }
 }
 
-// `None` if a counter is smaller than before: the route was made anew.
+// `None` if a counter is smaller than before: the route was made again.
 fn sample(before: Totals, now: Totals, elapsed: Duration, latency: Option<u64>) -> Option<Sample> {
     let sealed = now.sealed.checked_sub(before.sealed)?;
     let opened = now.opened.checked_sub(before.opened)?;

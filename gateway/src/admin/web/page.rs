@@ -8,23 +8,23 @@ use crate::control::GatewayStatus;
 
 /// The changing parts of the page for one state of the gateway.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+pub(crate) struct WebPage {
     host: String,
     // The routes with a card, in the order of the page.
     layout: Vec<String>,
     // The parts outside of the routes.
-    parts: Vec<Part>,
+    parts: Vec<PagePart>,
     // Two for each card: its numbers and its plots.
-    cards: Vec<Part>,
+    cards: Vec<PagePart>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Part {
+struct PagePart {
     id: String,
     html: String,
 }
 
-impl Part {
+impl PagePart {
     fn new(id: impl Into<String>, html: Markup) -> Self {
         Self {
             id: id.into(),
@@ -33,15 +33,15 @@ impl Part {
     }
 }
 
-impl Page {
+impl WebPage {
     /// Renders the state of the gateway.
     pub(crate) fn new(status: &GatewayStatus, history: &History) -> Self {
         let shown = routes::shown(&status.routes);
         let cards = shown.iter().enumerate().flat_map(|(number, route)| {
             let history = history.route(&route.name);
             [
-                Part::new(format!("route-{number}"), routes::card(route)),
-                Part::new(format!("plots-{number}"), routes::plots(route, history)),
+                PagePart::new(format!("route-{number}"), routes::card(route)),
+                PagePart::new(format!("plots-{number}"), routes::plots(route, history)),
             ]
         });
         Self {
@@ -49,14 +49,14 @@ impl Page {
             layout: shown.iter().map(|route| route.name.clone()).collect(),
             cards: cards.collect(),
             parts: vec![
-                Part::new("about", sections::about(status)),
-                Part::new("state", sections::state(status)),
-                Part::new("spoken", sections::spoken(status)),
-                Part::new("picture", routes::picture(status, &shown)),
-                Part::new("open", sections::open(status)),
-                Part::new("certificates", sections::certificates(status)),
-                Part::new("refusals", sections::refusals(&status.refusals)),
-                Part::new("machine", sections::machine(status)),
+                PagePart::new("about", sections::about(status)),
+                PagePart::new("state", sections::state(status)),
+                PagePart::new("spoken", sections::spoken(status)),
+                PagePart::new("picture", routes::picture(status, &shown)),
+                PagePart::new("open", sections::open(status)),
+                PagePart::new("certificates", sections::certificates(status)),
+                PagePart::new("refusals", sections::refusals(&status.refusals)),
+                PagePart::new("machine", sections::machine(status)),
             ],
         }
     }

@@ -14,7 +14,7 @@ use crate::control::{
 const CERTIFICATE_DAYS: i64 = 30;
 const LIST_DAYS: i64 = 7;
 
-/// The state as a shape: each level has its own, so that nobody depends on the colour.
+/// The state as a shape: each level has its own, so that no reader depends on the colour.
 pub(super) fn icon(level: HealthLevel) -> Markup {
     let shape = match level {
         HealthLevel::Good => {

@@ -19,9 +19,9 @@ use super::access::{OwnNames, WrongTokens};
 use super::colours::style_sheet;
 use super::events;
 use super::history::History;
-use super::page::Page;
-use crate::admin::http::{Body, whole};
+use super::page::WebPage;
 use crate::admin::limits::{EVENT_STREAMS_MAX, FRESH_WITHIN, HISTORY_STEP, LIVE_EVERY};
+use crate::admin::response::{Body, whole};
 use crate::control::GatewayStatus;
 use crate::metrics::HttpRefusal;
 use crate::pki::WebToken;
@@ -47,11 +47,11 @@ pub(crate) struct Web {
     names: OwnNames,
     wrong: RefCell<WrongTokens>,
     history: RefCell<History>,
-    page: watch::Sender<Option<Rc<Page>>>,
+    page: watch::Sender<Option<Rc<WebPage>>>,
     // When `update` was last called, and when a state for it was asked for.
     updated: Cell<Option<Instant>>,
     asked: Cell<Option<Instant>>,
-    // Somebody waits for a newer state.
+    // A client waits for a newer state.
     wanted: Notify,
     // Each page with live updates has a clone.
     places: Rc<()>,
@@ -64,7 +64,7 @@ pub(in crate::admin) struct WebAnswer {
 }
 
 impl Web {
-    /// The page of the machine with this name, for everybody or for those who know the token.
+    /// The page of the machine with this name, for every client or for those that know the token.
     pub(crate) fn new(token: Option<WebToken>, host: &str) -> Self {
         Self {
             token: RefCell::new(token),
@@ -124,9 +124,9 @@ impl Web {
         let mut history = self.history.borrow_mut();
         history.record(now, &status.routes);
         self.updated.set(Some(now));
-        // Nobody looks: only the history goes on.
+        // Without a reader, only the history goes on.
         if self.page.receiver_count() > 0 {
-            let page = Rc::new(Page::new(status, &history));
+            let page = Rc::new(WebPage::new(status, &history));
             self.page.send_replace(Some(page));
         }
     }
@@ -193,7 +193,7 @@ impl Web {
     }
 
     // A page that is at most a second old if the supervisor has the time.
-    async fn fresh(&self) -> Option<Rc<Page>> {
+    async fn fresh(&self) -> Option<Rc<WebPage>> {
         let mut pages = self.page.subscribe();
         let updated = self.updated.get();
         let is_new = updated.is_some_and(|updated| updated.elapsed() < LIVE_EVERY);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_is_rendered_only_if_somebody_waits_for_it() {
+    async fn a_page_is_rendered_only_if_a_client_waits_for_it() {
         let web = Web::new(None, "gw");
         web.update(&GatewayStatus::default());
         assert!(web.page.borrow().is_none());

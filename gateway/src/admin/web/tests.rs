@@ -1,7 +1,7 @@
 //! The page as a whole.
 
 use super::history::History;
-use super::page::Page;
+use super::page::WebPage;
 use crate::admin::limits::{ROUTES_SHOWN_MAX, ROWS_SHOWN_MAX};
 use crate::control::{
     CertificateStatus, ConnectionStatus, CoreStatus, GatewayStatus, HealthLevel, HealthStatus,
@@ -47,7 +47,7 @@ fn status(routes: Vec<RouteStatus>) -> GatewayStatus {
 }
 
 fn document(status: &GatewayStatus) -> String {
-    Page::new(status, &History::default()).document()
+    WebPage::new(status, &History::default()).document()
 }
 
 /// A value that would be code, an end of an attribute, or an entity in HTML that is not escaped.
@@ -124,8 +124,8 @@ fn every_value_from_outside_is_escaped() {
     ] {
         assert!(!html.contains(code), "{code}");
     }
-    let page = Page::new(&status, &History::default());
-    for (_, html) in page.changes(&Page::default()) {
+    let page = WebPage::new(&status, &History::default());
+    for (_, html) in page.changes(&WebPage::default()) {
         assert!(
             !html.contains("<script") && !html.contains("<img"),
             "{html}"
@@ -228,13 +228,16 @@ fn only_parts_that_differ_are_sent() {
     ]);
     let mut after = before.clone();
     after.routes[1].opened_per_second = 5_000;
-    let (before, after) = (Page::new(&before, &history), Page::new(&after, &history));
+    let (before, after) = (
+        WebPage::new(&before, &history),
+        WebPage::new(&after, &history),
+    );
     assert_eq!(before.changes(&before), []);
     let changes = after.changes(&before);
     let ids: Vec<_> = changes.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, ["route-1"]);
     assert!(changes[0].1.contains("5.0 kB/s"));
-    let fewer = Page::new(&status(vec![route("mr", HealthLevel::Good, &[])]), &history);
+    let fewer = WebPage::new(&status(vec![route("mr", HealthLevel::Good, &[])]), &history);
     assert!(fewer.changes(&before).iter().any(|(id, _)| *id == "routes"));
 }
 
