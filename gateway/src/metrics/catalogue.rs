@@ -239,7 +239,7 @@ fn write(writer: &mut Writer<'_, '_>, now: &Snapshot) -> fmt::Result {
     unauthenticated(writer, &now.cores)?;
     let named = (
         "wardgate_log_events_dropped_total",
-        "Log events that were dropped because the log was not read.",
+        "Log events that were dropped because the log was not read or could not be written.",
     );
     writer.counters(named, [(Vec::new(), now.log.dropped)])?;
     let named = (

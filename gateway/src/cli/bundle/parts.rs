@@ -9,7 +9,7 @@ use super::{gateway_arguments, program};
 use crate::cli::limits::{
     BUNDLE_LOG_LINES, BUNDLE_METRICS_WAIT, BUNDLE_OUTPUT_BYTES_MAX, BUNDLE_PART_BYTES_MAX,
 };
-use crate::config;
+use crate::config::{self, LogFormat};
 
 /// Which gateway the bundle is about.
 pub(super) struct BundleScope<'a> {
@@ -68,15 +68,15 @@ pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
         Some(file) => PartSource::LogFile(file.to_owned()),
         None => {
             let lines = BUNDLE_LOG_LINES.to_string();
-            let arguments = [
-                "-u",
-                scope.unit,
-                "-n",
-                &lines,
-                "--no-pager",
-                "-o",
-                "short-iso",
-            ];
+            // Fields in the journal are not in the short form.
+            let log = config::load(scope.config)
+                .config
+                .map(|config| config.gateway.log);
+            let format = match log {
+                Ok(LogFormat::Journald) => "json",
+                _ => "short-iso",
+            };
+            let arguments = ["-u", scope.unit, "-n", &lines, "--no-pager", "-o", format];
             PartSource::Program("journalctl", arguments.map(str::to_owned).into())
         }
     };
