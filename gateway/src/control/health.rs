@@ -27,7 +27,7 @@ pub struct RouteFacts<'f> {
 /// The load of a route in the direction with more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkLoad {
-    /// Bytes in the last second.
+    /// Bytes per second, in the second of the last few with most.
     pub bytes: u64,
     /// `bandwidth`, in bytes per second.
     pub bandwidth: u64,

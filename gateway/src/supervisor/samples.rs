@@ -43,8 +43,8 @@ pub(super) struct RouteRates {
     pub bytes: [u64; 2],
     /// The same per second, over the last 5 s.
     pub per_second: [u64; 2],
-    /// The same per second, over the last second.
-    pub last_second: [u64; 2],
+    /// The same per second, in the second of the last 5 s with most: a full link has pauses.
+    pub highest_second: [u64; 2],
     /// Limits that refused connections in the last minute: name and number.
     pub limits: Vec<(&'static str, u64)>,
     /// The last time between a request and its response, in microseconds.
@@ -121,13 +121,17 @@ impl RouteSamples {
             return RouteRates::default();
         };
         let first = self.bytes.front().unwrap_or(last);
-        let before = self.bytes.iter().rev().nth(1).unwrap_or(last);
+        let seconds = self.bytes.iter().zip(self.bytes.iter().skip(1));
+        let highest = seconds.fold([0; 2], |[sealed, opened], (from, to)| {
+            let [new_sealed, new_opened] = rates(from, to);
+            [sealed.max(new_sealed), opened.max(new_opened)]
+        });
         let limits = ConnectionLimit::ALL.into_iter().zip(&self.limits);
         let recent = limits.filter(|(_, reached)| reached.is_recent(now));
         RouteRates {
             bytes: last.1,
             per_second: rates(first, last),
-            last_second: rates(before, last),
+            highest_second: highest,
             limits: recent
                 .map(|(limit, reached)| (limit.name(), reached.recent))
                 .collect(),
@@ -197,7 +201,7 @@ mod tests {
         }
         let rates = samples.rates(start + 19 * SECOND);
         // The last sample was taken before the last bytes.
-        assert_eq!(rates.last_second, [1000 + 1800, 0]);
+        assert_eq!(rates.highest_second, [1000 + 1800, 0]);
         assert_eq!(rates.per_second, [1000 + 1600, 0]);
         assert_eq!(rates.bytes, [19_000 + 100 * (18 * 19 / 2), 0]);
     }

@@ -182,7 +182,7 @@ impl Running {
         let rates = open.map(|route| self.samples.of(route.id(), Instant::now()));
         let rates = rates.unwrap_or_default();
         let load = config.bandwidth.map(|bandwidth| LinkLoad {
-            bytes: rates.last_second.into_iter().max().unwrap_or_default(),
+            bytes: rates.highest_second.into_iter().max().unwrap_or_default(),
             bandwidth: bandwidth.bytes_per_second(),
         });
         let of_peer = |one: &&LastRefusal| one.route == config.name && one.is_of_peer();
