@@ -259,7 +259,7 @@ impl Running {
             "\"generation\":0",
             "wardgate_build_info",
             "association",
-            "DNS:",
+            "names         dns:",
             "VERSION_CODENAME",
         ] {
             assert!(text.contains(words), "no {words:?} in\n{text}");

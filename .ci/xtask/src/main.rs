@@ -179,7 +179,10 @@ fn count_instructions(workspace: &Workspace) -> anyhow::Result<Option<Beside>> {
         println!("SKIPPED gate: valgrind is not installed");
         return Ok(None);
     }
-    let mut program = Command::new(std::env::current_exe()?);
+    // The build may have replaced this program since it was started.
+    let program = std::env::current_exe()?.display().to_string();
+    let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
+    let mut program = Command::new(program);
     fs::create_dir_all(workspace.product("."))?;
     let gate = Beside::start(program.arg("gate"), workspace.product("gate.txt"))?;
     Ok(Some(gate))

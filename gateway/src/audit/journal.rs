@@ -267,7 +267,7 @@ fn may_pass(account: &ConnectionSummary, rate: &mut Rate) -> Option<u64> {
     rate.allow(
         &account.route.name,
         kind,
-        account.source.ip(),
+        account.client.unwrap_or(account.source).ip(),
         Instant::now(),
     )
 }

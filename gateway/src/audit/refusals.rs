@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use super::event::{CloseReason, ConnectionSummary};
 use crate::audit::limits::{REFUSAL_CHARS_MAX, REFUSALS_SHOWN_MAX};
+use crate::config::Mode;
 use crate::tls::RefusalClass;
 
 /// Refused connections of one route, for one kind of reason.
@@ -25,13 +26,21 @@ pub struct LastRefusal {
     /// How many were refused since the row began.
     pub count: u64,
     kind: RefusalKind,
+    is_of_peer: bool,
 }
 
 impl LastRefusal {
-    /// Whether a TLS peer was refused, or refused this site.
+    /// Whether a TLS peer was refused, or refused this site. Clients that any scanner may be do not count.
     #[must_use]
     pub fn is_of_peer(&self) -> bool {
-        matches!(self.kind, RefusalKind::Handshake(_))
+        self.is_of_peer
+    }
+}
+
+fn is_of_peer(account: &ConnectionSummary) -> bool {
+    match (&account.close.reason, account.route.mode) {
+        (CloseReason::Handshake(RefusalClass::Unknown, _), Mode::Terminate) => false,
+        (reason, _) => matches!(reason, CloseReason::Handshake(..)),
     }
 }
 
@@ -93,11 +102,12 @@ impl Refusals {
         rows.push(LastRefusal {
             at: now,
             route: route.clone(),
-            source: account.source,
+            source: account.client.unwrap_or(account.source),
             // LIMIT: REFUSAL_CHARS_MAX.
             reason: reason.chars().take(REFUSAL_CHARS_MAX).collect(),
             count,
             kind,
+            is_of_peer: is_of_peer(account),
         });
     }
 

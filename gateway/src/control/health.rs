@@ -20,6 +20,8 @@ pub struct RouteFacts<'f> {
     pub limits: &'f [(&'static str, u64)],
     /// The last refusal of a TLS peer.
     pub refused_peer: Option<&'f RefusalStatus>,
+    /// Whether that was in the last five minutes.
+    pub is_refused_recently: bool,
     /// Whether a TLS peer was ever accepted since the start.
     pub has_accepted: bool,
 }
@@ -84,11 +86,22 @@ pub fn route_health(facts: &RouteFacts<'_>) -> HealthStatus {
     for (limit, count) in facts.limits {
         found.push((HealthLevel::Warning, reached(limit, *count)));
     }
+    if let Some(refusal) = facts
+        .refused_peer
+        .filter(|_| facts.has_accepted && facts.is_refused_recently)
+    {
+        found.push((
+            HealthLevel::Warning,
+            format!(
+                "connections were refused in the last minutes, the last one from {}: {}{}",
+                refusal.source,
+                refusal.reason,
+                with_remedy(refusal)
+            ),
+        ));
+    }
     if let Some(refusal) = facts.refused_peer.filter(|_| !facts.has_accepted) {
-        let end = match refusal.remedy.is_empty() {
-            true => String::new(),
-            false => format!("; {}", refusal.remedy),
-        };
+        let end = with_remedy(refusal);
         found.push((
             HealthLevel::Failed,
             format!(
@@ -155,7 +168,14 @@ fn targets(route: &RouteStatus, found: &mut Vec<(HealthLevel, String)>) {
             found.push((level, text));
             continue;
         }
+        let why = target.failure.as_deref().unwrap_or("its probes fail");
+        let why = without_target(why, address);
         let (which, check) = match route.mode.as_str() {
+            // The other gateway has carried the probe to its application.
+            "originate" if why.contains("rejected") => (
+                format!("the application of the other site behind {address}"),
+                "ask the other site to run `wardgate status`; its application is probably down",
+            ),
             "originate" => (
                 format!("the other site's gateway {address}"),
                 "check the line to the other site, and the gateway there",
@@ -171,13 +191,26 @@ fn targets(route: &RouteStatus, found: &mut Vec<(HealthLevel, String)>) {
                 moment(i64::try_from(since).unwrap_or(i64::MAX))
             )
         });
-        let why = target.failure.as_deref().unwrap_or("its probes fail");
-        let why = why
-            .strip_prefix(&format!("target {address}: "))
-            .unwrap_or(why);
         let text = format!("{which} does not work{since} ({why}): {check}; {effect}");
         found.push((level, text));
     }
+}
+
+fn with_remedy(refusal: &RefusalStatus) -> String {
+    match refusal.remedy.is_empty() {
+        true => String::new(),
+        false => format!("; {}", refusal.remedy),
+    }
+}
+
+/// The failure without the address, which the sentence has already, and without a general remedy.
+fn without_target<'f>(failure: &'f str, address: &str) -> &'f str {
+    let unreachable = format!("target {address} cannot be reached: ");
+    if let Some(rest) = failure.strip_prefix(&unreachable) {
+        return rest.split(';').next().unwrap_or(rest);
+    }
+    let start = format!("target {address}: ");
+    failure.strip_prefix(&start).unwrap_or(failure)
 }
 
 fn reached(limit: &str, count: u64) -> String {
@@ -235,6 +268,7 @@ mod tests {
             load: None,
             limits: &[],
             refused_peer: None,
+            is_refused_recently: false,
             has_accepted: false,
         };
         change(&mut facts);
@@ -261,7 +295,10 @@ mod tests {
         let down = target(
             "10.20.0.9:104",
             "down",
-            Some("target 10.20.0.9:104: connection refused"),
+            Some(
+                "target 10.20.0.9:104 cannot be reached: connection refused; check that the service runs and \
+                 listens on this port",
+            ),
         );
         let health_of = |mode, targets| health(&route(mode, targets), |_| {});
         let found = health_of("terminate", vec![down.clone()]);
@@ -276,6 +313,15 @@ mod tests {
         let found = health_of("originate", vec![down.clone()]);
         assert!(
             found.reasons[0].starts_with("the other site's gateway 10.20.0.9:104 does not work"),
+            "{found:?}"
+        );
+        // The other gateway has answered.
+        let rejected = target("10.20.0.9:104", "down", Some("the probe was rejected"));
+        let found = health_of("originate", vec![rejected]);
+        assert!(
+            found.reasons[0].starts_with(
+                "the application of the other site behind 10.20.0.9:104 does not work"
+            ),
             "{found:?}"
         );
         // Another target serves.
@@ -370,6 +416,15 @@ mod tests {
             })
         };
         assert_eq!(found(true), HealthStatus::default());
+        let recently = health(&route, |facts| {
+            facts.refused_peer = Some(&refusal);
+            (facts.has_accepted, facts.is_refused_recently) = (true, true);
+        });
+        assert_eq!(recently.level, HealthLevel::Warning);
+        assert!(
+            recently.reasons[0].contains("192.0.2.1:5: the client showed no certificate"),
+            "{recently:?}"
+        );
         let text = &found(false).reasons[0];
         assert!(
             text.contains("7 connections were refused") && text.ends_with("; turn it on"),

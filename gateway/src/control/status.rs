@@ -87,8 +87,11 @@ pub struct ConnectionStatus {
     pub tunnel: Option<String>,
     /// The name of its route.
     pub route: String,
-    /// The client.
+    /// The address of the client's TCP connection.
     pub source: String,
+    /// The client that a proxy or the other gateway names in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_for: Option<String>,
     /// The target, once it is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

@@ -321,7 +321,9 @@ impl fmt::Display for Ending {
             Self::Truncated { by } => write!(f, "truncated on the side of the {by}"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Policy(reason) => write!(f, "ended: {reason}"),
-            Self::Stopped => f.write_str("ended by gateway shutdown"),
+            Self::Stopped => {
+                f.write_str("ended by the gateway; the line `connection` has the reason")
+            }
         }
     }
 }
@@ -380,7 +382,10 @@ mod tests {
                 Ending::Policy(reason),
                 "ended: requestor sent C-MOVE, which is not in commands",
             ),
-            (Ending::Stopped, "ended by gateway shutdown"),
+            (
+                Ending::Stopped,
+                "ended by the gateway; the line `connection` has the reason",
+            ),
         ];
         for (ending, words) in cases {
             assert_eq!(ending.to_string(), words);

@@ -49,6 +49,14 @@ impl HandshakeResult {
         Self::Failed,
     ];
 
+    /// Whether its row is there before its first event.
+    fn is_always_shown(self) -> bool {
+        matches!(
+            self,
+            Self::Accepted | Self::Revoked | Self::NotListed | Self::Unacceptable
+        )
+    }
+
     /// The result's name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -138,7 +146,9 @@ pub(super) fn write(
         each.filter_map(move |result| {
             let number = sum(route, |of| &of.results[result as usize]);
             let labels = labels([("route", &route.name), ("result", result.name())]);
-            let is_shown = number > 0 || result == HandshakeResult::Accepted;
+            // Rows of rare results appear with their first event. An alert sees the first refusal of a known
+            // issuer's certificate only if its row was 0 before.
+            let is_shown = number > 0 || result.is_always_shown();
             is_shown.then(|| (labels, (number, last(route, result, cores))))
         })
     });
@@ -268,7 +278,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|row| row == line), "{line}\n{text}");
         }
-        for absent in ["not_listed", "1.2", "unlisted", "SSL"] {
+        let row = "wardgate_handshakes_total{route=\"ct\",result=\"not_listed\"} 0";
+        assert!(text.contains(row), "{text}");
+        for absent in ["deadline", "\"1.2\"", "unlisted", "SSL"] {
             assert!(!text.contains(absent), "{absent}\n{text}");
         }
     }

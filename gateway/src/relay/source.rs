@@ -170,7 +170,16 @@ impl<V: Network> ConnectionTask<'_, V> {
     fn take_carried(&mut self, header: Header) -> Result<(), CloseReason> {
         let named = match header {
             Header::Named(ends) => ends,
-            Header::Local | Header::Unnamed => {
+            // The probes of the other gateway.
+            Header::Local => {
+                self.stats.client = NamedClient::Itself;
+                return Ok(());
+            }
+            // No gateway sends this: it would evade `carried_from`.
+            Header::Unnamed if self.route.config.source.carried_from.is_some() => {
+                return Err(CloseReason::CarriedNotAllowed);
+            }
+            Header::Unnamed => {
                 self.stats.client = NamedClient::Itself;
                 return Ok(());
             }

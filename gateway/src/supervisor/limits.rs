@@ -126,6 +126,11 @@ pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// When reached: a new sample replaces the oldest.
 pub(super) const SAMPLES_MAX: usize = 6;
 
+/// How long the refusal of a TLS peer is a warning of the route's health, if another one was accepted before.
+///
+/// When reached: the refusal is in the table of refusals only.
+pub(super) const REFUSAL_WARNS_FOR: Duration = Duration::from_secs(300);
+
 /// How long a limit that refused a connection is part of the state.
 ///
 /// When reached: the state reports the limit no longer.

@@ -141,10 +141,11 @@ impl Running {
             loaded.leave_closed(&name, &problem);
         }
         let of_before = self.files_in_use();
-        let texts = [loaded.closed.as_slice(), &loaded.still_used].concat();
-        let news: Vec<_> = texts
-            .into_iter()
-            .filter(|text| !self.known.contains(&loaded.key(text)))
+        let closed = loaded.closed.iter().map(|text| (text.clone(), false));
+        let still_used = loaded.still_used.iter().map(|text| (text.clone(), true));
+        let news: Vec<_> = closed
+            .chain(still_used)
+            .filter(|(text, _)| !self.known.contains(&loaded.key(text)))
             .collect();
         match self.put_to_use(loaded, &opened).await {
             Ok(changes) => self.report_rotation(&changes),
@@ -155,8 +156,12 @@ impl Running {
         }
         // The log has named what expired.
         if why != Rotation::Expiry {
-            for problem in news {
-                notice(&self.journal, &messages::FILES_BAD, problem);
+            for (problem, is_used) in news {
+                let message = match is_used {
+                    true => &messages::FILES_REFUSED,
+                    false => &messages::FILES_BAD,
+                };
+                notice(&self.journal, message, problem);
             }
         }
         self.is_stale = false;

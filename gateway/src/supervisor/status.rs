@@ -25,7 +25,7 @@ use crate::control::{
 use crate::pki::expiry::{moment, unix};
 use crate::relay::ConnectionView;
 use crate::route::Route;
-use crate::supervisor::limits::{PEER_WARNING_DAYS, VIEWS_WITHIN};
+use crate::supervisor::limits::{PEER_WARNING_DAYS, REFUSAL_WARNS_FOR, VIEWS_WITHIN};
 use crate::upstream::RouteTarget;
 use crate::worker::CoreView;
 
@@ -186,7 +186,10 @@ impl Running {
             bandwidth: bandwidth.bytes_per_second(),
         });
         let of_peer = |one: &&LastRefusal| one.route == config.name && one.is_of_peer();
-        let refused_peer = refused.iter().find(of_peer).map(refusal);
+        let last = refused.iter().find(of_peer);
+        let age = last.and_then(|last| now.duration_since(last.at).ok());
+        let is_refused_recently = age.is_some_and(|age| age < REFUSAL_WARNS_FOR);
+        let refused_peer = last.map(refusal);
         status.health = route_health(&RouteFacts {
             route: &status,
             closed: &closed,
@@ -194,6 +197,7 @@ impl Running {
             load,
             limits: &rates.limits,
             refused_peer: refused_peer.as_ref(),
+            is_refused_recently,
             has_accepted: !peers.is_empty(),
         });
         status
@@ -374,7 +378,8 @@ fn connection(view: ConnectionView, now: Instant) -> ConnectionStatus {
         id: view.id.to_string(),
         tunnel: view.tunnel.map(|id| id.to_string()),
         route: view.route.name.clone(),
-        source: view.client.unwrap_or(view.source).to_string(),
+        source: view.source.to_string(),
+        forwarded_for: view.client.map(|client| client.to_string()),
         target: view.target.map(|target| target.to_string()),
         peer: view.peer.map(|peer| peer.identity.clone()),
         calling: calling.map(|title| title.to_string()),

@@ -30,6 +30,7 @@ use crate::worker::limits::ACCEPT_PAUSE;
 struct Server {
     view: Rc<View>,
     pages: Pages,
+    routes: Pages,
     reports: HttpReports,
 }
 
@@ -40,6 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, view: Rc<View>) {
     let server = Rc::new(Server {
         reports: HttpReports::default(),
         pages: Pages::default(),
+        routes: Pages::default(),
         view,
     });
     loop {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::admin::client_group::client_group;
 use crate::admin::limits::{METRICS_CONNECTIONS_MAX, METRICS_GRACE};
 
 /// The open connections, oldest first.
@@ -44,7 +45,10 @@ impl HttpPlaces {
         if self.0.len() < METRICS_CONNECTIONS_MAX {
             return None;
         }
-        let count = |source: IpAddr| self.0.iter().filter(|one| one.source == source).count();
+        let count = |source: IpAddr| {
+            let of_it = |one: &&HttpConnection| client_group(one.source) == client_group(source);
+            self.0.iter().filter(of_it).count()
+        };
         // `max_by_key` returns the last of equal elements, so the youngest come first.
         let youngest_first = self.0.iter().enumerate().rev();
         let most = youngest_first.max_by_key(|(_, one)| count(one.source));

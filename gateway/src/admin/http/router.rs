@@ -54,7 +54,10 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if view.ready.get() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/routez" => routes(routez::all(view)),
+        "/routez" => {
+            let json = server.routes.get(|| routez::all(view)).await.whole;
+            whole(routez::status_of(&json), JSON, json)
+        }
         path => match path.strip_prefix("/routez/") {
             Some(name) => routes(routez::one(view, name)),
             None => text(StatusCode::NOT_FOUND, AVAILABLE),

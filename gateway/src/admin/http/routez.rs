@@ -1,5 +1,7 @@
 //! `/routez`: whether routes can take traffic, for load balancers and monitoring.
 
+use std::collections::HashMap;
+
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -27,13 +29,22 @@ struct Unknown {
     why: String,
 }
 
-/// All configured routes: 200 if each can take traffic.
-pub(super) fn all(view: &View) -> (StatusCode, String) {
-    let files = view.files.borrow();
+/// All configured routes.
+pub(super) fn all(view: &View) -> String {
+    let (files, table) = (view.files.borrow(), view.table.borrow());
+    let open = table.routes.iter();
+    let open: HashMap<_, _> = open.map(|route| (&*route.config.name, &**route)).collect();
     let names = files.routes.iter().map(|(name, _)| name.as_str());
-    let routes: Vec<_> = names.map(|name| readiness(view, name)).collect();
+    let routes: Vec<_> = names
+        .map(|name| readiness(view, name, open.get(name).copied()))
+        .collect();
     let ready = routes.iter().all(|route| route.ready);
-    (status(ready), json(&AllRoutes { ready, routes }))
+    json(&AllRoutes { ready, routes })
+}
+
+/// The status for the text of all routes: 200 if each can take traffic.
+pub(super) fn status_of(all: &[u8]) -> StatusCode {
+    status(all.starts_with(b"{\"ready\":true"))
 }
 
 /// One route: 200 if it can take traffic, 503 if not, 404 if there is none of this name.
@@ -51,7 +62,9 @@ pub(super) fn one(view: &View, name: &str) -> (StatusCode, String) {
         };
         return (StatusCode::NOT_FOUND, json(&unknown));
     }
-    let readiness = readiness(view, name);
+    let table = view.table.borrow();
+    let route = table.by_name(name).map(|route| &**route);
+    let readiness = readiness(view, name, route);
     (status(readiness.ready), json(&readiness))
 }
 
@@ -62,9 +75,8 @@ fn status(is_ready: bool) -> StatusCode {
     }
 }
 
-fn readiness(view: &View, name: &str) -> RouteReadiness {
-    let table = view.table.borrow();
-    let outcome = match table.by_name(name) {
+fn readiness(view: &View, name: &str, route: Option<&Route>) -> RouteReadiness {
+    let outcome = match route {
         _ if !view.ready.get() => Err("the gateway is stopping".to_owned()),
         Some(route) => of_open(route),
         None => Err("the route is closed because of a bad file; the log names the file".to_owned()),
@@ -91,6 +103,9 @@ fn of_open(route: &Route) -> Result<String, String> {
     let count = all.len();
     match usable {
         0 if down == count => Err(format!("all targets are down ({count} of {count})")),
+        0 if down == 0 => Err(format!(
+            "all targets are in maintenance ({count} of {count})"
+        )),
         0 => Err(format!(
             "no target gets new connections: {down} of {count} are down, the others are in maintenance"
         )),

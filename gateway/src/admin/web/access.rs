@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
+use crate::admin::client_group::client_group;
 use crate::admin::limits::{WRONG_TOKEN_SOURCES_MAX, WRONG_TOKENS_MAX, WRONG_TOKENS_WITHIN};
 
 /// The names of this machine.
@@ -61,7 +62,7 @@ struct TokenAttempts {
 impl WrongTokens {
     /// Whether the address has sent too many wrong tokens.
     pub(super) fn is_blocked(&self, source: IpAddr, now: Instant) -> bool {
-        let attempts = self.0.get(&group(source));
+        let attempts = self.0.get(&client_group(source));
         // LIMIT: WRONG_TOKENS_MAX.
         attempts
             .is_some_and(|attempts| attempts.is_recent(now) && attempts.count >= WRONG_TOKENS_MAX)
@@ -69,7 +70,7 @@ impl WrongTokens {
 
     /// Counts a wrong token.
     pub(super) fn note(&mut self, source: IpAddr, now: Instant) {
-        let source = group(source);
+        let source = client_group(source);
         self.0.retain(|_, attempts| attempts.is_recent(now));
         // LIMIT: WRONG_TOKEN_SOURCES_MAX.
         if self.0.len() >= WRONG_TOKEN_SOURCES_MAX && !self.0.contains_key(&source) {
@@ -90,17 +91,6 @@ impl WrongTokens {
 impl TokenAttempts {
     fn is_recent(self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) < WRONG_TOKENS_WITHIN
-    }
-}
-
-// An IPv4 address, or the /64 of an IPv6 address, all of which one client may use.
-fn group(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
     }
 }
 

@@ -221,7 +221,12 @@ fn connection(connection: &ConnectionStatus) -> Vec<Markup> {
         html! { (outside(&connection.route)) },
         application,
         html! { (or_none(&connection.peer)) },
-        html! { (outside(&connection.source)) },
+        html! {
+            @if let Some(client) = &connection.forwarded_for {
+                (outside(client)) " through "
+            }
+            (outside(&connection.source))
+        },
         html! { (words::bytes(connection.sealed_bytes)) },
         html! { (words::bytes(connection.opened_bytes)) },
         html! { (words::age(connection.seconds)) },

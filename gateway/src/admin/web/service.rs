@@ -160,16 +160,17 @@ impl Web {
                 WebAnswer::new(response, Some(HttpRefusal::Host))
             });
         };
+        let given = request.headers().get(AUTHORIZATION);
+        // Also while its address is blocked, which may be that of a proxy for all users.
+        if given.is_some_and(|given| token.is_proved_by(given.as_bytes())) {
+            return None;
+        }
         let (source, now) = (request.body().ip(), Instant::now());
         if self.wrong.borrow().is_blocked(source, now) {
             let text = "too many wrong tokens from this address; try again in a minute\n";
             let mut response = plain(StatusCode::TOO_MANY_REQUESTS, text);
             set(&mut response, RETRY_AFTER, "60");
             return Some(WebAnswer::new(response, Some(HttpRefusal::Token)));
-        }
-        let given = request.headers().get(AUTHORIZATION);
-        if given.is_some_and(|given| token.is_proved_by(given.as_bytes())) {
-            return None;
         }
         if given.is_some() {
             self.wrong.borrow_mut().note(source, now);

@@ -336,12 +336,16 @@ fn connections(status: &GatewayStatus) -> Vec<TableRow> {
         };
         let moved = one.sealed_bytes.saturating_add(one.opened_bytes);
         let dash = || "-".to_owned();
+        let client = one.forwarded_for.as_ref().unwrap_or(&one.source);
         TableRow {
             key: one.id.clone(),
             details: vec![format!(
                 "{}: {} to {}, peer {}{}; {} sealed, {} opened",
                 one.id,
-                one.source,
+                match &one.forwarded_for {
+                    Some(client) => format!("{client} through {}", one.source),
+                    None => one.source.clone(),
+                },
                 one.target.clone().unwrap_or_else(dash),
                 one.peer.clone().unwrap_or_else(dash),
                 match application.is_empty() {
@@ -354,7 +358,7 @@ fn connections(status: &GatewayStatus) -> Vec<TableRow> {
             cells: vec![
                 one.id.as_str().into(),
                 one.route.as_str().into(),
-                one.source.as_str().into(),
+                client.as_str().into(),
                 application.into(),
                 number(bytes(moved), moved),
                 number(age(one.seconds), one.seconds),
