@@ -35,6 +35,8 @@ systemd in `systemctl status wardgate`.
 | 2 | A wrong command line. | `wardgate help` and the manual page list commands and options. |
 | 78 | The configuration, a file or this machine does not allow a start. | Each line names the file, the line and the key, and what to write. `wardgate check` prints the same lines. [The tables below](#examples-wrong-set-ups) have examples. |
 
+`status --check` has the codes of [Monitoring](../guide/monitoring.md), and `doctor` those of [its report](doctor.md#exit-codes).
+
 A command to the admin socket (`wardgate reload`, `drain`, `end`, `upgrade` ...) prints its answer. If it was refused, each line is one
 problem, nothing was changed, and the exit code is 1. The log has the same lines with the code `command_refused` or `command_done`.
 ";
