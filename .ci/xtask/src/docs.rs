@@ -188,7 +188,7 @@ const FREE_LABELS: [&str; 6] = ["route", "peer", "target", "cpu", "version", "le
 fn metrics(exposition: &str) -> String {
     let mut page = String::from(
         "# Metrics\n\nAll metrics of `/metrics`, in the order in which the gateway writes them. A counter has the suffix \
-         `_total`, a histogram the suffixes `_bucket` (with the label `le`), `_sum` and `_count`. Rows of results, versions, \
+         `_total`, a histogram the suffixes `_bucket` (with the label `le`), `_sum` and `_count`. Rows of unusual results, versions, \
          suites, groups and of unusual responses appear with their first event. [Logs and \
          metrics](../guide/logs-and-metrics.md#metrics) explains the labels and suggests alerts.\n\n\
          | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",

@@ -280,7 +280,7 @@ mod tests {
         }
         let row = "wardgate_handshakes_total{route=\"ct\",result=\"not_listed\"} 0";
         assert!(text.contains(row), "{text}");
-        for absent in ["deadline", "\"1.2\"", "unlisted", "SSL"] {
+        for absent in ["result=\"deadline\"", "\"1.2\"", "unlisted", "SSL"] {
             assert!(!text.contains(absent), "{absent}\n{text}");
         }
     }
