@@ -42,6 +42,13 @@ pub(crate) enum PkiCommand {
     Crl(crl::CrlCommand),
 }
 
+impl PkiCommand {
+    /// Whether the command writes no file.
+    pub(super) fn is_report(&self) -> bool {
+        matches!(self, Self::Show(_))
+    }
+}
+
 /// Which CA a command uses.
 #[derive(Debug, Args)]
 pub(crate) struct Dir {
