@@ -1,8 +1,10 @@
 //! `wardgate check --against`: what does not fit between the configurations of two sites.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use wardgate_tests::pki::{Kind, Leaf};
@@ -22,6 +24,16 @@ impl Both {
         };
         here.write(&both.file("here.toml"));
         there.write(&both.file("there.toml"));
+        // Its paths are absolute, so the files beside it are read.
+        let text = fs::read_to_string(both.file("there.toml")).expect("it was written");
+        let paths = text.split('"').filter(|word| word.starts_with('/'));
+        for path in paths.map(Path::new).filter(|path| path.is_file()) {
+            let name = path.file_name().expect("a file has a name");
+            let is_key = path.extension().is_some_and(|end| end == "key");
+            if !is_key {
+                fs::copy(path, both.folder.path().join(name)).expect("the folder is ours");
+            }
+        }
         both
     }
 
@@ -100,8 +112,55 @@ fn a_missing_certificate_of_the_other_site_is_a_remark() {
         .name("in");
     let outcome = Both::new(&sites.here(), &there).compare();
     assert_eq!(code(&outcome), Some(0), "{outcome}");
-    let words = "could not be compared with `peers` and `trust` of route \"out\"";
+    let words = "absent.pem\" of the other site is not on this machine, so the certificate for route \"out\" of the \
+                 other end was not compared; copy it beside ";
     assert!(outcome.text().contains(words), "{outcome}");
+}
+
+#[test]
+fn a_file_of_this_site_with_the_same_path_is_not_taken_for_one_of_the_other_site() {
+    let sites = Sites::new();
+    let there = Site::with_identity(&sites.pki.leaf(A))
+        .terminate(sites.wan, local(), &[format!("dns:{A}")])
+        .name("in");
+    let both = Both::new(&sites.here(), &there);
+    let copy = sites.pki.leaf(A).certificate;
+    let copy = both.file(&copy.file_name().expect("a name").to_string_lossy());
+    // The path is that of this site's certificate; the file beside OTHER is that of the other site.
+    fs::copy(sites.pki.leaf(B).certificate, &copy).expect("the folder is ours");
+    assert_eq!(code(&both.compare()), Some(0), "{}", both.compare());
+    fs::remove_file(&copy).expect("it was copied");
+    let outcome = both.compare();
+    assert_eq!(code(&outcome), Some(0), "{outcome}");
+    assert!(
+        outcome.text().contains("is not on this machine"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn output_that_cannot_be_written_ends_a_command_without_a_panic() {
+    let sites = Sites::new();
+    let both = Both::new(&sites.here(), &sites.there());
+    let compare = |output: Stdio| {
+        let mut command = Command::new(wardgate());
+        command.arg("check").arg(both.file("here.toml"));
+        command.arg("--against").arg(both.file("there.toml"));
+        let ended = command.stdout(output).output().expect("it runs");
+        let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+        (ended.status.code(), text)
+    };
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(compare(writer.into()), (Some(0), String::new()));
+    let full = File::options().write(true).open("/dev/full");
+    let (code, text) = compare(full.expect("Linux has it").into());
+    assert_eq!(code, Some(1), "{text}");
+    let line = "wardgate: standard output cannot be written: No space left on device";
+    assert!(
+        text.starts_with(line) && text.lines().count() == 1,
+        "{text}"
+    );
 }
 
 /// A contradiction: the two sites, the file to change, and words of the line.

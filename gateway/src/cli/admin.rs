@@ -1,5 +1,7 @@
 //! The commands for a running gateway: one request on its admin socket, and the reply in words.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -145,6 +147,15 @@ impl AdminArgs {
             return Ok(of_packaged_service());
         };
         let shown = file.display();
+        if let Err(error) = File::open(file) {
+            let remedy = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "run this command as root, or as a member of the group of the file (`wardgate` for the package)"
+                }
+                _ => "name the configuration with --config, or the admin socket with --socket",
+            };
+            anyhow::bail!("{shown} cannot be read: {error}; {remedy}");
+        }
         let config = config::load(file).config.map_err(|problems| {
             let first = problems.first().map(|problem| problem.display(file));
             let first = first.map_or_else(String::new, |problem| problem.to_string());

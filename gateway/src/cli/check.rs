@@ -15,8 +15,8 @@ pub(crate) struct CheckArgs {
     /// know before it restarts the service. Routes that a bad file closes do not prevent the start
     #[arg(long)]
     start: bool,
-    /// Compare both ends of each route: OTHER is the configuration of the other site, and the paths in it begin at
-    /// its folder
+    /// Compare both ends of each route: OTHER is the configuration of the other site, with its certificates, CAs and
+    /// revocation lists beside it
     #[arg(long, value_name = "OTHER", conflicts_with = "start")]
     against: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ mod check;
 mod doctor;
 mod limits;
 mod names;
+mod output;
 mod pki;
 mod run;
 mod socket;
@@ -78,6 +79,19 @@ enum CliCommand {
     /// Write one file for a support case: versions, configuration, status, metrics, log, settings of the host
     #[command(after_help = BUNDLE_HELP)]
     SupportBundle(bundle::BundleArgs),
+}
+
+impl CliCommand {
+    /// What the command does besides printing; `None` for the gateway itself.
+    fn kind(&self) -> Option<output::CommandKind> {
+        use output::CommandKind::{Reports, Works};
+        match self {
+            Self::Run(_) => None,
+            Self::Pki(command) if !command.is_report() => Some(Works),
+            Self::Tune(command) if !command.is_report() => Some(Works),
+            _ => Some(Reports),
+        }
+    }
 }
 
 /// Which configuration file a command reads.
@@ -183,8 +197,10 @@ counts as good: the gateway that runs now may have it.
 With --against, FILE is compared with the configuration of the other site: which
 routes reach each other, whether both ends accept each other's certificate, and
 settings that contradict each other. Each line names the file to change. Exit code
-78 means that a pair of routes would not work. Files of the other site that are not
-on this machine are not compared, and a remark says so.";
+78 means that a pair of routes would not work. Copy the certificates, CAs and
+revocation lists of the other site beside its configuration: an absolute path in it
+names a file of the other machine, so the file with this name beside OTHER is read.
+What is not there is not compared, and a remark says so. Never copy a key.";
 
 const DOCTOR_HELP: &str = "\
 Results of a step:
@@ -226,7 +242,11 @@ pub fn command() -> clap::Command {
 /// Parses a command line that begins with the program's name, runs its command and returns the exit code
 /// of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let outcome = match Cli::parse_from(arguments).command {
+    let command = Cli::parse_from(arguments).command;
+    if let Some(kind) = command.kind() {
+        output::end_when_not_writable(kind);
+    }
+    let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),

@@ -22,6 +22,11 @@ use crate::pki::authority::{
 /// Allowed values of `--days`. No key should be used for more than a century.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 
+/// The folder of a site's CA, and the files of the site's certificate, where none is named.
+const CA_DIR: &str = "/etc/wardgate/ca";
+const SITE_CERTIFICATE: &str = "/etc/wardgate/pki/site.pem";
+const SITE_KEY: &str = "/etc/wardgate/pki/site.key";
+
 /// The subcommands of `wardgate pki`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PkiCommand {
@@ -42,11 +47,18 @@ pub(crate) enum PkiCommand {
     Crl(crl::CrlCommand),
 }
 
+impl PkiCommand {
+    /// Whether the command writes no file.
+    pub(super) fn is_report(&self) -> bool {
+        matches!(self, Self::Show(_))
+    }
+}
+
 /// Which CA a command uses.
 #[derive(Debug, Args)]
 pub(crate) struct Dir {
     /// The CA's folder: ca.pem, ca.key, ca.crl and issued.toml
-    #[arg(long, value_name = "DIR", default_value = "/etc/wardgate/ca")]
+    #[arg(long, value_name = "DIR", default_value = CA_DIR)]
     dir: PathBuf,
 }
 
@@ -91,7 +103,43 @@ pub(crate) struct Init {
     #[arg(long, value_name = "URI")]
     uri: Vec<String>,
     #[command(flatten)]
-    output: Output,
+    output: FirstOutput,
+}
+
+/// The files of the first certificate of a CA. They have no default if the CA is at a place of its own: it may be one
+/// of several on this machine.
+#[derive(Debug, Args)]
+pub(crate) struct FirstOutput {
+    /// The file for the site's certificate; must not exist. Required with --dns or --uri if --dir is not the default
+    /// [default: /etc/wardgate/pki/site.pem]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The file for its private key; must not exist. Required like --out [default: /etc/wardgate/pki/site.key]
+    #[arg(long, value_name = "FILE")]
+    key_out: Option<PathBuf>,
+}
+
+impl FirstOutput {
+    /// The files for the certificate of the CA in `dir`.
+    ///
+    /// # Errors
+    /// A file is not named, and `dir` is not the default.
+    fn of_authority(&self, dir: &Path) -> anyhow::Result<Output> {
+        let is_named = self.out.is_some() && self.key_out.is_some();
+        anyhow::ensure!(
+            is_named || dir == Path::new(CA_DIR),
+            "name --out and --key-out, because --dir is not the default ({CA_DIR}): the site's certificate would be \
+             written to {SITE_CERTIFICATE}"
+        );
+        let file = |named: &Option<PathBuf>, default: &str| {
+            let named = named.clone();
+            named.unwrap_or_else(|| PathBuf::from(default))
+        };
+        Ok(Output {
+            out: file(&self.out, SITE_CERTIFICATE),
+            key_out: file(&self.key_out, SITE_KEY),
+        })
+    }
 }
 
 /// The files of a new certificate.
@@ -101,7 +149,7 @@ pub(crate) struct Output {
     #[arg(
         long,
         value_name = "FILE",
-        default_value = "/etc/wardgate/pki/site.pem"
+        default_value = SITE_CERTIFICATE
     )]
     out: PathBuf,
     /// The file for its private key; must not exist. If only one group may enter the folder, as /etc/wardgate/pki,
@@ -109,7 +157,7 @@ pub(crate) struct Output {
     #[arg(
         long,
         value_name = "FILE",
-        default_value = "/etc/wardgate/pki/site.key"
+        default_value = SITE_KEY
     )]
     key_out: PathBuf,
 }
@@ -227,6 +275,11 @@ pub(crate) fn run(command: PkiCommand) -> anyhow::Result<u8> {
 }
 
 fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
+    // Before the CA is made, so that the corrected command line finds none.
+    let first = match args.dns.is_empty() && args.uri.is_empty() {
+        true => None,
+        false => Some(args.output.of_authority(&args.ca.dir)?),
+    };
     let wanted = NewAuthority {
         name: args.name.clone(),
         key: args.key,
@@ -249,19 +302,19 @@ fn init(args: &Init, now: SystemTime) -> anyhow::Result<()> {
         let permitted = permitted.replace(", no URIs", ", and no URIs");
         println!("the CA may issue certificates for only {permitted}");
     }
-    if args.dns.is_empty() && args.uri.is_empty() {
-        println!("next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`");
-    } else {
+    if let Some(output) = first {
         let wanted = NewCertificate {
             dns: args.dns.clone(),
             uri: args.uri.clone(),
             key: KeyType::P256,
             days: CERTIFICATE_DAYS,
         };
-        issue_with(&mut authority, &wanted, &args.output, now).context(
+        issue_with(&mut authority, &wanted, &output, now).context(
             "the CA is complete, but its first certificate is missing; after you have fixed the following, run \
              `wardgate pki issue`",
         )?;
+    } else {
+        println!("next: issue a certificate with `wardgate pki issue --dir {dir} --dns NAME`");
     }
     println!(
         "next: give {dir}/ca.pem to the other site, which names it as \"trust\"; never give ca.key away"

@@ -21,7 +21,7 @@ pub(super) fn ask(path: &Path, command: Command, limit: Duration) -> anyhow::Res
                  configuration sets the path"
             }
             io::ErrorKind::PermissionDenied => {
-                "run this command as root, or as a member of the service's group"
+                "run this command as root, or as a member of the service's group (`wardgate` for the package)"
             }
             _ => "check the path",
         };
@@ -85,7 +85,7 @@ fn clean_all(value: &mut Value) {
 }
 
 /// The text without characters that could control a terminal.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let each = text.chars();
     each.map(|one| if is_harmful(one) { '?' } else { one })
         .collect()

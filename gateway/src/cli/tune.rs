@@ -26,6 +26,13 @@ pub(crate) enum TuneCommand {
     Undo(TunedHost),
 }
 
+impl TuneCommand {
+    /// Whether the command changes nothing.
+    pub(super) fn is_report(&self) -> bool {
+        matches!(self, Self::Check(_))
+    }
+}
+
 /// What the host should be good at.
 #[derive(Debug, Args)]
 pub(crate) struct TuneGoal {

@@ -1,12 +1,13 @@
 //! One of the two sites, and a result about it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::config::{self, Config, Found, Host, Mode, RouteConfig};
+use crate::config::{self, Config, Found, Host, Mode, RouteConfig, TrustFiles};
 use crate::pki::Trust;
 use crate::pki::store::{Store, certificates};
 
@@ -18,6 +19,70 @@ pub(super) struct ComparedSite {
     pub(super) file: PathBuf,
     /// The configuration.
     pub(super) config: Config,
+    /// Where its files are on this machine; `None` for this site, whose paths are right as they are.
+    pub(super) copies: Option<CopiedFiles>,
+}
+
+/// The copies of the other site's files. Its absolute paths are those of another machine: the same path names a file
+/// of this site here.
+pub(super) struct CopiedFiles {
+    /// The text of its configuration.
+    text: String,
+    /// The folder of the configuration.
+    folder: PathBuf,
+    /// Files of this site, as `fs::canonicalize` names them.
+    own: Vec<PathBuf>,
+}
+
+impl CopiedFiles {
+    /// The copies beside `other`. The certificates of `own` are none of them.
+    pub(super) fn beside(other: &Path, own: &Config) -> Self {
+        let tls = own.routes.iter().filter_map(|route| route.tls.as_ref());
+        let own = tls.filter_map(|tls| fs::canonicalize(&tls.identity.certificate.value).ok());
+        Self {
+            // It was read before; without its text, every path counts as relative to it.
+            text: fs::read_to_string(other).unwrap_or_default(),
+            folder: other.parent().map(Path::to_owned).unwrap_or_default(),
+            own: own.collect(),
+        }
+    }
+
+    /// The copy of a file that the configuration names.
+    fn find(&self, path: &Path) -> Option<PathBuf> {
+        // The configuration has joined relative paths to its folder.
+        let is_absolute = self.text.contains(&path.display().to_string());
+        let as_named = (!is_absolute).then(|| path.to_owned());
+        let beside = path.file_name().map(|name| self.folder.join(name));
+        let mut copies = as_named.into_iter().chain(beside);
+        copies.find(|copy| fs::canonicalize(copy).is_ok_and(|found| !self.own.contains(&found)))
+    }
+}
+
+/// Why a file of a site cannot be compared.
+pub(super) enum FileLack {
+    /// A file of the other site is not here.
+    Absent {
+        /// Its path there.
+        path: PathBuf,
+        /// The configuration beside which it belongs.
+        beside: PathBuf,
+    },
+    /// The file is here and cannot be used: the reason.
+    Unusable(String),
+}
+
+impl FileLack {
+    /// A sentence that names what was not compared.
+    pub(super) fn sentence(&self, what: &str) -> String {
+        match self {
+            Self::Absent { path, beside } => format!(
+                "the file \"{}\" of the other site is not on this machine, so {what} was not compared; copy it beside {}",
+                path.display(),
+                beside.display()
+            ),
+            Self::Unusable(why) => format!("{why}; {what} was not compared"),
+        }
+    }
 }
 
 /// One result of the comparison.
@@ -47,6 +112,7 @@ impl ComparedSite {
                 label,
                 file: file_name,
                 config,
+                copies: None,
             }),
             Err(problems) => Err(problems.iter().map(shown).collect()),
         }
@@ -78,6 +144,18 @@ impl ComparedSite {
         self.finding(false, route, text.as_ref())
     }
 
+    /// Where a file of this configuration is on this machine.
+    fn here(&self, path: &Path) -> Result<PathBuf, FileLack> {
+        let found = match &self.copies {
+            None => Some(path.to_owned()),
+            Some(copies) => copies.find(path),
+        };
+        found.ok_or_else(|| FileLack::Absent {
+            path: path.to_owned(),
+            beside: self.file.clone(),
+        })
+    }
+
     /// The certificate chain that a route presents.
     ///
     /// # Errors
@@ -85,13 +163,14 @@ impl ComparedSite {
     pub(super) fn chain(
         &self,
         route: &RouteConfig,
-    ) -> Result<Vec<CertificateDer<'static>>, String> {
+    ) -> Result<Vec<CertificateDer<'static>>, FileLack> {
         let Some(tls) = &route.tls else {
-            return Err("the route has no certificate".to_owned());
+            let why = "the route has no certificate".to_owned();
+            return Err(FileLack::Unusable(why));
         };
-        let path = &tls.identity.certificate.value;
-        let read = certificates(path);
-        read.map_err(|why| format!("certificate \"{}\" {why}", path.display()))
+        let path = self.here(&tls.identity.certificate.value)?;
+        let read = certificates(&path);
+        read.map_err(|why| FileLack::Unusable(format!("certificate \"{}\" {why}", path.display())))
     }
 
     /// The trust of a route in each of its peers.
@@ -102,17 +181,28 @@ impl ComparedSite {
         &self,
         route: &RouteConfig,
         now: SystemTime,
-    ) -> Result<Vec<Arc<Trust>>, String> {
+    ) -> Result<Vec<Arc<Trust>>, FileLack> {
         let mut store = Store::new(now);
         let peers = route.tls.iter().flat_map(|tls| &tls.peers);
-        let trusts = peers.map(|peer| {
-            let loaded = store.trust("", &peer.trust);
+        let files = peers.map(|peer| self.trust_files(&peer.trust));
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        let trusts = files.iter().map(|files| {
+            let loaded = store.trust("", files);
             loaded.ok_or_else(|| {
-                let problem = store.trust_problems(&peer.trust).first();
-                problem.map_or_else(String::new, |problem| problem.text.clone())
+                let problem = store.trust_problems(files).first();
+                let why = problem.map_or_else(String::new, |problem| problem.text.clone());
+                FileLack::Unusable(why)
             })
         });
         trusts.collect()
+    }
+
+    fn trust_files(&self, named: &TrustFiles) -> Result<Arc<TrustFiles>, FileLack> {
+        let mut files = named.clone();
+        for file in std::iter::once(&mut files.trust).chain(&mut files.crl) {
+            file.value = self.here(&file.value)?;
+        }
+        Ok(Arc::new(files))
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use self::end::{ComparedSite, Mismatch, address_fits};
+use self::end::{ComparedSite, CopiedFiles, Mismatch, address_fits};
 use self::pair::Pair;
 use super::{EXIT_CONFIG, EXIT_GOOD};
 use crate::config::{self, Mode, RouteConfig, Target};
@@ -19,7 +19,7 @@ use crate::config::{self, Mode, RouteConfig, Target};
 pub(super) fn run(file: &Path, other: &Path) -> u8 {
     let own = ComparedSite::new("this site", file, config::load(file));
     let theirs = ComparedSite::new("the other site", other, config::load_elsewhere(other));
-    let (own, theirs) = match (own, theirs) {
+    let (own, mut theirs) = match (own, theirs) {
         (Ok(own), Ok(theirs)) => (own, theirs),
         (own, theirs) => {
             let problems = [own.err(), theirs.err()].into_iter().flatten().flatten();
@@ -29,6 +29,7 @@ pub(super) fn run(file: &Path, other: &Path) -> u8 {
             return EXIT_CONFIG;
         }
     };
+    theirs.copies = Some(CopiedFiles::beside(other, &own.config));
     let now = SystemTime::now();
     let (mut pairs, mut findings) = (Vec::new(), Vec::new());
     for (from, to) in [(&own, &theirs), (&theirs, &own)] {

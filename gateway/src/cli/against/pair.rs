@@ -147,22 +147,22 @@ impl Pair<'_> {
         }
         let chain = match presenter.chain(presented) {
             Ok(chain) => chain,
-            Err(why) => {
-                let text = format!(
-                    "{why}; the certificate could not be compared with `peers` and `trust` of route \"{}\"",
+            Err(lack) => {
+                let text = lack.sentence(&format!(
+                    "the certificate for route \"{}\" of the other end",
                     route.name
-                );
+                ));
                 findings.push(presenter.remark(presented, text));
                 return findings;
             }
         };
         let trust = match judge.trust(route, self.now) {
             Ok(trust) => trust,
-            Err(why) => {
-                let text = format!(
-                    "{why}; the certificate of route \"{}\" of the other end could not be compared",
+            Err(lack) => {
+                let text = lack.sentence(&format!(
+                    "the certificate of route \"{}\" of the other end",
                     presented.name
-                );
+                ));
                 findings.push(judge.remark(route, text));
                 return findings;
             }

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<u8> {
         log: args.log.as_deref(),
     };
     let written = write(&mut file, &name, &scope, &time);
-    let (taken, missing) = written.inspect_err(|_| {
+    let (taken, remarks) = written.inspect_err(|_| {
         // An incomplete bundle cannot be read.
         let _ = std::fs::remove_file(&output);
     })?;
@@ -81,8 +81,8 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<u8> {
         "wrote {} with {taken} parts; keys, passwords and tokens were left out",
         output.display()
     );
-    for line in missing {
-        println!("left out {line}");
+    for line in remarks {
+        println!("{line}");
     }
     println!(
         "Look through it before you send it: it names your hosts, addresses, AE titles and partners."
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<u8> {
     Ok(EXIT_GOOD)
 }
 
-/// Writes the bundle. Returns the number of parts, and a line for each missing one.
+/// Writes the bundle. Returns the number of parts, and a line for each that is missing or may not be complete.
 fn write(
     file: &mut std::fs::File,
     folder: &str,
@@ -98,7 +98,7 @@ fn write(
     time: &str,
 ) -> anyhow::Result<(usize, Vec<String>)> {
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
-    let (mut taken, mut missing) = (0, Vec::new());
+    let (mut taken, mut remarks) = (0, Vec::new());
     let mut about = format!(
         "wardgate support bundle, made at {time} (UTC) by wardgate {}\n\
          Private keys, passwords and tokens are replaced by \"{}\".\n\n",
@@ -120,21 +120,28 @@ fn write(
             Ok(found) => {
                 let (text, note) = shortened(&secrets::without(&found.text));
                 add(name, &text)?;
-                about.push_str(&format!("{name}: {}{note}\n", found.about));
+                let command = secrets::without(&found.about);
+                about.push_str(&format!("{name}: {}{note}\n", command.trim_end()));
+                if let Some(remark) = found.remark {
+                    let remark = secrets::without(&remark);
+                    let remark = remark.trim_end();
+                    about.push_str(&format!("{name}: remark: {remark}\n"));
+                    remarks.push(format!("{name}: remark: {remark}"));
+                }
                 taken += 1;
             }
             Err(why) => {
                 let why = secrets::without(why.trim_end());
                 let why = why.trim_end();
                 about.push_str(&format!("{name}: left out, because {why}\n"));
-                missing.push(format!("{name}: {why}"));
+                remarks.push(format!("left out {name}: {why}"));
             }
         }
     }
     add("about.txt", &about)?;
     let file = archive.into_inner()?.finish()?;
     file.sync_all().context("cannot write the whole file")?;
-    Ok((taken, missing))
+    Ok((taken, remarks))
 }
 
 /// The end of a text that is too long, and a note about the missing part.

@@ -5,7 +5,8 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{gateway_arguments, program};
+use super::program::{self, ProgramOutput};
+use super::{gateway_arguments, secrets};
 use crate::cli::limits::{
     BUNDLE_LOG_LINES, BUNDLE_METRICS_WAIT, BUNDLE_OUTPUT_BYTES_MAX, BUNDLE_PART_BYTES_MAX,
 };
@@ -29,8 +30,14 @@ pub(super) struct Part {
 pub(super) enum PartSource {
     /// The output of this program with these arguments.
     Wardgate(Vec<String>),
+    /// The state of the running gateway, which is missing if there is none.
+    Status(Vec<String>),
     /// The output of another program.
     Program(&'static str, Vec<String>),
+    /// The same of `systemctl`, about a unit.
+    Unit(Vec<String>),
+    /// The journal of a unit, which is missing if it has no line.
+    Journal(Vec<String>),
     /// Text files, one after the other, each under its name.
     Files(Vec<PathBuf>),
     /// The end of a log file.
@@ -48,6 +55,8 @@ pub(super) struct PartText {
     pub(super) text: String,
     /// Where it comes from, in words.
     pub(super) about: String,
+    /// Why the part may not be complete.
+    pub(super) remark: Option<String>,
 }
 
 /// All parts, those about the gateway first.
@@ -67,17 +76,9 @@ pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
     let log = match scope.log {
         Some(file) => PartSource::LogFile(file.to_owned()),
         None => {
-            let lines = BUNDLE_LOG_LINES.to_string();
-            // Fields in the journal are not in the short form.
-            let log = config::load(scope.config)
-                .config
-                .map(|config| config.gateway.log);
-            let format = match log {
-                Ok(LogFormat::Journald) => "json",
-                _ => "short-iso",
-            };
-            let arguments = ["-u", scope.unit, "-n", &lines, "--no-pager", "-o", format];
-            PartSource::Program("journalctl", arguments.map(str::to_owned).into())
+            let config = config::load(scope.config).config.ok();
+            let format = config.map(|config| config.gateway.log);
+            PartSource::Journal(journal_arguments(scope.unit, format.as_ref()))
         }
     };
     let program = |program, arguments: &[&str]| {
@@ -96,7 +97,7 @@ pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
         ),
         part("check.txt", PartSource::Wardgate(of_config(&["check"]))),
         part("certificates.txt", PartSource::Certificates),
-        part("status.json", PartSource::Wardgate(status)),
+        part("status.json", PartSource::Status(status)),
         part("doctor.json", PartSource::Wardgate(doctor)),
         part("metrics.txt", PartSource::Metrics),
         part("log.txt", log),
@@ -122,13 +123,24 @@ pub(super) fn all(scope: &BundleScope<'_>) -> Vec<Part> {
         part("host/time.txt", program("timedatectl", &["show"])),
         part(
             "host/unit.txt",
-            program("systemctl", &["cat", "--no-pager", scope.unit]),
+            PartSource::Unit(["cat", "--no-pager", scope.unit].map(str::to_owned).into()),
         ),
         part(
             "host/service.txt",
-            program("systemctl", &["show", "--no-pager", scope.unit]),
+            PartSource::Unit(["show", "--no-pager", scope.unit].map(str::to_owned).into()),
         ),
     ]
+}
+
+fn journal_arguments(unit: &str, log: Option<&LogFormat>) -> Vec<String> {
+    let lines = BUNDLE_LOG_LINES.to_string();
+    // Fields in the journal are not in the short form.
+    let format = match log {
+        Some(LogFormat::Journald) => "json",
+        _ => "short-iso",
+    };
+    let arguments = ["-u", unit, "-n", &lines, "--no-pager", "-o", format];
+    arguments.map(str::to_owned).into()
 }
 
 const SYSTEM: [&str; 5] = [
@@ -206,17 +218,51 @@ impl PartSource {
         match self {
             Self::Wardgate(arguments) => Self::wardgate(&arguments),
             Self::Certificates => certificates(scope.config),
+            Self::Status(arguments) => Self::wardgate(&arguments).and_then(|found| {
+                match found.remark {
+                    // The text is the reason.
+                    Some(_) => Err(found.text),
+                    None => Ok(found),
+                }
+            }),
             Self::Program(name, arguments) => {
-                let (text, ended) = program::output(name, &arguments)?;
-                let about = format!("{name} {} ({ended})", arguments.join(" "));
-                Ok(PartText { text, about })
+                let found = program::output(name, &arguments)?;
+                Ok(PartText::of(name, &arguments, found, &[0]))
+            }
+            Self::Unit(arguments) => {
+                let found = program::output("systemctl", &arguments)?;
+                let found = PartText::of("systemctl", &arguments, found, &[0]);
+                let text = secrets::without_in_unit(&found.text);
+                Ok(PartText { text, ..found })
+            }
+            Self::Journal(arguments) => {
+                let advice = "name the log with `--log FILE`";
+                let found = program::output("journalctl", &arguments);
+                let found = found.map_err(|why| format!("{why}; {advice}"))?;
+                match has_log_line(&found.text) && found.code == Some(0) {
+                    true => Ok(PartText::of("journalctl", &arguments, found, &[0])),
+                    false => {
+                        let said = found.text.lines().next().unwrap_or_default();
+                        let said = match said.is_empty() {
+                            true => String::new(),
+                            false => format!(" ({said})"),
+                        };
+                        let unit = scope.unit;
+                        Err(format!("the journal has no line of {unit}{said}; {advice}"))
+                    }
+                }
             }
             Self::Files(files) => read_files(&files),
             Self::LogFile(file) => {
                 let text = end_of(&file)
                     .map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-                let about = format!("the end of {}", file.display());
-                Ok(PartText { text, about })
+                if !has_log_line(&text) {
+                    return Err(format!("{} is empty", file.display()));
+                }
+                Ok(PartText::new(
+                    text,
+                    format!("the end of {}", file.display()),
+                ))
             }
             Self::Metrics => metrics(scope.config),
             Self::Process => process(scope),
@@ -225,10 +271,44 @@ impl PartSource {
 
     fn wardgate(arguments: &[String]) -> Result<PartText, String> {
         let this = std::env::current_exe().map_err(|error| error.to_string())?;
-        let (text, ended) = program::output(&this.display().to_string(), arguments)?;
-        let about = format!("wardgate {} ({ended})", arguments.join(" "));
-        Ok(PartText { text, about })
+        let found = program::output(&this.display().to_string(), arguments)?;
+        // Reports about a fault have these codes.
+        let good: &[i32] = match arguments.first().map(String::as_str) {
+            Some("check" | "doctor" | "tune") => &[0, 1, 78],
+            _ => &[0],
+        };
+        Ok(PartText::of("wardgate", arguments, found, good))
     }
+}
+
+impl PartText {
+    fn new(text: String, about: String) -> Self {
+        let remark = None;
+        Self {
+            text,
+            about,
+            remark,
+        }
+    }
+
+    /// What a program wrote. Exit codes other than `good` are remarked.
+    fn of(name: &str, arguments: &[String], found: ProgramOutput, good: &[i32]) -> Self {
+        let is_good = found.code.is_some_and(|code| good.contains(&code));
+        let command = format!("{name} {}", arguments.join(" "));
+        let remark = format!("`{command}` ended with {}", found.ended);
+        Self {
+            text: found.text,
+            about: format!("{command} ({})", found.ended),
+            remark: (!is_good).then_some(remark),
+        }
+    }
+}
+
+/// Whether a log has a line of the gateway, and not only those of `journalctl` itself.
+fn has_log_line(text: &str) -> bool {
+    let own = ["-- ", "No journal files", "Hint: "];
+    let mut lines = text.lines();
+    lines.any(|line| !line.trim().is_empty() && !own.iter().any(|own| line.starts_with(own)))
 }
 
 /// The texts of `files`, each under its name if there are several. Missing ones are named.
@@ -236,8 +316,7 @@ fn read_files(files: &[PathBuf]) -> Result<PartText, String> {
     if let [file] = files {
         let text =
             whole(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
-        let about = file.display().to_string();
-        return Ok(PartText { text, about });
+        return Ok(PartText::new(text, file.display().to_string()));
     }
     let mut text = String::new();
     for file in files {
@@ -248,8 +327,7 @@ fn read_files(files: &[PathBuf]) -> Result<PartText, String> {
         }
         text.push('\n');
     }
-    let about = "files of this host".to_owned();
-    Ok(PartText { text, about })
+    Ok(PartText::new(text, "files of this host".to_owned()))
 }
 
 fn whole(file: &Path) -> std::io::Result<String> {
@@ -282,6 +360,9 @@ fn metrics(config: &Path) -> Result<PartText, String> {
     let url = format!("http://{address}/metrics");
     let agent = ureq::Agent::config_builder()
         .timeout_global(Some(BUNDLE_METRICS_WAIT))
+        .max_redirects(0)
+        // Not from the environment: the metrics are those of this machine.
+        .proxy(None)
         .build()
         .new_agent();
     let cannot = |error: ureq::Error| format!("{url} cannot be read: {error}");
@@ -292,14 +373,14 @@ fn metrics(config: &Path) -> Result<PartText, String> {
         .limit(BUNDLE_OUTPUT_BYTES_MAX)
         .read_to_string()
         .map_err(cannot)?;
-    Ok(PartText { text, about: url })
+    Ok(PartText::new(text, url))
 }
 
 /// The limits and the memory of the running gateway's process.
 fn process(scope: &BundleScope<'_>) -> Result<PartText, String> {
     let arguments = ["show", "--property", "MainPID", "--value", scope.unit];
-    let (text, _) = program::output("systemctl", &arguments.map(str::to_owned))?;
-    let pid = text.trim();
+    let found = program::output("systemctl", &arguments.map(str::to_owned))?;
+    let pid = found.text.trim();
     if pid.parse::<u32>().is_ok_and(|pid| pid > 0) {
         let files = ["limits", "status"].map(|name| PathBuf::from(format!("/proc/{pid}/{name}")));
         return read_files(&files);
@@ -308,4 +389,51 @@ fn process(scope: &BundleScope<'_>) -> Result<PartText, String> {
         "systemd knows no running process of {}",
         scope.unit
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_a_journal_are_taken_only_if_the_log_goes_there() {
+        let format = |log: Option<LogFormat>| journal_arguments("x.service", log.as_ref()).pop();
+        assert_eq!(format(Some(LogFormat::Journald)).as_deref(), Some("json"));
+        assert_eq!(format(Some(LogFormat::Json)).as_deref(), Some("short-iso"));
+        assert_eq!(format(None).as_deref(), Some("short-iso"));
+    }
+
+    #[test]
+    fn a_journal_without_a_line_of_the_gateway_is_no_log() {
+        for text in [
+            "",
+            "\n",
+            "-- No entries --\n",
+            "No journal files were found.\n-- No entries --\n",
+        ] {
+            assert!(!has_log_line(text), "{text:?}");
+        }
+        assert!(has_log_line(
+            "-- Boot 1 --\n2026-11-29T00:00:00+0000 gw wardgate[1]: msg=start\n"
+        ));
+    }
+
+    #[test]
+    fn a_program_that_failed_is_remarked_and_a_report_about_a_fault_is_not() {
+        let found = |code| ProgramOutput {
+            text: "x".to_owned(),
+            ended: format!("exit status: {code}"),
+            code: Some(code),
+        };
+        let arguments = ["rule".to_owned()];
+        let remark = PartText::of("ip", &arguments, found(2), &[0]).remark;
+        assert_eq!(
+            remark.as_deref(),
+            Some("`ip rule` ended with exit status: 2")
+        );
+        assert_eq!(
+            PartText::of("ip", &arguments, found(78), &[0, 78]).remark,
+            None
+        );
+    }
 }

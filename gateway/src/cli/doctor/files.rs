@@ -34,8 +34,8 @@ pub(super) fn permissions(tls: &RouteTls, user: Option<&User>) -> StepFinding {
     }
     let count = paths(tls).len();
     StepFinding::ok(match user {
-        Some(user) => format!("{count} files, which {} can read", user.name),
-        None => format!("{count} files, which this command can read"),
+        Some(user) => format!("{count} files, readable by {}", user.name),
+        None => format!("{count} files, readable by this command"),
     })
 }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::cli::socket::clean;
+
 /// The state of a listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
 const LISTEN: &str = "0A";
 
@@ -23,7 +25,8 @@ pub(super) fn of_port(port: u16) -> Option<String> {
     });
     let (id, process) = numbered.find(|(_, process)| has_one(process, &links))?;
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-    Some(format!("process {id} ({})", name.trim()))
+    // A process chooses its name.
+    Some(format!("process {id} ({})", clean(name.trim())))
 }
 
 /// The inodes of the sockets that listen on `port`, from the text of `/proc/net/tcp`.

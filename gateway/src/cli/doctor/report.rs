@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::cli::socket::clean;
+
 /// What was examined and what was found.
 ///
 /// This is the form of `--json`, which docs/src/reference/doctor.md describes.
@@ -272,8 +274,9 @@ impl StepFinding {
             result: self.result,
             side: self.side,
             ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            text: self.text,
-            remedy: self.remedy,
+            // Names of processes, certificates and replies come from outside.
+            text: clean(&self.text),
+            remedy: self.remedy.as_deref().map(clean),
         }
     }
 }
@@ -447,6 +450,14 @@ mod tests {
         let end = "\nroute \"ct\": the fault is at the gateway of the other site: the connection is refused\n  \
                    what to do: start the gateway there\n";
         assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn text_from_outside_cannot_control_the_terminal() {
+        let finding = StepFinding::failed(Side::OurLan, "process 7 (\u{1b}[2J)", "end \u{9b}it");
+        let step = step(StepName::Listener, finding);
+        assert_eq!(step.text, "process 7 (?[2J)");
+        assert_eq!(step.remedy.as_deref(), Some("end ?it"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::report::{Side, StepFinding};
 use crate::cli::limits::DOCTOR_REPLY_WITHIN;
-use crate::cli::socket::ask;
-use crate::control::{Command, CommandReply, GatewayStatus, RouteStatus};
+use crate::cli::socket::{ask, parse};
+use crate::control::{Command, GatewayStatus, RouteStatus};
 
 /// The gateway that belongs to the configuration.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl RunningGateway {
             };
         }
         let asked = ask(socket, Command::Status, DOCTOR_REPLY_WITHIN);
-        let reply = asked.and_then(|text| Ok(serde_json::from_str::<CommandReply>(&text)?));
+        let reply = asked.and_then(|text| parse(&text));
         match reply.map(|reply| reply.status) {
             Ok(Some(status)) => Self::Yes(Box::new(status)),
             Ok(None) => Self::Unknown(
@@ -84,10 +84,13 @@ impl RunningGateway {
             ),
             Self::Yes(status) => match status.problems.first() {
                 Some(problem) => StepFinding::warning_sentence(side, problem),
-                None => StepFinding::ok(format!(
-                    "process {} runs version {}, with {} open connections",
-                    status.pid, status.program, status.connections
-                )),
+                None => {
+                    let plural = if status.connections == 1 { "" } else { "s" };
+                    StepFinding::ok(format!(
+                        "process {} runs version {}, with {} open connection{plural}",
+                        status.pid, status.program, status.connections
+                    ))
+                }
             },
         }
     }

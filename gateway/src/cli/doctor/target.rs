@@ -74,7 +74,11 @@ impl TargetExamination<'_> {
                 return steps;
             }
         };
-        let accepted = format!("{address} accepts connections");
+        let accepted = match &self.target.host {
+            // The line begins with the address.
+            Host::Ip(_) => "accepts connections".to_owned(),
+            Host::Name(_) => format!("{address} accepts connections"),
+        };
         push(StepName::Connect, StepFinding::ok(accepted), begun);
         steps.extend(self.behind_connect(wire, address, &name));
         steps
@@ -412,7 +416,7 @@ struct ResolvedTarget {
 impl ResolvedTarget {
     fn finding(&self, host: &Host) -> StepFinding {
         match host {
-            Host::Ip(_) => StepFinding::ok("is an address"),
+            Host::Ip(_) => StepFinding::ok("an address, no name to resolve"),
             Host::Name(_) => {
                 let shown = self.addresses.iter().map(|at| at.ip().to_string());
                 let shown: Vec<_> = shown.collect();

@@ -64,7 +64,10 @@ impl User {
         let id = *numbers("Uid:")?.get(3)?;
         let mut groups = vec![*numbers("Gid:")?.get(3)?];
         groups.extend(numbers("Groups:").unwrap_or_default());
-        let name = format!("user {id}");
+        let name = match id {
+            0 => "root (uid 0)".to_owned(),
+            _ => format!("user {id}"),
+        };
         Some(Self { name, id, groups })
     }
 

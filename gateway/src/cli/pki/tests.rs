@@ -89,6 +89,18 @@ fn one_command_makes_the_ca_and_the_certificate_of_a_site() {
 }
 
 #[test]
+fn the_first_certificate_of_a_ca_elsewhere_needs_the_names_of_its_files() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ca = dir.path().join("ca");
+    let line = format!("init --dir {} --name Region --dns gw.example", ca.display());
+    let error = run_line(&line).expect_err("the certificate would be written elsewhere");
+    let text = error.to_string();
+    let expected = "name --out and --key-out, because --dir is not the default";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(!ca.exists());
+}
+
+#[test]
 fn renew_reports_whether_the_old_certificate_is_revoked() {
     let dir = Path::new("/etc/wardgate/ca");
     let replaced = |revoked: Option<&str>| Replaced {

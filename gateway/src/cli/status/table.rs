@@ -13,8 +13,11 @@ pub(super) fn text(status: &GatewayStatus) -> String {
     let mut lines = vec![head(status)];
     let stopping = if status.stopping { ", stopping" } else { "" };
     lines.push(format!(
-        "{} connections are open{stopping}; health: {}",
-        status.connections,
+        "{} open{stopping}; health: {}",
+        match status.connections {
+            1 => "1 connection is".to_owned(),
+            count => format!("{count} connections are"),
+        },
         word(status.health.level)
     ));
     lines.extend(
