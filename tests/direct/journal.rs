@@ -19,7 +19,7 @@ use crate::pair::{A, B, Pair, Terminate, address, listen, local};
 /// A gateway whose standard error nobody reads: a pipe, or a file.
 pub(crate) struct Unread {
     child: Child,
-    metrics: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     _folder: TempDir,
 }
 
@@ -54,6 +54,10 @@ impl Unread {
         gateway
     }
 
+    pub(crate) fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+
     pub(crate) fn dropped(&self) -> u64 {
         let text = http::get(self.metrics, "/metrics").text();
         let start = "wardgate_log_events_dropped_total ";
@@ -74,7 +78,6 @@ fn unread_log_does_not_stop_the_stream() {
     let (entry, exit) = (local(), listen());
     let site = Site::new(&Pki::new(), A).passthrough(entry, address(&exit));
     let mut gateway = Unread::start(site);
-    let before = bulk(entry, &exit);
     let mut times = Vec::new();
     for number in 0..5000_u32 {
         let start = Instant::now();
@@ -100,8 +103,7 @@ fn unread_log_does_not_stop_the_stream() {
     until("events are lost", DEADLINE, || {
         (gateway.dropped() > 100).then_some(())
     });
-    assert_as_fast(before, entry, &exit);
-    Process::new(gateway.child.id()).signal(Signal::TERM);
+    gateway.process().signal(Signal::TERM);
     let start = Instant::now();
     let status = until("it ends", DEADLINE, || {
         gateway.child.try_wait().expect("the child is ours")
@@ -110,9 +112,11 @@ fn unread_log_does_not_stop_the_stream() {
     assert!(start.elapsed() < Duration::from_secs(6));
 }
 
-// The time that this many bytes take through the gateway.
-fn bulk(entry: SocketAddr, exit: &TcpListener) -> Duration {
-    const BYTES: usize = 64 << 20;
+/// The bytes of [`bulk`].
+pub(crate) const BYTES: usize = 64 << 20;
+
+/// The time that this many bytes take through the gateway.
+pub(crate) fn bulk(entry: SocketAddr, exit: &TcpListener) -> Duration {
     let mut client = connect(entry);
     let mut server = accept(exit);
     let start = Instant::now();
@@ -129,13 +133,6 @@ fn bulk(entry: SocketAddr, exit: &TcpListener) -> Duration {
     start.elapsed()
 }
 
-// The other tests of this machine take their share at any time, so only a clear difference counts.
-fn assert_as_fast(before: Duration, entry: SocketAddr, exit: &TcpListener) {
-    let times: Vec<_> = (0..3).map(|_| bulk(entry, exit)).collect();
-    let fastest = times.iter().min().expect("three");
-    assert!(*fastest < before * 3, "{times:?}, and {before:?} before");
-}
-
 /// A file size limit stands in for the disk: writing fails, and later there is room again.
 #[test]
 fn log_on_a_full_disk_counts_its_lines_and_goes_on_when_there_is_room() {
@@ -149,12 +146,10 @@ fn log_on_a_full_disk_counts_its_lines_and_goes_on_when_there_is_room() {
         .args(["--ignore-signal=XFSZ", "prlimit", "--fsize=8192:unlimited"])
         .arg(wardgate());
     let gateway = Unread::with(site, command, file.into());
-    let before = bulk(entry, &exit);
     until("lines are lost", DEADLINE, || {
         drop((connect(entry), accept(&exit)));
         (gateway.dropped() > 20).then_some(())
     });
-    assert_as_fast(before, entry, &exit);
     let lost = gateway.dropped();
     let pid = Pid::from_raw(i32::try_from(gateway.child.id()).expect("a process"));
     let unlimited = Rlimit {

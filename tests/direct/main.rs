@@ -41,6 +41,7 @@ mod relay;
 mod reload;
 mod reports;
 mod routes;
+mod same_rate;
 mod service;
 mod silent;
 mod stalls;

@@ -1,6 +1,6 @@
 //! Debian's Prometheus with the rules and the dashboard of `packaging`, at a pair of gateways under load.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -19,6 +19,8 @@ use crate::pair::{A, B};
 use crate::peers::{DCMTK, loopback, storescp, storescu};
 
 const RULES: &str = "packaging/prometheus/wardgate.rules.yml";
+const TESTS: &str = "packaging/prometheus/wardgate.tests.yml";
+const DASHBOARD: &str = "packaging/grafana/wardgate.json";
 const MESSAGE: &[u8] = b"\x0bMSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\rEVN|A01\r\x1c\r";
 const ANSWER: &[u8] = b"\x0bMSH|^~\\&|C|D|A|B|20260101||ACK|1|P|2.5\rMSA|AA|1\r\x1c\r";
 /// Until all queries have data: some are rates over several scrapes.
@@ -37,8 +39,7 @@ fn the_rules_are_valid_and_each_alert_fires_once_and_has_its_chapter() {
     promtool(&["check", "config", "prometheus.yml"]);
     let text = promtool(&["test", "rules", "wardgate.tests.yml"]);
     assert!(text.contains("SUCCESS"), "{text}");
-    let read = |path: &str| fs::read_to_string(workspace().join(path)).expect("our file");
-    let (rules, tests) = (read(RULES), read("packaging/prometheus/wardgate.tests.yml"));
+    let (rules, tests) = (read(RULES), read(TESTS));
     let guide = read("docs/src/guide/alerts.md");
     let alerts: BTreeSet<_> = rules
         .lines()
@@ -87,6 +88,172 @@ fn every_query_of_the_dashboard_has_data_under_load_and_every_rule_can_be_evalua
     assert!(rules.len() > 20, "{rules:?}");
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule}");
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(workspace().join(path)).expect("our file")
+}
+
+/// Labels whose values come from the configuration, the machine, Prometheus, or the boundaries of a histogram.
+const ANY_VALUE: [&str; 7] = ["route", "target", "peer", "cpu", "instance", "job", "le"];
+/// Labels that Prometheus adds to every sample, and that of a histogram's rows.
+const ADDED: [&str; 3] = ["instance", "job", "le"];
+
+/// The labels of a metric, each with all its values.
+type Labels = BTreeMap<String, BTreeSet<String>>;
+
+/// A renamed metric or label value would leave an alert that never fires and a panel that stays empty.
+#[test]
+fn the_rules_their_tests_and_the_dashboard_name_only_metrics_and_labels_that_exist() {
+    let mut known: BTreeMap<String, Labels> = BTreeMap::new();
+    let golden = read("tests/data/metrics.expected");
+    let samples = golden.lines().filter(|line| !line.starts_with('#'));
+    for (name, pairs) in samples.flat_map(selectors) {
+        let labels = known.entry(name.to_owned()).or_default();
+        for (label, value) in pairs {
+            let values = labels.entry(label.to_owned()).or_default();
+            values.insert(value.to_owned());
+        }
+    }
+    let rules = read(RULES);
+    let rules: Vec<_> = rules.split("\n      - ").map(str::to_owned).collect();
+    for rule in &rules {
+        let Some((name, expression)) = rule
+            .strip_prefix("record: ")
+            .and_then(|rule| rule.split_once('\n'))
+        else {
+            continue;
+        };
+        let sources = selectors(expression).into_iter();
+        let labels = sources.filter_map(|(name, _)| known.get(&stored(name)).cloned());
+        let labels = labels.flatten().collect();
+        known.insert(name.to_owned(), labels);
+    }
+    let mut dashboard = Vec::new();
+    strings(
+        &serde_json::from_str(&read(DASHBOARD)).expect("JSON"),
+        &mut dashboard,
+    );
+    let tests: Vec<_> = read(TESTS).lines().map(str::to_owned).collect();
+    for (what, pieces, least) in [
+        ("the rules", &rules, 25),
+        ("the tests of the rules", &tests, 25),
+        ("the dashboard", &dashboard, 50),
+    ] {
+        let wrong: Vec<_> = pieces
+            .iter()
+            .flat_map(|piece| unknown(piece, &known))
+            .collect();
+        assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+        let count = pieces.iter().flat_map(|piece| selectors(piece)).count();
+        assert!(count >= least, "{what} name {count} metrics");
+    }
+}
+
+/// What a rule, or a panel's expression with its legend, names and no gateway has.
+fn unknown(piece: &str, known: &BTreeMap<String, Labels>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let named = selectors(piece);
+    for (name, pairs) in &named {
+        let Some(labels) = known.get(&stored(name)) else {
+            wrong.push(format!("no metric {name}"));
+            continue;
+        };
+        for (label, pattern) in pairs {
+            match labels.get(*label) {
+                None if !ADDED.contains(label) => {
+                    wrong.push(format!("{name} has no label {label}"));
+                }
+                Some(values) if !ANY_VALUE.contains(label) => {
+                    let absent = pattern.split('|').filter(|value| !values.contains(*value));
+                    wrong.extend(absent.map(|value| format!("{name} has no {label}=\"{value}\"")));
+                }
+                _ => {}
+            }
+        }
+    }
+    let has = |label: &str| {
+        let mut of_named = named
+            .iter()
+            .filter_map(|(name, _)| known.get(&stored(name)));
+        ADDED.contains(&label) || of_named.any(|labels| labels.contains_key(label))
+    };
+    // Other metrics are those of Prometheus.
+    let is_ours = !named.is_empty();
+    let used = used_labels(piece).into_iter();
+    let used = used.filter(|label| is_ours && !has(label));
+    wrong.extend(used.map(|label| format!("no metric has the label {label}: {piece}")));
+    wrong
+}
+
+/// The metrics in a text, each with its pairs of a label and its value or pattern.
+fn selectors(text: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("wardgate") {
+        let (before, from) = rest.split_at(at);
+        let end = from.find(|c| !is_of_name(c)).unwrap_or(from.len());
+        let (name, after) = from.split_at(end);
+        rest = after;
+        if before.ends_with(is_of_name)
+            || !["wardgate_", "wardgate:"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        {
+            continue;
+        }
+        let inside = after.strip_prefix('{').and_then(|it| it.split_once('}'));
+        let pairs = inside.map_or("", |(inside, _)| inside).split("\",");
+        let pairs = pairs.filter_map(|pair| {
+            let (label, value) = pair.split_once('=')?;
+            let value = value.trim_start_matches('~').trim_matches('"');
+            Some((label.trim().trim_end_matches('!'), value))
+        });
+        found.push((name, pairs.collect()));
+    }
+    found
+}
+
+/// The name under which the catalogue has a metric: of a histogram, it has the count alone.
+fn stored(name: &str) -> String {
+    let of_histogram = name
+        .strip_suffix("_bucket")
+        .map(|stem| format!("{stem}_count"));
+    of_histogram.unwrap_or_else(|| name.to_owned())
+}
+
+/// The labels by which an expression groups, and those that its sentence or legend shows.
+fn used_labels(piece: &str) -> BTreeSet<&str> {
+    let between = |start: &'static str, end: char| {
+        piece
+            .split(start)
+            .skip(1)
+            .filter_map(move |rest| Some(rest.split_once(end)?.0))
+    };
+    let grouped = ["by (", "on ("]
+        .into_iter()
+        .flat_map(|start| between(start, ')'));
+    let mut used: BTreeSet<_> = grouped.flat_map(|list| list.split(", ")).collect();
+    used.extend(between("$labels.", ' '));
+    used.extend(between("{{", '}').filter(|name| !name.starts_with(' ')));
+    used
+}
+
+/// All texts of a JSON document; those of one target of a panel are one text, because its legend shows the labels of
+/// its expression.
+fn strings(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| strings(value, found)),
+        Value::Object(fields) => match (fields.get("expr"), fields.get("legendFormat")) {
+            (Some(Value::String(query)), Some(Value::String(legend))) => {
+                found.push(format!("{query}\n{legend}"));
+            }
+            _ => fields.values().for_each(|value| strings(value, found)),
+        },
+        _ => {}
     }
 }
 
@@ -227,9 +394,7 @@ impl Prometheus {
 
 /// The queries of the dashboard, for all gateways and routes, with rates over a few seconds.
 fn queries() -> Vec<String> {
-    let file = workspace().join("packaging/grafana/wardgate.json");
-    let text = fs::read_to_string(file).expect("our file");
-    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels").iter();
     let targets = panels
         .filter_map(|panel| panel["targets"].as_array())

@@ -11,7 +11,7 @@ mod ring;
 mod tcp_info;
 
 pub(crate) use adopt::adopt;
-pub(crate) use clock::clock_state;
+pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use peer_groups::peer_groups;
 pub(crate) use ring::{RingRequest, look, push_request, submit_and_look};
 pub(crate) use tcp_info::tcp_info;

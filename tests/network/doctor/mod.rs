@@ -164,7 +164,8 @@ fn run_all(faults: &[Fault], world: &World) -> BTreeMap<&'static str, String> {
 
 #[test]
 fn doctor_reports_each_injected_fault_at_the_right_side_with_its_remedy() {
-    if !tier::ready("network", &[Need::Namespaces]) {
+    let programs = ["setpriv", "storescp"].map(Need::Program);
+    if !tier::ready("network", &[&[Need::Namespaces][..], &programs].concat()) {
         return;
     }
     let world = World::new();
@@ -190,7 +191,8 @@ fn doctor_reports_each_injected_fault_at_the_right_side_with_its_remedy() {
         .map(|(fault, difference)| format!("{fault}: {difference}"))
         .collect();
     assert!(list.is_empty(), "{}", list.join("\n\n"));
-    world.examine_good_route();
+    world.examine_good_routes();
+    world.examine_good_route_as_another_user();
 }
 
 /// A second program of the harness, beside this one.

@@ -1,11 +1,13 @@
 //! Faults of the other gateway and of the applications, opposite one real gateway on loopback.
 
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 
 use serde_json::Value;
 use wardgate_tests::pki::{Kind, Leaf};
-use wardgate_tests::{Gateway, Pki, Program, Site, free_port};
+use wardgate_tests::{Background, Gateway, Pki, Program, Site, free_port, wardgate};
 
 use super::servers::{ServerKind, start};
 use super::{Fault, examine, report, steps};
@@ -32,6 +34,7 @@ pub(super) struct World {
     untrusting: SocketAddr,
     _b: Mutex<Gateway>,
     a: Mutex<Gateway>,
+    _storescp: Mutex<Background>,
 }
 
 const REVOKED: &str = "gw.revoked.example";
@@ -48,6 +51,9 @@ impl World {
         let pki = Pki::new();
         let [dead, silent, good, unlisted] = std::array::from_fn(|_| local());
         let [revoked, foreign, renamed, untrusting] = std::array::from_fn(|_| local());
+        let [archive, scp] = std::array::from_fn(|_| local());
+        let storescp = Program::new("storescp").arg(scp.port().to_string());
+        let storescp = Background::listening(&storescp, scp.port());
         let peers = [format!("dns:{A}")];
         let closed = local();
         let untrusting_identity = Leaf {
@@ -66,6 +72,7 @@ impl World {
             .protocol("mllp")
             .terminate(good, start(ServerKind::Acknowledges), &peers)
             .protocol("mllp")
+            .terminate(archive, scp, &peers)
             .terminate(unlisted, closed, &["dns:other.example"])
             .terminate(revoked, closed, &["revoked"])
             .terminate(foreign, closed, &peers)
@@ -81,6 +88,9 @@ impl World {
             .originate(local(), good, &[format!("dns:{B}")])
             .protocol("mllp")
             .name("drained")
+            .originate(local(), archive, &[format!("dns:{B}")])
+            .name("archive")
+            .set("health", HEALTH_ECHO)
             .start();
         let drained = a.command(&["drain", "drained"]).run();
         drained.expect_success();
@@ -96,6 +106,7 @@ impl World {
             untrusting,
             _b: Mutex::new(b),
             a: Mutex::new(a),
+            _storescp: Mutex::new(storescp),
         }
     }
 
@@ -126,8 +137,8 @@ impl World {
     }
 
     /// The report about a route without a fault names none, and the probe went through both gateways.
-    pub(super) fn examine_good_route(&self) {
-        let report = self.examine_running("good");
+    fn examine_good_route(&self, route: &str, answer: &str) {
+        let report = self.examine_running(route);
         let steps = steps(&report);
         let of = |name: &str| steps.iter().find(|step| step["step"] == name);
         for name in [
@@ -153,12 +164,60 @@ impl World {
         }
         let probe = of("probe").expect("it was there");
         assert!(probe["target"].is_null(), "through the listener: {probe:#}");
+        assert!(probe["text"].to_string().contains(answer), "{probe:#}");
+    }
+
+    /// Routes without a fault: with an HL7 receiver, and with an archive.
+    pub(super) fn examine_good_routes(&self) {
+        self.examine_good_route("good", "acknowledged the probe message");
+        self.examine_good_route("archive", "answered the C-ECHO");
         let text = self.doctor(&["good"]).run().expect_success().text();
         assert!(text.contains("no fault found"), "{text}");
         let other = self.doctor(&["other"]).run();
         let code = other.status.and_then(|status| status.code());
         assert_eq!(code, Some(2), "{other}");
-        assert!(other.text().contains("good, drained"), "{other}");
+        assert!(other.text().contains("good, drained, archive"), "{other}");
+    }
+
+    /// A user who may read neither the keys nor the admin socket finds no fault that is none. `--user root` names a
+    /// service that may read the keys.
+    pub(super) fn examine_good_route_as_another_user(&self) {
+        let (folder, config) = {
+            let a = self.a.lock().expect("no holder panics");
+            (a.folder().to_owned(), a.config())
+        };
+        let program = folder.join("wardgate");
+        fs::copy(wardgate(), &program).expect("there is room");
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("it is ours");
+        for (user, files) in [(&[][..], "warning"), (&["--user", "root"], "ok")] {
+            let doctor = Program::new("setpriv")
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .arg(&program)
+                .args(["doctor", "--json", "archive", "--config"])
+                .arg(&config)
+                .args(user);
+            let report = report(&doctor.run());
+            let steps = steps(&report);
+            let result = |name: &str| {
+                let step = steps.iter().find(|step| step["step"] == name);
+                step.unwrap_or_else(|| panic!("no step {name}: {report:#}"))["result"].clone()
+            };
+            for step in &steps {
+                assert_ne!(step["result"], "failed", "{step:#}");
+            }
+            assert_eq!(result("gateway"), "warning", "{report:#}");
+            assert_eq!(result("files"), files, "{report:#}");
+            for (step, expected) in [
+                ("configuration", "ok"),
+                ("certificate", "skipped"),
+                ("trust", "skipped"),
+                ("listener", "ok"),
+                ("connect", "ok"),
+                ("tls", "skipped"),
+            ] {
+                assert_eq!(result(step), expected, "{step}: {report:#}");
+            }
+        }
     }
 }
 

@@ -109,10 +109,19 @@ fn of_error(error: &io::Error) -> FileFault {
         _ => "look at the file and its file system",
     };
     FileFault {
-        is_hidden: false,
+        // The user of the service is not known here, and may be another one.
+        is_hidden: error.kind() == io::ErrorKind::PermissionDenied,
         text: format!("cannot be read: {error}"),
         remedy: remedy.to_owned(),
     }
+}
+
+/// Whether this command may not read a file of the route, so that the contents of its files are not known.
+pub(super) fn are_hidden(tls: &RouteTls) -> bool {
+    paths(tls).iter().any(|(_, path)| {
+        let error = File::open(path).err();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    })
 }
 
 fn mode_open_to_all(key: &Path) -> Option<u32> {

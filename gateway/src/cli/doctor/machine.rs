@@ -11,12 +11,16 @@ use super::report::{Side, StepFinding};
 use super::running::RunningGateway;
 use crate::config::{Config, RouteConfig, WhenDown};
 use crate::supervisor::{connections_allowed, listener_problem};
-use crate::sys;
+use crate::sys::{self, ClockState};
 use crate::uring;
 
 /// The synchronisation of the clock. A wrong clock makes valid certificates look expired or not yet valid.
 pub(super) fn clock() -> StepFinding {
-    match sys::clock_state() {
+    of_clock(sys::clock_state())
+}
+
+fn of_clock(state: io::Result<ClockState>) -> StepFinding {
+    match state {
         Ok(state) if state.is_synchronised => {
             let error = Duration::from_micros(state.error_max_micros);
             StepFinding::ok(format!(
@@ -70,9 +74,13 @@ pub(super) fn descriptors(config: &Config, running: &RunningGateway) -> StepFind
 
 /// The settings of this host, as `wardgate tune check` compares them.
 pub(super) fn tuning() -> StepFinding {
-    let host = Host::running();
-    let goal = Goal::new(&host, Options::default());
-    let report = wardgate_tuning::check(&host, &goal);
+    of_host(&Host::running())
+}
+
+/// Never a failure: connections pass with any settings, only slower.
+fn of_host(host: &Host) -> StepFinding {
+    let goal = Goal::new(host, Options::default());
+    let report = wardgate_tuning::check(host, &goal);
     let differing = report
         .settings
         .iter()
@@ -179,4 +187,59 @@ fn taken(route: &RouteConfig) -> StepFinding {
             "stop that program (`ss -ltnp 'sport = :{port}'` names it), or listen on another port"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use wardgate_tuning::NoPrograms;
+
+    use super::super::report::{DoctorStep, StepName, StepResult};
+    use super::*;
+
+    fn clock_step(state: io::Result<ClockState>) -> DoctorStep {
+        of_clock(state).step(StepName::Clock, None, Instant::now())
+    }
+
+    fn state(is_synchronised: bool) -> io::Result<ClockState> {
+        let error_max_micros = 1_500;
+        Ok(ClockState {
+            is_synchronised,
+            error_max_micros,
+        })
+    }
+
+    #[test]
+    fn a_clock_that_is_not_synchronised_or_not_readable_is_a_warning_with_a_remedy() {
+        let good = clock_step(state(true));
+        assert_eq!((good.result, good.side), (StepResult::Ok, None));
+        assert!(good.text.contains("at most 1 ms"), "{good:?}");
+        let denied = Err(io::ErrorKind::PermissionDenied.into());
+        for (state, text, remedy) in [
+            (state(false), "no program keeps the clock", "start chrony"),
+            (denied, "cannot be read: permission denied", "`date`"),
+        ] {
+            let step = clock_step(state);
+            let expected = (StepResult::Warning, Some(Side::ThisGateway));
+            assert_eq!((step.result, step.side), expected, "{step:?}");
+            assert!(step.text.contains(text), "{step:?}");
+            assert!(step.remedy.is_some_and(|it| it.contains(remedy)), "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_of_the_host_that_differ_are_a_warning_and_never_a_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let host = Host::below(folder.path(), NoPrograms);
+        assert!(!of_host(&host).has_failed(), "nothing can be read");
+        let settings = folder.path().join("proc/sys/net/core");
+        fs::create_dir_all(&settings).expect("the folder is ours");
+        fs::write(settings.join("somaxconn"), "128\n").expect("the folder is ours");
+        let step = of_host(&host).step(StepName::Tuning, None, Instant::now());
+        assert_eq!(step.result, StepResult::Warning, "{step:?}");
+        assert!(step.text.contains("net.core.somaxconn"), "{step:?}");
+        assert!(step.remedy.is_some_and(|it| it.contains("wardgate tune")));
+    }
 }

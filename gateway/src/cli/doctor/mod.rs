@@ -277,8 +277,13 @@ fn file_steps(
     let mut steps = vec![permissions.step(StepName::Files, None, begun)];
     let begun = Instant::now();
     let mut push = |name, finding: StepFinding| steps.push(finding.step(name, None, begun));
-    if !is_good {
-        let skipped = || StepFinding::skipped("a file cannot be used, see `files`");
+    if !is_good || files::are_hidden(tls) {
+        let skipped = || {
+            StepFinding::skipped(match is_good {
+                true => "this command may not read a file of the route; run it as root",
+                false => "a file cannot be used, see `files`",
+            })
+        };
         push(StepName::Certificate, skipped());
         push(StepName::Trust, skipped());
     } else {

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::machine;
 use super::probe::{self, ProbeChannel};
 use super::report::{DoctorStep, Side, StepFinding, StepName};
 use super::running::RunningGateway;
 use super::target::TargetExamination;
 use super::wire::Wire;
+use super::{files, machine};
 use crate::cli::limits::{DOCTOR_STEP, DOCTOR_TARGETS_MAX};
 use crate::config::{Config, HealthCheck, Mode, RouteConfig, Target};
 use crate::route::{Route, Transport};
@@ -181,6 +181,11 @@ impl RouteExamination<'_> {
 
     fn of_return(&self, back: &Arc<RouteConfig>) -> StepFinding {
         if !self.usable.contains_key(&back.name) {
+            if back.tls.as_ref().is_some_and(files::are_hidden) {
+                return StepFinding::skipped(
+                    "this command may not read a file of that route; run it as root",
+                );
+            }
             return StepFinding::failed(
                 Side::ThisGateway,
                 "this route cannot be opened, so images of a C-MOVE do not come back",

@@ -253,6 +253,7 @@ fn everything() -> Snapshot {
                 expiry("route", "dicom-route", "certificate", false),
                 expiry("peer", "region", "trust", false),
                 expiry("route", "dicom-route", "crl", true),
+                expiry("peer", "region", "crl", true),
             ],
         },
         ..Snapshot::default()
