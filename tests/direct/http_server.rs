@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use wardgate_tests::http;
-use wardgate_tests::stream::{connect, expect_noise, send_noise};
+use wardgate_tests::stream::{connect, ending, expect_noise, send_noise};
 use wardgate_tests::{DEADLINE, until};
 
-use crate::pair::Through;
+use crate::pair::{Through, local};
 
 const HOST: &str = "Host: wardgate\r\n";
+/// Routes of a gateway whose answers are large; the web page shows 64.
+const ROUTES: usize = 80;
 
 /// Sends bytes and reads until the server closes; returns the status lines of all answers.
 fn statuses(to: SocketAddr, bytes: &[u8]) -> Vec<u16> {
@@ -139,6 +142,56 @@ fn head(stream: &mut TcpStream) -> String {
         head.push(byte[0]);
     }
     String::from_utf8_lossy(&head).into_owned()
+}
+
+/// Three clients stop at the same time: in the header of a request, in the answer, and in the events of the web page.
+#[test]
+fn stuck_clients_are_disconnected_in_time_counted_and_logged_once() {
+    // With so many routes, neither the metrics nor the first event fit into the buffers of both sockets.
+    let through = Through::with(|site| {
+        let target = local();
+        let site = (0..ROUTES).fold(site, |site, _| site.passthrough(local(), target));
+        site.gateway("web", "true")
+    });
+    let metrics = through.gateway.metrics_address();
+    let start = Instant::now();
+    let mut half = connect(metrics);
+    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: ward")
+        .expect("it is open");
+    let stuck = ["/metrics", "/events"].map(|path| {
+        let mut stream = connect(metrics);
+        let is_set = SockRef::from(&stream).set_recv_buffer_size(4096);
+        is_set.expect("it is a socket");
+        let host = "Host: localhost\r\n";
+        let request = format!("GET {path} HTTP/1.1\r\n{host}\r\n");
+        stream.write_all(request.as_bytes()).expect("it is open");
+        stream
+    });
+    assert_eq!(half.read(&mut [0]).expect("it closes"), 0);
+    let took = start.elapsed();
+    assert!((400..2_000).contains(&took.as_millis()), "{took:?}");
+    let refused = |reason: &str, count: u32| {
+        let row = format!("wardgate_http_refused_total{{reason=\"{reason}\"}} {count}\n");
+        through.gateway.metrics().contains(&row)
+    };
+    assert!(refused("header_deadline", 1) && refused("deadline", 0));
+    // The limit, and the interval of the look at an endless answer.
+    thread::sleep(Duration::from_secs(5).saturating_sub(start.elapsed()));
+    until("both are disconnected", Duration::from_secs(3), || {
+        thread::sleep(Duration::from_millis(200));
+        refused("deadline", 2).then_some(())
+    });
+    // What was sent before can still be read, and then the end.
+    for mut stream in stuck {
+        ending(&mut stream);
+    }
+    let output = through.gateway.output();
+    for kind in [
+        "did not send a request within 500 ms and was disconnected",
+        "did not read its answer within 5 s and was disconnected",
+    ] {
+        assert_eq!(output.matches(kind).count(), 1, "{kind}: {output}");
+    }
 }
 
 /// 1,000 clients hang, others flood, send megabytes of header, or do not read their answers, and bulk goes on.

@@ -10,7 +10,7 @@
 //! here.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 
 use tempfile::TempDir;
@@ -67,7 +67,12 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     let chain = Chain::start();
     chain.speak_dicom();
     chain.speak_nonsense();
-    chain.speak_hl7();
+    // Meanwhile, a conversation with the name in it is open.
+    chain.speak_hl7(|| {
+        for gateway in [&chain.a, &chain.b] {
+            gateway.look();
+        }
+    });
     // Proof that the search finds each form.
     for tap in &chain.plain {
         assert!(holds_one_of(&tap.bytes(), &utf_8()), "a plain leg");
@@ -85,6 +90,8 @@ fn a_planted_name_is_in_no_log_no_metric_and_not_between_the_sites() {
     assert_clean("what came back", &chain.between[2].bytes());
     for (gateway, count) in [chain.a, chain.b].into_iter().zip(CONNECTIONS) {
         assert_clean("the metrics", gateway.metrics().as_bytes());
+        assert_clean("the web page", gateway.page().as_bytes());
+        assert_clean("the status", gateway.status().as_bytes());
         let bundle = gateway.support_bundle(&chain.keys);
         assert_clean("the support bundle", bundle.as_bytes());
         let log = gateway.stop(count);
@@ -121,11 +128,13 @@ impl Chain {
         let (to_a, to_b) = ([format!("dns:{A}")], [format!("dns:{B}")]);
         let b = Site::new(&pki, B)
             .gateway("log", "\"text\"")
+            .gateway("web", "true")
             .terminate(loopback(wan), loopback(plain[1].port), &to_a)
             .originate(loopback(back), loopback(between[2].port), &to_a)
             .terminate(loopback(hl7_wan), loopback(plain[3].port), &to_a)
             .protocol("mllp");
         let a = Site::new(&pki, A)
+            .gateway("web", "true")
             .originate(loopback(entry), loopback(between[0].port), &to_b)
             .terminate(loopback(back_wan), loopback(home), &to_b)
             .originate(loopback(hl7_entry), loopback(between[1].port), &to_b)
@@ -174,7 +183,8 @@ impl Chain {
         say(self.plain[0].port, &[&b"\x16\x03\x01"[..], &name].concat());
     }
 
-    fn speak_hl7(&self) {
+    /// The name in messages. Calls `while_open` while a connection that has carried all of them is open.
+    fn speak_hl7(&self, while_open: impl FnOnce()) {
         let frame = |text: &[u8]| [&[0x0b], text, &[0x1c, 0x0d]].concat();
         let message = |name: &str, kind: &str| {
             format!(
@@ -198,7 +208,13 @@ impl Chain {
             self.plain[2].port,
             &[&frames, MARKER.as_bytes(), &frames].concat(),
         );
-        say(self.plain[2].port, &frames);
+        let mut open = connect(local(self.plain[2].port));
+        open.write_all(&frames).expect("it is open");
+        open.read_exact(&mut vec![0; frames.len()])
+            .expect("the receiver sends all of it back");
+        while_open();
+        open.shutdown(Shutdown::Write).expect("it is open");
+        hear(&mut open);
         say(self.plain[2].port, MARKER.as_bytes());
     }
 }
@@ -274,6 +290,30 @@ impl Running {
 
     fn metrics(&self) -> String {
         http::get(local(self.metrics), "/metrics").text()
+    }
+
+    fn page(&self) -> String {
+        http::get(local(self.metrics), "/").text()
+    }
+
+    fn status(&self) -> String {
+        let socket = self.folder.path().join("admin.sock");
+        let program = Program::new(wardgate()).args(["status", "--json", "--socket"]);
+        program.arg(socket).run().expect_success().text()
+    }
+
+    /// Checks what the page and the status show of an open conversation: its types of messages, and no name.
+    fn look(&self) {
+        for (place, text) in [
+            ("the web page", &Self::page as &dyn Fn(&Self) -> String),
+            ("the status", &Self::status),
+        ] {
+            // What a page shows is up to a second old.
+            let text = until(place, DEADLINE, || {
+                Some(text(self)).filter(|text| text.contains("ORU^R01"))
+            });
+            assert_clean(place, text.as_bytes());
+        }
     }
 
     /// The log, after all connections have been logged.

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wardgate_tests::tier::{Need, ready};
@@ -18,16 +18,25 @@ const TOKEN: &str = "c0ffee00c0ffee00";
 
 /// How long the page may take to show a change.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
-/// The list of revoked certificates is valid for so long: the browser has started and has seen the other states.
-const LIST_LIFE: Duration = Duration::from_secs(25);
+/// A certificate and a list of revoked certificates are valid for so long: the browser has started and has seen the
+/// other states.
+const LIFE: Duration = Duration::from_secs(25);
 
-/// Two sites: A sends to B over three routes; the page is that of A.
+/// Two sites: A sends to B over three routes, receives over one, and passes one through; the page is that of A.
 struct Lab {
     a: Gateway,
     b: Gateway,
     // Where applications of site A connect to.
     archive: SocketAddr,
     link: SocketAddr,
+    worklist: SocketAddr,
+    // The application behind `worklist`.
+    application: TcpListener,
+    // The gateway of site B, as A reaches it.
+    wan: SocketAddr,
+    // The files that run out, as the page names them, and when.
+    brief: [String; 2],
+    expiry: Instant,
     _folder: TempDir,
     _pki: Pki,
 }
@@ -59,7 +68,9 @@ impl Lab {
         fs::write(&token, format!("{TOKEN}\n")).expect("the folder is ours");
         fs::set_permissions(&token, Permissions::from_mode(0o600)).expect("the file is ours");
         let (wan, link_wan, list_wan) = (local(), local(), local());
-        let (archive, link, target) = (local(), local(), sink());
+        let (archive, link, target, worklist) = (local(), local(), sink(), local());
+        let application = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        let served = application.local_addr().expect("it is bound");
         let from_a = [format!("dns:{A}")];
         let b = Site::new(&pki, B)
             .terminate(wan, target, &from_a)
@@ -69,7 +80,10 @@ impl Lab {
             .protocol("tcp")
             .name("link")
             .start();
-        let list = pki.brief_crl("web.crl", LIST_LIFE);
+        let list = pki.brief_crl("web.crl", LIFE);
+        let brief = pki.brief_leaf(A, LIFE);
+        // X.509 has whole seconds, so both run out less than a second before.
+        let expiry = Instant::now() + LIFE;
         let to_b = [format!("dns:{B}")];
         let probe =
             "{ probe = \"connect\", interval = \"1s\", timeout = \"1s\", rise = 1, fall = 1 }";
@@ -88,12 +102,33 @@ impl Lab {
             .originate(local(), list_wan, &["region"])
             .protocol("tcp")
             .name("reports")
+            .terminate(local(), target, &to_b)
+            .route_identity(&brief)
+            .protocol("tcp")
+            .name("priors")
+            .passthrough(worklist, served)
+            .set("health", probe)
+            .name("worklist")
             .start();
         Self {
             a,
             b,
             archive,
             link,
+            worklist,
+            application,
+            wan,
+            brief: [
+                format!(
+                    "certificate {:?}: \"CN={A}\" expired on ",
+                    shown(&brief.certificate)
+                ),
+                format!(
+                    "peer \"region\": crl {:?}: the list of \"CN=wardgate test authority\" expired on ",
+                    shown(&list)
+                ),
+            ],
+            expiry,
             _folder: folder,
             _pki: pki,
         }
@@ -145,13 +180,17 @@ fn card(route: &str, word: &str) -> String {
     )
 }
 
+fn shown(file: &Path) -> String {
+    file.display().to_string()
+}
+
 fn state_has(text: &str) -> String {
     format!("document.getElementById('state').innerText.includes({text:?})")
 }
 
 // Goal: green, amber and red, each with its reason, appear within 2 s by live updates, in a browser that reports no
-// error and asks nobody else. Method: one browser; a full link, a peer's gateway that is killed, and a list that
-// runs out. The name of an application is code, which must be shown as text.
+// error and asks nobody else. Method: one browser; a full link, an application and a peer's gateway that are killed,
+// and a certificate and a list that run out. The name of an application is code, which must be shown as text.
 #[test]
 fn the_web_page_shows_green_amber_and_red_with_the_reason_within_two_seconds() {
     if !ready("interop", &[Need::Program("chromium")]) {
@@ -164,7 +203,9 @@ fn the_web_page_shows_green_amber_and_red_with_the_reason_within_two_seconds() {
     let is_live = "document.getElementById('live').className === 'live'";
     browser.until("live updates", DEADLINE, is_live);
     // Green. The list of the third route expires within a week, so it is amber from the start.
-    browser.until("green", SHOWN_WITHIN, &card("ct-to-archive", "works"));
+    for route in ["ct-to-archive", "priors", "worklist"] {
+        browser.until("green", SHOWN_WITHIN, &card(route, "works"));
+    }
     browser.until(
         "an expiring list",
         SHOWN_WITHIN,
@@ -222,15 +263,34 @@ fn the_web_page_shows_green_amber_and_red_with_the_reason_within_two_seconds() {
     }
     browser.window(1100, 1000, "light");
 
+    // Red: an application of this site is gone, and the next client tries at once.
+    let Lab { a, b, .. } = lab;
+    let served = lab.application.local_addr().expect("it is bound");
+    drop(lab.application);
+    let _client = TcpStream::connect(lab.worklist);
+    let reason = [
+        format!("target {served} does not work since 20"),
+        "check the application at this address, and the network to it".to_owned(),
+    ];
+    let is_red = all(&card("worklist", "no traffic"), &reason);
+    browser.until("a target that is gone", SHOWN_WITHIN, &is_red);
+
     // Red: the other site is gone.
-    let Lab { a, b, archive, .. } = &lab;
     b.process().signal(rustix::process::Signal::KILL);
     drop(association);
     // An application tries at once.
-    let _ = TcpStream::connect(archive)
+    let _ = TcpStream::connect(lab.archive)
         .and_then(|mut client| client.write_all(&request("CT_1", "ARCHIVE")));
-    browser.until("red", SHOWN_WITHIN, &card("ct-to-archive", "no traffic"));
-    browser.until("its reason", SHOWN_WITHIN, &state_has("ct-to-archive"));
+    let reason = [
+        format!(
+            "the other site's gateway {} does not work since 20",
+            lab.wan
+        ),
+        "check the line to the other site, and the gateway there".to_owned(),
+        "the route carries nothing meanwhile".to_owned(),
+    ];
+    let is_red = all(&card("ct-to-archive", "no traffic"), &reason);
+    browser.until("a site that is gone", SHOWN_WITHIN, &is_red);
     assert!(
         browser.text("#state .summary").contains("no traffic"),
         "{}",
@@ -239,14 +299,21 @@ fn the_web_page_shows_green_amber_and_red_with_the_reason_within_two_seconds() {
     save(&mut browser, "web-page-red", 1100, 1800, "light");
     save(&mut browser, "web-page-red-dark", 1100, 1800, "dark");
 
-    // The list runs out: nobody is accepted with it.
-    browser.until(
-        "an expired list",
-        LIST_LIFE + SHOWN_WITHIN,
-        &card("reports", "no traffic"),
-    );
+    // A certificate and a list run out: peers refuse this site, and nobody is accepted with the list.
+    std::thread::sleep(lab.expiry.saturating_duration_since(Instant::now()));
+    let [certificate, list] = lab.brief;
+    let reason = [
+        certificate,
+        "peers refuse this site; issue a new one".to_owned(),
+        list,
+        "every peer of that CA is refused; get a current list".to_owned(),
+    ];
+    let cards = ["priors", "reports"].map(|route| card(route, "no traffic"));
+    let is_red = all(&cards.join(" && "), &reason);
+    browser.until("both have expired", SHOWN_WITHIN, &is_red);
     let certificates = browser.text("#certificates");
-    assert!(certificates.contains("expired"), "{certificates}");
+    let expired = certificates.matches("expired").count();
+    assert_eq!(expired, 2, "{certificates}");
 
     let base = format!("http://{}/", a.metrics_address());
     for url in &browser.requests {
@@ -269,6 +336,15 @@ fn the_web_page_shows_green_amber_and_red_with_the_reason_within_two_seconds() {
     );
     assert!(browser.text("#live").contains("Live updates have stopped"));
     let _ = sending.join();
+}
+
+/// An expression, and all of these texts in the first section of the page.
+fn all(expression: &str, texts: &[String]) -> String {
+    let texts = texts.iter().map(|text| state_has(text));
+    let all: Vec<_> = std::iter::once(expression.to_owned())
+        .chain(texts)
+        .collect();
+    all.join(" && ")
 }
 
 // Writes a picture into the folder that `WARDGATE_PICTURES` names, for the documents.

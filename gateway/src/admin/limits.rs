@@ -54,6 +54,12 @@ pub(super) const METRICS_REQUEST_EVERY: Duration = Duration::from_millis(10);
 /// `wardgate_http_refused_total{reason="deadline"}`.
 pub(super) const METRICS_STREAM_LOOK: Duration = Duration::from_secs(1);
 
+/// Bytes of answers that the kernel holds for one connection (`SO_SNDBUF`; Linux doubles the value). By default, it
+/// takes megabytes for a client that does not read: a page that is stuck would be noticed after many minutes.
+///
+/// When reached: the rest of the answer waits until the client reads, for at most `METRICS_DEADLINE`.
+pub(super) const METRICS_SEND_BYTES: usize = 64 * 1024;
+
 /// How long the server reads and drops what a client goes on sending after the last answer. Closing with
 /// unread bytes would reset the connection before the client has read the answer.
 ///

@@ -65,20 +65,32 @@ impl Pki {
         self.make_with(first, further, kind, key_of(kind))
     }
 
+    /// A good certificate for this DNS name, whose time will be over soon.
+    pub fn brief_leaf(&self, name: &str, life: std::time::Duration) -> Leaf {
+        let life = Duration::try_from(life).expect("a test waits for seconds");
+        let mut params = params(name, Kind::Good);
+        params.not_after = OffsetDateTime::now_utc() + life;
+        self.issue(name, Kind::Good, Key::P256, &params)
+    }
+
     /// Makes a certificate and its key, and writes their files.
     pub(super) fn make(&self, name: &str, kind: Kind, key: Key) -> Leaf {
         self.make_with(name, &[], kind, key)
     }
 
     fn make_with(&self, name: &str, further: &[&str], kind: Kind, key: Key) -> Leaf {
-        let stem = self.stem(name);
-        let material = Material::new(key, &stem);
         let mut params = params(name, kind);
         let further = further.iter().map(|name| alternative_name(name));
         params.subject_alt_names.extend(further);
-        let issued_by = |authority| sign(&params, &material, authority).pem();
+        self.issue(name, kind, key, &params)
+    }
+
+    fn issue(&self, name: &str, kind: Kind, key: Key, params: &CertificateParams) -> Leaf {
+        let stem = self.stem(name);
+        let material = Material::new(key, &stem);
+        let issued_by = |authority| sign(params, &material, authority).pem();
         let chain = match kind {
-            Kind::SelfSigned => material.self_signed(&params).pem(),
+            Kind::SelfSigned => material.self_signed(params).pem(),
             Kind::OtherAuthority => issued_by(&self.other),
             Kind::Namesakes => {
                 let namesakes = (0..CHAIN_MAX).map(|_| Authority::new(AUTHORITY));

@@ -12,10 +12,11 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustix::net::Shutdown;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::admin::limits::{METRICS_LINGER, METRICS_LINGER_BYTES};
+use crate::admin::limits::{METRICS_LINGER, METRICS_LINGER_BYTES, METRICS_SEND_BYTES};
 
 /// Bytes of one read.
 const CHUNK: usize = 4096;
@@ -33,6 +34,8 @@ impl HttpSocket {
     pub(super) fn new(stream: TcpStream) -> Rc<Self> {
         // Small answers follow each other on one connection; without it, they only wait longer.
         let _ = stream.set_nodelay(true);
+        // LIMIT: METRICS_SEND_BYTES.
+        let _ = set_socket_send_buffer_size(&stream, METRICS_SEND_BYTES);
         Rc::new(Self {
             stream,
             blocked: Cell::default(),
