@@ -269,8 +269,10 @@ fn a_header_is_believed_only_where_it_is_required_and_only_from_a_listed_proxy()
     match TcpStream::connect(of_another) {
         Ok(client) => {
             let mut client = wardgate_tests::stream::bounded(client);
-            let _ = client.write_all(&stream);
-            assert_eq!(ending(&mut client).1, Ending::Reset);
+            // The error of a reset is reported once, by the write or by the read.
+            if client.write_all(&stream).is_ok() {
+                assert_eq!(ending(&mut client).1, Ending::Reset);
+            }
         }
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
