@@ -21,7 +21,7 @@ const SECRET_NAMES: [&str; 12] = [
     "credential",
 ];
 
-/// The same, as the last word of a name only: `db_pass`, and not `passthrough`.
+/// The same, as the final word of a name only: `db_pass`, and not `passthrough`.
 const SECRET_ENDS: [&str; 1] = ["pass"];
 
 /// Settings of systemd whose values are or may be secrets.
