@@ -137,10 +137,10 @@ fn the_web_page_is_shown_to_those_who_know_its_token_only() {
     {
         assert_eq!(status(&get("/", field).0), 401, "{number}");
     }
-    // The tenth was the last: even the right token has to wait.
-    for field in [wrong, &right] {
-        assert_eq!(status(&get("/", field).0), 429);
-    }
+    // The tenth was the last: further wrong ones have to wait. The right one passes, because others may share
+    // the address.
+    assert_eq!(status(&get("/", wrong).0), 429);
+    assert_eq!(status(&get("/", &right).0), 200);
     // Other paths are open as before.
     for path in ["/metrics", "/healthz", "/readyz"] {
         assert_eq!(status(&get(path, "").0), 200, "{path}");
@@ -148,7 +148,7 @@ fn the_web_page_is_shown_to_those_who_know_its_token_only() {
     assert!(
         gateway
             .metrics()
-            .contains("wardgate_http_refused_total{reason=\"token\"} 12")
+            .contains("wardgate_http_refused_total{reason=\"token\"} 11")
     );
     let lines = gateway.lines();
     let about = lines
