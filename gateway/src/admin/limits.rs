@@ -169,7 +169,7 @@ pub(super) const EVENTS_WAITING_MAX: usize = 1;
 
 /// Wrong tokens of one address in `WRONG_TOKENS_WITHIN`. A person mistypes a few times.
 ///
-/// When reached: the address gets no answer but 429 until the time has passed;
+/// When reached: further wrong tokens of the address get 429 until the time has passed;
 /// `wardgate_http_refused_total{reason="token"}`.
 pub(super) const WRONG_TOKENS_MAX: u32 = 10;
 
