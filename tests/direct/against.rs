@@ -120,12 +120,13 @@ fn a_missing_certificate_of_the_other_site_is_a_remark() {
 #[test]
 fn a_file_of_this_site_with_the_same_path_is_not_taken_for_one_of_the_other_site() {
     let sites = Sites::new();
-    let there = Site::with_identity(&sites.pki.leaf(A))
+    let identity = sites.pki.leaf(A);
+    let there = Site::with_identity(&identity)
         .terminate(sites.wan, local(), &[format!("dns:{A}")])
         .name("in");
     let both = Both::new(&sites.here(), &there);
-    let copy = sites.pki.leaf(A).certificate;
-    let copy = both.file(&copy.file_name().expect("a name").to_string_lossy());
+    let name = identity.certificate.file_name().expect("a name");
+    let copy = both.file(&name.to_string_lossy());
     // The path is that of this site's certificate; the file beside OTHER is that of the other site.
     fs::copy(sites.pki.leaf(B).certificate, &copy).expect("the folder is ours");
     assert_eq!(code(&both.compare()), Some(0), "{}", both.compare());

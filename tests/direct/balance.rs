@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use wardgate_tests::stream::{
-    Ending, accept, accept_now, bounded, connect, ending, expect_noise, reset, send_noise,
+    Ending, accept, accept_now, bounded, connect, ending, ending_of, expect_noise, reset,
+    send_noise,
 };
 use wardgate_tests::tls::TLS13;
 use wardgate_tests::{DEADLINE, Gateway, until};
@@ -133,10 +134,7 @@ fn connections_above_the_limits_of_all_targets_are_reset_and_logged() {
     let first = open(&through, &servers);
     let second = open(&through, &servers);
     assert_eq!((first.2, second.2), (0, 1));
-    let mut third = connect(through.entry);
-    // Only then does the gateway look for a target.
-    let _ = third.write_all(b"?");
-    assert_eq!(ending(&mut third), (0, Ending::Reset));
+    assert_eq!(ending_of(through.entry), (0, Ending::Reset));
     let line = &through.gateway.wait_for_connections(1)[0];
     let reason = line.text("reason");
     let expected = format!(

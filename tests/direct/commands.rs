@@ -277,7 +277,7 @@ fn a_named_configuration_that_leads_to_no_socket_is_refused() {
         program.run().expect_failure().text()
     };
     let cases = [
-        (None, "the file cannot be read"),
+        (None, "cannot be read: No such file"),
         (Some(format!("{good}\nnonsense = 1\n")), "unknown key"),
         (
             Some(good.replace("admin = \"admin.sock\"", "")),
@@ -290,10 +290,7 @@ fn a_named_configuration_that_leads_to_no_socket_is_refused() {
         }
         for command in [&["drain", "--config"][..], &["status", "--config"]] {
             let said = text_of(command);
-            assert!(
-                said.contains(why) && said.contains("--socket SOCKET"),
-                "{said}"
-            );
+            assert!(said.contains(why) && said.contains("--socket"), "{said}");
         }
     }
     std::fs::write(&other, &good).expect("our folder");
