@@ -9,6 +9,7 @@ mod admin;
 pub mod audit;
 pub mod buffers;
 pub mod cli;
+mod client_source;
 pub mod config;
 pub mod control;
 pub mod dicom;

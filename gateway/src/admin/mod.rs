@@ -1,6 +1,5 @@
 //! Where a running process is asked: metrics and health over HTTP, and commands over the admin socket.
 
-mod client_group;
 mod http;
 mod limits;
 mod response;

@@ -5,13 +5,14 @@
 //! another site is one source on many routes, and a fault on one of them must not hide a fault on another.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::audit::limits::{
     ROUTE_LINE_EVERY, ROUTE_LINES_BURST, SOURCE_LINE_EVERY, SOURCE_LINES_BURST, SOURCES_MAX,
     SOURCES_SWEEP_EVERY,
 };
+use crate::client_source::Source;
 use crate::measure::ReachedBound;
 use crate::tls::RefusalClass;
 
@@ -34,7 +35,7 @@ pub(super) enum LineKind {
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     // INVARIANT: at most SOURCES_MAX keys with a source, and one key without a source for each route and kind.
-    sources: HashMap<(Option<LineSource>, LineClass), Bucket>,
+    sources: HashMap<(Option<Source>, LineClass), Bucket>,
     swept: Option<Instant>,
     // The configuration bounds their number.
     routes: HashMap<LineClass, RouteLines>,
@@ -43,17 +44,10 @@ pub(super) struct Rate {
 /// A route and a kind of line.
 type LineClass = (String, LineKind);
 
-/// An IPv4 address, or the first 64 bits of an IPv6 address, which a client can change at will from there on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum LineSource {
-    V4(Ipv4Addr),
-    V6([u16; 4]),
-}
-
 #[derive(Debug)]
 struct RouteLines {
     bucket: Bucket,
-    // LineClass of this route and kind since the last that passed, whichever limit held them back.
+    // Lines of this route and kind since the last that passed, whichever limit held them back.
     suppressed: u64,
 }
 
@@ -85,7 +79,7 @@ impl Rate {
     }
 
     // The bucket of the source, or that of all sources for which the table has no room.
-    fn source(&mut self, mut key: (Option<LineSource>, LineClass), now: Instant) -> &mut Bucket {
+    fn source(&mut self, mut key: (Option<Source>, LineClass), now: Instant) -> &mut Bucket {
         if !self.sources.contains_key(&key) && !self.has_room(now) {
             // LIMIT: SOURCES_MAX.
             key.0 = None;
@@ -108,18 +102,6 @@ impl Rate {
             bucket.tokens < SOURCE_LINES_BURST
         });
         self.sources.len() < SOURCES_MAX
-    }
-}
-
-impl From<IpAddr> for LineSource {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Self::V6([a, b, c, d])
-            }
-        }
     }
 }
 
@@ -158,6 +140,8 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const SCAN: LineKind = LineKind::Refused(RefusalClass::Unknown);

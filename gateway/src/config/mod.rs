@@ -46,6 +46,7 @@ mod timeouts;
 mod value;
 mod written;
 
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -383,6 +384,15 @@ pub struct RouteTls {
 }
 
 impl RouteTls {
+    /// The files of certificates, CAs and revocation lists that the route names: all but the key.
+    pub(crate) fn public_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_peers = self.peers.iter().flat_map(|peer| {
+            let lists = peer.trust.crl.iter().map(|list| &list.value);
+            iter::once(&peer.trust.trust.value).chain(lists)
+        });
+        iter::once(&self.identity.certificate.value).chain(of_peers)
+    }
+
     /// The sites that may be at the other end, each with its identities: a `[[peer]]` with all its
     /// identities, and each identity that the route lists itself as a site of its own.
     pub fn sites(&self) -> impl Iterator<Item = &[PeerName]> {

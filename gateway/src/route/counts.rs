@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::source::Source;
+use crate::client_source::Source;
 use crate::config::PeerName;
 
 /// Connections by source.

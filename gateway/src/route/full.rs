@@ -7,7 +7,7 @@ use super::counts::CountedPlace;
 use super::draft::Transport;
 use super::live::Route;
 use super::shares::PassthroughPlace;
-use super::source::Source;
+use crate::client_source::Source;
 use crate::metrics::{self, ClientStage};
 use crate::route::limits::EXCESS_MAX;
 

@@ -17,7 +17,6 @@ mod live;
 mod observing;
 mod peer_expiries;
 mod shares;
-mod source;
 mod state;
 mod table;
 #[cfg(test)]
@@ -37,4 +36,3 @@ pub(crate) use bandwidth::{BandwidthFlow, RouteBandwidth, TurnStep};
 pub(crate) use counts::CountedPlace;
 pub(crate) use full::OfRoute;
 pub(crate) use shares::{AnsweredPlace, PeerPlace, passthrough_max, source_max};
-pub(crate) use source::Source;

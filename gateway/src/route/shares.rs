@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::source::Source;
+use crate::client_source::Source;
 use crate::config::{Mode, RouteConfig, RouteTls};
 use crate::route::limits::{PASSTHROUGH_SHARE, PASSTHROUGH_SOURCE_SHARE, PEER_SHARE};
 

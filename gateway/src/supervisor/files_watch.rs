@@ -152,12 +152,8 @@ pub(super) fn files_state(files: &[PathBuf]) -> FilesState {
 pub(super) fn files_of(routes: &[Arc<RouteConfig>]) -> Arc<[PathBuf]> {
     let mut files = BTreeSet::new();
     for tls in routes.iter().filter_map(|route| route.tls.as_ref()) {
-        files.insert(tls.identity.certificate.value.clone());
         files.insert(tls.identity.key.value.clone());
-        for peer in &tls.peers {
-            files.insert(peer.trust.trust.value.clone());
-            files.extend(peer.trust.crl.iter().map(|list| list.value.clone()));
-        }
+        files.extend(tls.public_files().cloned());
     }
     files.into_iter().collect()
 }

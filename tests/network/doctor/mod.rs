@@ -127,9 +127,9 @@ fn difference(fault: &Fault, report: &Value) -> Option<String> {
     let Some(found) = failed.or(warned) else {
         return Some(format!("no fault is reported: {report:#}"));
     };
-    let told = format!("{} {}", found["text"], found["remedy"]);
+    let shown = format!("{} {}", found["text"], found["remedy"]);
     let is_right =
-        found["step"] == fault.step && found["side"] == fault.side && told.contains(fault.words);
+        found["step"] == fault.step && found["side"] == fault.side && shown.contains(fault.words);
     let expected = format!("{} at {} with {:?}", fault.step, fault.side, fault.words);
     (!is_right).then(|| format!("expected {expected}, found {found:#}"))
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::admin::client_group::client_group;
 use crate::admin::limits::{METRICS_CONNECTIONS_MAX, METRICS_GRACE};
+use crate::client_source::Source;
 
 /// The open connections, oldest first.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl HttpPlaces {
             return None;
         }
         let count = |source: IpAddr| {
-            let of_it = |one: &&HttpConnection| client_group(one.source) == client_group(source);
+            let of_it = |one: &&HttpConnection| Source::from(one.source) == Source::from(source);
             self.0.iter().filter(of_it).count()
         };
         // `max_by_key` returns the last of equal elements, so the youngest come first.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-use crate::admin::client_group::client_group;
 use crate::admin::limits::{WRONG_TOKEN_SOURCES_MAX, WRONG_TOKENS_MAX, WRONG_TOKENS_WITHIN};
+use crate::client_source::Source;
 
 /// The names of this machine.
 ///
@@ -51,7 +51,7 @@ fn is_port(text: &str) -> bool {
 
 /// Wrong tokens, by the address that sent them.
 #[derive(Debug, Default)]
-pub(super) struct WrongTokens(HashMap<IpAddr, TokenAttempts>);
+pub(super) struct WrongTokens(HashMap<Source, TokenAttempts>);
 
 #[derive(Debug, Clone, Copy)]
 struct TokenAttempts {
@@ -62,7 +62,7 @@ struct TokenAttempts {
 impl WrongTokens {
     /// Whether the address has sent too many wrong tokens.
     pub(super) fn is_blocked(&self, source: IpAddr, now: Instant) -> bool {
-        let attempts = self.0.get(&client_group(source));
+        let attempts = self.0.get(&source.into());
         // LIMIT: WRONG_TOKENS_MAX.
         attempts
             .is_some_and(|attempts| attempts.is_recent(now) && attempts.count >= WRONG_TOKENS_MAX)
@@ -70,7 +70,7 @@ impl WrongTokens {
 
     /// Counts a wrong token.
     pub(super) fn note(&mut self, source: IpAddr, now: Instant) {
-        let source = client_group(source);
+        let source = Source::from(source);
         self.0.retain(|_, attempts| attempts.is_recent(now));
         // LIMIT: WRONG_TOKEN_SOURCES_MAX.
         if self.0.len() >= WRONG_TOKEN_SOURCES_MAX && !self.0.contains_key(&source) {

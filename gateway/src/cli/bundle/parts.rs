@@ -1,5 +1,6 @@
 //! The parts of a support bundle, and where each comes from.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use super::{gateway_arguments, secrets};
 use crate::cli::limits::{
     BUNDLE_LOG_LINES, BUNDLE_METRICS_WAIT, BUNDLE_OUTPUT_BYTES_MAX, BUNDLE_PART_BYTES_MAX,
 };
-use crate::config::{self, LogFormat};
+use crate::config::{self, LogFormat, RouteTls};
 
 /// Which gateway the bundle is about.
 pub(super) struct BundleScope<'a> {
@@ -195,14 +196,8 @@ fn certificates(file: &Path) -> Result<PartText, String> {
     let mut words = vec!["pki".to_owned(), "show".to_owned()];
     let config = config::load(file).config;
     let routes = config.map(|config| config.routes).map_err(|_| NO_CONFIG)?;
-    let mut files = std::collections::BTreeSet::new();
-    for tls in routes.iter().filter_map(|route| route.tls.as_ref()) {
-        files.insert(tls.identity.certificate.value.clone());
-        for peer in &tls.peers {
-            files.insert(peer.trust.trust.value.clone());
-            files.extend(peer.trust.crl.iter().map(|list| list.value.clone()));
-        }
-    }
+    let tls = routes.iter().filter_map(|route| route.tls.as_ref());
+    let files: BTreeSet<_> = tls.flat_map(RouteTls::public_files).collect();
     words.extend(files.iter().map(|file| file.display().to_string()));
     PartSource::wardgate(&words)
 }

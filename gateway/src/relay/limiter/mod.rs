@@ -21,12 +21,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::audit::CloseReason;
+use crate::client_source::Source;
 use crate::handshake::Pace;
 use crate::metrics::{self, ClientStage, Counter, RouteCounters};
 use crate::relay::limits::{
     CONNECTION_BYTES, PLACE_BYTES, SOURCE_PLACES_MIN, SOURCE_SHARE, UNAUTHENTICATED_BYTES,
 };
-use crate::route::{RouteId, Source, passthrough_max, source_max};
+use crate::route::{RouteId, passthrough_max, source_max};
 use crate::uring::sleep;
 use pacer::{PacedStep, Pacer};
 use places::{Bounds, Exhausted, Places, Ticket};

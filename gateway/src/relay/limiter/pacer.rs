@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::steps::{QueueAction, QueuePosition, StepQueue};
+use crate::client_source::Source;
 use crate::metrics;
-use crate::route::Source;
 use crate::uring::{sleep, timeout};
 
 /// The turns of one core. While `run` is not running, steps are not scheduled.

@@ -8,8 +8,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::client_source::Source;
 use crate::relay::limits::PLACE_BYTES;
-use crate::route::{RouteId, Source};
+use crate::route::RouteId;
 
 /// The limits of all sources together, and of one source.
 #[derive(Debug, Clone, Copy)]

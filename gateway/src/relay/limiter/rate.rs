@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::client_source::Source;
 use crate::measure::ReachedBound;
 use crate::relay::limits::{HANDSHAKES_BURST, RATE_SOURCES_MAX};
-use crate::route::Source;
 
 /// The rates of all sources.
 #[derive(Debug)]

@@ -11,8 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use crate::client_source::Source;
 use crate::relay::limits::{STEPS_BURST, STEPS_DEBT_MAX, STEPS_SHARE};
-use crate::route::Source;
 
 /// The tasks that wait for a step, and the time that steps may take. `W` is the handle by which the caller
 /// reaches a waiting connection.
