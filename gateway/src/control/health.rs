@@ -86,29 +86,8 @@ pub fn route_health(facts: &RouteFacts<'_>) -> HealthStatus {
     for (limit, count) in facts.limits {
         found.push((HealthLevel::Warning, reached(limit, *count)));
     }
-    if let Some(refusal) = facts
-        .refused_peer
-        .filter(|_| facts.has_accepted && facts.is_refused_recently)
-    {
-        found.push((
-            HealthLevel::Warning,
-            format!(
-                "connections were refused in the last minutes, the last one from {}: {}{}",
-                refusal.source,
-                refusal.reason,
-                with_remedy(refusal)
-            ),
-        ));
-    }
-    if let Some(refusal) = facts.refused_peer.filter(|_| !facts.has_accepted) {
-        let end = with_remedy(refusal);
-        found.push((
-            HealthLevel::Failed,
-            format!(
-                "no peer was accepted since the start, and {} connections were refused, the last one from {}: {}{end}",
-                refusal.count, refusal.source, refusal.reason
-            ),
-        ));
+    if let Some(refusal) = facts.refused_peer {
+        found.extend(refused(facts, refusal));
     }
     sorted(found)
 }
@@ -196,11 +175,30 @@ fn targets(route: &RouteStatus, found: &mut Vec<(HealthLevel, String)>) {
     }
 }
 
-fn with_remedy(refusal: &RefusalStatus) -> String {
-    match refusal.remedy.is_empty() {
-        true => String::new(),
-        false => format!("; {}", refusal.remedy),
+fn refused(facts: &RouteFacts<'_>, refusal: &RefusalStatus) -> Option<(HealthLevel, String)> {
+    let (level, what) = match (facts.has_accepted, facts.is_refused_recently) {
+        (false, _) => (
+            HealthLevel::Failed,
+            format!(
+                "no peer was accepted since the start, and {} connections were refused",
+                refusal.count
+            ),
+        ),
+        (true, true) => (
+            HealthLevel::Warning,
+            "connections were refused in the last minutes".to_owned(),
+        ),
+        (true, false) => return None,
+    };
+    let mut text = format!(
+        "{what}, the last one from {}: {}",
+        refusal.source, refusal.reason
+    );
+    if !refusal.remedy.is_empty() {
+        text.push_str("; ");
+        text.push_str(&refusal.remedy);
     }
+    Some((level, text))
 }
 
 /// The failure without the address, which the sentence has already, and without a general remedy.

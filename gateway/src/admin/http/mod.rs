@@ -16,11 +16,13 @@ mod socket;
 
 use std::rc::Rc;
 
+use hyper::StatusCode;
+use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use self::pages::Pages;
+use self::pages::{Page, Pages};
 use self::places::HttpPlaces;
 use self::report::HttpReports;
 use crate::admin::View;
@@ -29,8 +31,8 @@ use crate::worker::limits::ACCEPT_PAUSE;
 /// What all connections of the server share.
 struct Server {
     view: Rc<View>,
-    pages: Pages,
-    routes: Pages,
+    pages: Pages<Page>,
+    routes: Pages<(StatusCode, Bytes)>,
     reports: HttpReports,
 }
 

@@ -1,6 +1,6 @@
-//! The text of `/metrics`, made for all waiting requests at once.
+//! The texts of `/metrics` and `/routez`, each made for all waiting requests at once.
 //!
-//! On a large gateway the text takes milliseconds of the supervisor's thread. Clients that ask again and again
+//! On a large gateway a text takes milliseconds of the supervisor's thread. Clients that ask again and again
 //! must not take the CPU from a worker, so the thread spends a bounded part of its time on it.
 
 use std::cell::{Cell, RefCell};
@@ -20,19 +20,29 @@ pub(super) struct Page {
     pub(super) without_exemplars: Bytes,
 }
 
-/// The last text, and when the next one may be made.
+impl Page {
+    /// A page from the whole text of `/metrics`.
+    pub(super) fn of_metrics(text: String) -> Self {
+        Self {
+            without_exemplars: without_exemplars(&text).into(),
+            whole: text.into(),
+        }
+    }
+}
+
+/// The last page, and when the next one may be made.
 #[derive(Default)]
-pub(super) struct Pages {
-    // The number of texts that were made.
+pub(super) struct Pages<P> {
+    // The number of pages that were made.
     made: Cell<u64>,
-    last: RefCell<Page>,
+    last: RefCell<P>,
     next: Cell<Option<Instant>>,
     turn: Mutex<()>,
 }
 
-impl Pages {
-    /// A text that was made after this call began.
-    pub(super) async fn get(&self, make: impl Fn() -> String) -> Page {
+impl<P: Clone> Pages<P> {
+    /// A page that was made after this call began.
+    pub(super) async fn get(&self, make: impl Fn() -> P) -> P {
         let at_call = self.made.get();
         let _turn = self.turn.lock().await;
         if self.made.get() > at_call {
@@ -43,11 +53,7 @@ impl Pages {
             sleep_until(next).await;
         }
         let begun = Instant::now();
-        let text = make();
-        let page = Page {
-            without_exemplars: without_exemplars(&text).into(),
-            whole: text.into(),
-        };
+        let page = make();
         let took = begun.elapsed();
         let pause = took.saturating_mul(METRICS_TIME_PART.saturating_sub(1));
         self.next.set(Some(Instant::now() + pause));
@@ -76,14 +82,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_wait_share_one_text_that_is_newer_than_they_are() {
-        let pages = Pages::default();
+        let pages = Pages::<String>::default();
         let count = Cell::new(0);
         let make = || {
             count.set(count.get() + 1);
             // The clock stands still, so a text takes no time; the pause is set below.
             count.get().to_string()
         };
-        let whole = async || pages.get(make).await.whole;
+        let whole = async || pages.get(make).await;
         assert_eq!(whole().await, "1");
         pages
             .next
@@ -102,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_text_waits_nine_times_as_long_as_the_last_one_took() {
-        let pages = Pages::default();
+        let pages = Pages::<String>::default();
         let slow = || {
             std::thread::sleep(Duration::from_millis(5));
             String::new()

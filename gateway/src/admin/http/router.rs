@@ -7,6 +7,7 @@ use hyper::header::{ACCEPT, ALLOW, CONNECTION, HOST, HeaderValue, TRANSFER_ENCOD
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::Server;
+use super::pages::Page;
 use super::report::Refusal;
 use super::routez;
 use crate::admin::response::{Body, whole};
@@ -44,7 +45,8 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
     // Monitoring programs append a query to bypass caches.
     match request.uri().path() {
         "/metrics" => {
-            let page = server.pages.get(|| view.metrics()).await;
+            let make = || Page::of_metrics(view.metrics());
+            let page = server.pages.get(make).await;
             let text = match accepts_openmetrics(request) {
                 true => page.whole,
                 false => page.without_exemplars,
@@ -55,8 +57,8 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
         "/readyz" if view.ready.get() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/routez" => {
-            let json = server.routes.get(|| routez::all(view)).await.whole;
-            whole(routez::status_of(&json), JSON, json)
+            let (status, json) = server.routes.get(|| routez::all(view)).await;
+            whole(status, JSON, json)
         }
         path => match path.strip_prefix("/routez/") {
             Some(name) => routes(routez::one(view, name)),

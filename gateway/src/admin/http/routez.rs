@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use hyper::StatusCode;
+use hyper::body::Bytes;
 use serde::Serialize;
 
 use crate::admin::View;
@@ -29,8 +30,8 @@ struct Unknown {
     why: String,
 }
 
-/// All configured routes.
-pub(super) fn all(view: &View) -> String {
+/// All configured routes: 200 if each can take traffic.
+pub(super) fn all(view: &View) -> (StatusCode, Bytes) {
     let (files, table) = (view.files.borrow(), view.table.borrow());
     let open = table.routes.iter();
     let open: HashMap<_, _> = open.map(|route| (&*route.config.name, &**route)).collect();
@@ -39,12 +40,7 @@ pub(super) fn all(view: &View) -> String {
         .map(|name| readiness(view, name, open.get(name).copied()))
         .collect();
     let ready = routes.iter().all(|route| route.ready);
-    json(&AllRoutes { ready, routes })
-}
-
-/// The status for the text of all routes: 200 if each can take traffic.
-pub(super) fn status_of(all: &[u8]) -> StatusCode {
-    status(all.starts_with(b"{\"ready\":true"))
+    (status(ready), json(&AllRoutes { ready, routes }).into())
 }
 
 /// One route: 200 if it can take traffic, 503 if not, 404 if there is none of this name.
