@@ -30,6 +30,10 @@ pub(crate) enum Line<'a> {
     Failed(&'a str),
     /// A test marked `#[ignore]`, with the reason if there is one.
     Ignored(&'a str, &'a str),
+    /// What a failed test printed follows, up to the next of these lines or the list of failures.
+    Output(&'a str),
+    /// The list of failures follows.
+    Failures,
 }
 
 /// Parses one line; `None` for output of a test or any other line of the harness.
@@ -39,6 +43,12 @@ pub(crate) enum Line<'a> {
 pub(crate) fn read(line: &str) -> Option<Line<'_>> {
     if let Some(rest) = line.strip_prefix("test result: ") {
         return counts(rest).map(Line::Result);
+    }
+    if line == "failures:" {
+        return Some(Line::Failures);
+    }
+    if let Some(rest) = line.strip_prefix("---- ") {
+        return rest.strip_suffix(" stdout ----").map(Line::Output);
     }
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     if outcome == "FAILED" {
@@ -88,6 +98,7 @@ mod tests {
     #[test]
     fn failed_and_ignored_tests_are_named() {
         assert_eq!(read("test a::b ... FAILED"), Some(Line::Failed("a::b")));
+        assert_eq!(read("---- a::b stdout ----"), Some(Line::Output("a::b")));
         assert_eq!(
             read("test a::c ... ignored, needs a disk"),
             Some(Line::Ignored("a::c", "needs a disk"))

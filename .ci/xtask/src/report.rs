@@ -19,6 +19,9 @@ pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
     for tier in tiers {
         for test in &tier.failed {
             println!("FAILED {}: {test}", tier.name);
+            for line in tier.printed.get(test).into_iter().flatten() {
+                println!("    {line}");
+            }
         }
     }
     let mut good = true;

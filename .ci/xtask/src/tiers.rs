@@ -1,6 +1,6 @@
 //! The test tiers: their list, running them one after another, and their results.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -25,6 +25,12 @@ const EXPECTED: [&str; 9] = [
     "packaging",
 ];
 
+/// The report repeats so many lines of the output of each failed test: the place of the panic, its message,
+/// and both sides of an assertion.
+const PRINTED_LINES: usize = 8;
+/// And so many characters of each line.
+const PRINTED_CHARACTERS: usize = 600;
+
 /// The result of one tier.
 #[derive(Debug)]
 pub(crate) struct Tier {
@@ -36,6 +42,10 @@ pub(crate) struct Tier {
     pub(crate) took: Duration,
     /// Names of failed tests.
     pub(crate) failed: Vec<String>,
+    /// The first lines that each failed test printed, its panic first of all.
+    pub(crate) printed: BTreeMap<String, Vec<String>>,
+    /// The failed test whose output is being read.
+    reading: Option<String>,
     /// Tests that could not run, with the reason.
     pub(crate) skipped: Vec<Skip>,
 }
@@ -105,6 +115,8 @@ impl Tier {
             counts: Counts::default(),
             took: Duration::ZERO,
             failed: Vec::new(),
+            printed: BTreeMap::new(),
+            reading: None,
             skipped: Vec::new(),
         }
     }
@@ -182,7 +194,18 @@ impl Tier {
                 test: test.to_owned(),
                 reason: format!("marked as ignored {reason}").trim_end().to_owned(),
             }),
-            None => {}
+            Some(Line::Output(test)) => self.reading = Some(test.to_owned()),
+            Some(Line::Failures) => self.reading = None,
+            None => self.keep(line),
+        }
+    }
+
+    /// Keeps the line if it is among the first lines of a failed test's output.
+    fn keep(&mut self, line: &str) {
+        let Some(test) = &self.reading else { return };
+        let lines = self.printed.entry(test.clone()).or_default();
+        if lines.len() < PRINTED_LINES && !line.trim().is_empty() && !line.starts_with("note: ") {
+            lines.push(line.chars().take(PRINTED_CHARACTERS).collect());
         }
     }
 
@@ -298,6 +321,29 @@ mod tests {
         assert_eq!((tier.counts.passed, tier.counts.failed), (7, 1));
         assert_eq!(tier.failed, ["a::b"]);
         assert_eq!(tier.skipped[0].reason, "marked as ignored slow");
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_first_is_kept() {
+        let mut tier = Tier::new("unit");
+        for line in [
+            "test a::b ... FAILED",
+            "failures:",
+            "",
+            "---- a::b stdout ----",
+            "thread 'a::b' panicked at tests/a.rs:3:5:",
+            "no connection arrives",
+            "",
+            "failures:",
+            "    a::b",
+        ] {
+            tier.take(line);
+        }
+        let expected = [
+            "thread 'a::b' panicked at tests/a.rs:3:5:",
+            "no connection arrives",
+        ];
+        assert_eq!(tier.printed["a::b"], expected);
     }
 
     #[test]
