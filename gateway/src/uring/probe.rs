@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 
+use io_uring::register::Restriction;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
+use crate::sys::RING_OPERATIONS;
 use crate::uring::limits::{RING_COMPLETIONS, RING_ENTRIES};
 
 /// The optional features of the kernel that wardgate uses.
@@ -109,7 +111,7 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
     let rungs = [true, false].map(|deferred| Capabilities { deferred });
     let mut refusal = None;
     for rung in rungs {
-        match rung.builder().build(RING_ENTRIES) {
+        match rung.ring() {
             Ok(_) => return Ok(rung),
             Err(error) => refusal = Some(error),
         }
@@ -121,8 +123,22 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
 }
 
 impl Capabilities {
-    /// Creates a worker's ring with these features.
-    pub(super) fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
+    /// Creates a worker's ring with these features. It accepts polls and their cancellation only: no other operation,
+    /// no flag of an operation, and no registration.
+    ///
+    /// The kernel carries the operations of a ring out without asking a seccomp filter, so the ring itself is restricted.
+    ///
+    /// # Errors
+    /// The kernel's error.
+    pub(super) fn ring(self) -> io::Result<IoUring> {
+        let ring = self.builder().setup_r_disabled().build(RING_ENTRIES)?;
+        let mut allowed = RING_OPERATIONS.map(Restriction::sqe_op);
+        ring.submitter().register_restrictions(&mut allowed)?;
+        ring.submitter().register_enable_rings()?;
+        Ok(ring)
+    }
+
+    fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
         let mut ring = builder();
         ring.setup_cqsize(RING_COMPLETIONS);
         if self.deferred {
@@ -181,11 +197,28 @@ fn release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::push_nop;
 
     #[test]
     fn this_machine_has_the_required_features() {
         let found = probe().expect("the tests need io_uring of Linux 6.1 or later");
         assert!(found.deferred, "6.1 and later have it: {found}");
+    }
+
+    #[test]
+    fn the_ring_of_a_worker_refuses_other_operations_and_registrations() {
+        let capabilities = probe().expect("io_uring");
+        let mut ring = capabilities.ring().expect("a ring");
+        push_nop(&mut ring);
+        ring.submit_and_wait(1).expect("it is ours");
+        let results = ring.completion().map(|entry| entry.result());
+        let refused = Errno::ACCESS.raw_os_error();
+        assert_eq!(results.collect::<Vec<_>>(), [-refused]);
+        let registered = ring.submitter().register_files(&[0]);
+        let error = registered.expect_err("no registration is allowed");
+        assert_eq!(error.raw_os_error(), Some(refused));
+        let again = ring.submitter().register_restrictions(&mut []);
+        again.expect_err("the restrictions are final");
     }
 
     #[test]
