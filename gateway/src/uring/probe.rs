@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 
+use io_uring::register::Restriction;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
+use crate::sys::RING_OPERATIONS;
 use crate::uring::limits::{RETRY_PAUSE, RING_COMPLETIONS, RING_ENTRIES, RING_SETUP_ATTEMPTS};
 
 /// The optional features of the kernel that wardgate uses.
@@ -127,12 +129,19 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
 }
 
 impl Capabilities {
-    /// Creates a worker's ring with these features.
+    /// Creates a worker's ring with these features. It accepts polls and their cancellation only: no other operation,
+    /// no flag of an operation, and no registration.
+    ///
+    /// The kernel carries the operations of a ring out without asking a seccomp filter, so the ring itself is restricted.
     ///
     /// # Errors
     /// The kernel's error. A lack of memory was tried again for [`RING_SETUP_ATTEMPTS`].
     pub(super) fn ring(self) -> io::Result<IoUring> {
-        until_memory(|| self.builder().build(RING_ENTRIES))
+        let ring = until_memory(|| self.builder().setup_r_disabled().build(RING_ENTRIES))?;
+        let mut allowed = RING_OPERATIONS.map(Restriction::sqe_op);
+        ring.submitter().register_restrictions(&mut allowed)?;
+        ring.submitter().register_enable_rings()?;
+        Ok(ring)
     }
 
     fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
@@ -213,6 +222,7 @@ fn release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::push_nop;
 
     #[test]
     fn this_machine_has_the_required_features() {
@@ -237,6 +247,22 @@ mod tests {
         let many = attempts(Errno::NOMEM, u32::MAX);
         assert_eq!(many, (RING_SETUP_ATTEMPTS, false));
         assert_eq!(attempts(Errno::PERM, 1), (1, false));
+    }
+
+    #[test]
+    fn the_ring_of_a_worker_refuses_other_operations_and_registrations() {
+        let capabilities = probe().expect("io_uring");
+        let mut ring = capabilities.ring().expect("a ring");
+        push_nop(&mut ring);
+        ring.submit_and_wait(1).expect("it is ours");
+        let results = ring.completion().map(|entry| entry.result());
+        let refused = Errno::ACCESS.raw_os_error();
+        assert_eq!(results.collect::<Vec<_>>(), [-refused]);
+        let registered = ring.submitter().register_files(&[0]);
+        let error = registered.expect_err("no registration is allowed");
+        assert_eq!(error.raw_os_error(), Some(refused));
+        let again = ring.submitter().register_restrictions(&mut []);
+        again.expect_err("the restrictions are final");
     }
 
     #[test]
