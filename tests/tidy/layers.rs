@@ -10,7 +10,7 @@ const ROWS: [&[&str]; 15] = [
     &["config", "metrics", "observe", "uring", "buffers"],
     &["pki"],
     &["tls"],
-    &["handshake"],
+    &["handshake", "pairing"],
     &["audit", "upstream"],
     &["route"],
     &["relay"],
