@@ -159,6 +159,8 @@ pub struct Config {
     pub peers: Vec<Arc<Peer>>,
     /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
     pub crl_fetches: Vec<CrlFetch>,
+    /// The peers with `renew = true`: `wardgate pair renew` renews their trust over the link.
+    pub renewed: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
