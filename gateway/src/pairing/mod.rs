@@ -13,5 +13,7 @@ pub mod exchange;
 pub mod frame;
 pub mod limits;
 pub mod offer;
+#[cfg(test)]
+mod tests;
 pub mod tries;
 mod wire;
