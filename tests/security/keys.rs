@@ -63,6 +63,7 @@ const KEYS: [&str; 77] = [
     "probes",
     "protocol",
     "record_layer",
+    "renew",
     "require_pq",
     "return",
     "rise",

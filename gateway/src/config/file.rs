@@ -64,6 +64,7 @@ pub(super) struct Peer {
     pub(super) trust: Text,
     pub(super) crl: Texts,
     pub(super) crl_url: Texts,
+    pub(super) renew: Written<bool>,
 }
 
 /// `[timeouts]` or `[route.timeouts]`.
@@ -355,6 +356,7 @@ fn read_peer(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) 
         trust: table.leaf("trust", reader),
         crl: table.list("crl", reader),
         crl_url: table.one_or_list("crl_url", reader),
+        renew: table.leaf("renew", reader),
     };
     table.finish(reader);
     peer

@@ -61,8 +61,10 @@ pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub(crate) use load::load_elsewhere;
+pub(crate) use name::check_site_name;
 pub use network::IpNetwork;
 pub use observe::Observe;
+pub(crate) use peer::identity_of;
 pub use peer::is_peer_name;
 pub use problem::Problem;
 pub use source::SourceAddress;
@@ -157,6 +159,8 @@ pub struct Config {
     pub peers: Vec<Arc<Peer>>,
     /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
     pub crl_fetches: Vec<CrlFetch>,
+    /// The peers with `renew = true`: `wardgate pair renew` renews their trust over the link.
+    pub renewed: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }

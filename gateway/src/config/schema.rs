@@ -96,6 +96,7 @@ pub(super) static PEER: Schema = Schema {
         key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
         key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
         key("crl_url", "\"http://crl.region.example/region.crl\""),
+        key("renew", "true"),
     ],
 };
 
