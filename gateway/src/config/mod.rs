@@ -64,7 +64,7 @@ pub(crate) use load::load_elsewhere;
 pub use network::IpNetwork;
 pub use observe::Observe;
 pub use peer::is_peer_name;
-pub use problem::Problem;
+pub use problem::{FILL_IN, Problem};
 pub use source::SourceAddress;
 
 use draft::FileContext;
