@@ -6,6 +6,7 @@
 
 mod address;
 mod draft;
+mod haproxy;
 mod include;
 mod report;
 mod run;
@@ -30,6 +31,8 @@ pub(crate) use run::{ImportArgs, run};
 pub enum OtherProgram {
     /// stunnel, versions 4 and 5
     Stunnel,
+    /// HAProxy: sections in mode tcp
+    Haproxy,
 }
 
 impl OtherProgram {
@@ -37,6 +40,7 @@ impl OtherProgram {
     fn name(self) -> &'static str {
         match self {
             Self::Stunnel => "stunnel",
+            Self::Haproxy => "HAProxy",
         }
     }
 }
@@ -131,6 +135,7 @@ pub fn import(
 ) -> Import {
     let (draft, report) = match program {
         OtherProgram::Stunnel => stunnel::import(text, context, include),
+        OtherProgram::Haproxy => haproxy::import(text, context),
     };
     let routes: Vec<_> = draft
         .routes
@@ -140,6 +145,9 @@ pub fn import(
     let toml = draft.toml(&head(program, file, &draft));
     let open = match config::parse(&toml, new) {
         Ok(_) => Vec::new(),
+        Err(_) if routes.is_empty() => {
+            vec!["no route could be made; the lines above have the reasons".to_owned()]
+        }
         Err(problems) => problems
             .iter()
             .map(|problem| problem.display(new).to_string())

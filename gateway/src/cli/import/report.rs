@@ -109,13 +109,16 @@ impl Report {
     #[must_use]
     pub fn text(&self, file: &str, open: &[String]) -> String {
         let mut text = String::new();
+        let mut last = None;
         for remark in self.sorted() {
-            let name = remark.place.file.as_deref().unwrap_or(file);
+            if last != Some(&remark.place) {
+                let name = remark.place.file.as_deref().unwrap_or(file);
+                text.push_str(&format!("{name}:{}: {}\n", remark.place.line, remark.text));
+                last = Some(&remark.place);
+            }
             text.push_str(&format!(
-                "{name}:{}: {}: {}\n    {}\n",
-                remark.place.line,
+                "    {}: {}\n",
                 remark.class.word(),
-                remark.text,
                 remark.sentence
             ));
         }

@@ -5,6 +5,8 @@ mod process;
 mod service;
 mod tls;
 
+use std::collections::HashSet;
+
 use super::draft::Draft;
 use super::report::{Class, Report};
 use super::{ImportContext, Include};
@@ -56,6 +58,14 @@ pub(super) fn import(text: &str, context: &ImportContext, include: Include<'_>) 
         );
     }
     // Every line is reported: here are those that no service uses.
+    let of_services: HashSet<&str> = sections.iter().map(Line::name).collect();
+    let is_replaced = |line: &&Line| of_services.contains(line.name());
+    for line in head.iter().filter(is_replaced) {
+        if !report.mentions(&line.place) {
+            let sentence = "the services have values of their own";
+            report.add(&line.place, &line.text, Class::Carried, sentence);
+        }
+    }
     for line in &lines {
         if !report.mentions(&line.place) {
             let sentence = "no service that is carried uses this line";
