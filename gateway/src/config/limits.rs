@@ -11,7 +11,7 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Targets of one route. The gateway tries them one after the other while the application waits.
 ///
 /// When reached: the configuration is refused.
-pub(super) const TARGETS_MAX: usize = 16;
+pub(crate) const TARGETS_MAX: usize = 16;
 
 /// AE titles in one list of a route. A region may have several hundred modalities.
 ///

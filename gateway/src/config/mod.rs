@@ -66,7 +66,7 @@ pub use network::IpNetwork;
 pub use observe::Observe;
 pub(crate) use peer::identity_of;
 pub use peer::is_peer_name;
-pub use problem::Problem;
+pub use problem::{FILL_IN, Problem};
 pub use source::SourceAddress;
 
 use draft::FileContext;
