@@ -34,6 +34,7 @@ const KEYS: &[&str] = &[
     "crl",
     "crl_url",
     "drain",
+    "drain_delay",
     "dscp",
     "fall",
     "first_byte",
