@@ -79,6 +79,7 @@ const KEYS: &[&str] = &[
     "slow_start",
     "source",
     "stall",
+    "state",
     "targets",
     "timeout",
     "timeouts",

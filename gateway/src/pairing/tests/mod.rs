@@ -112,7 +112,7 @@ fn side_over<S: Read + Write>(
 fn sockets() -> (UnixStream, UnixStream) {
     let pair = UnixStream::pair().expect("a pair of sockets");
     for stream in [&pair.0, &pair.1] {
-        let limit = Some(Duration::from_secs(10));
+        let limit = Some(Duration::from_secs(2));
         stream.set_read_timeout(limit).expect("a timeout");
     }
     pair
