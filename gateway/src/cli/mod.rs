@@ -11,9 +11,11 @@ mod output;
 mod pair;
 mod pki;
 mod run;
+mod sheet;
 mod socket;
 mod status;
 mod tune;
+mod unpaired;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,9 @@ enum CliCommand {
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
+    /// Print what the teams for firewalls, archives and modalities of both sites need, as text or HTML
+    #[command(after_help = sheet::HELP)]
+    Sheet(sheet::SheetArgs),
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
@@ -272,6 +277,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
+        CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
         CliCommand::Status(args) => status::status(&args),
