@@ -150,3 +150,8 @@ pub(super) const CERTIFICATES_PRINTED_MAX: usize = 10;
 ///
 /// When reached: the number of the others is printed.
 pub(super) const REFUSALS_PRINTED_MAX: usize = 5;
+
+/// Bytes of one answer to `wardgate setup`. A DNS name has 253, and 16 targets are a list.
+///
+/// When reached: the command ends, and nothing was changed.
+pub(super) const ANSWER_BYTES_MAX: u64 = 4096;
