@@ -11,9 +11,11 @@ mod output;
 mod pair;
 mod pki;
 mod run;
+mod setup;
 mod sheet;
 mod socket;
 mod status;
+mod systemd;
 mod tune;
 mod unpaired;
 
@@ -51,6 +53,9 @@ enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
+    /// Set this site up: ask three questions, write the configuration and the certificate, start the service
+    #[command(after_help = setup::HELP)]
+    Setup(Box<setup::SetupArgs>),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
@@ -97,7 +102,7 @@ impl CliCommand {
         match self {
             Self::Run(_) => None,
             Self::Pki(command) if !command.is_report() => Some(Works),
-            Self::Pair(_) => Some(Works),
+            Self::Pair(_) | Self::Setup(_) => Some(Works),
             Self::Tune(command) if !command.is_report() => Some(Works),
             _ => Some(Reports),
         }
@@ -277,6 +282,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
+        CliCommand::Setup(args) => setup::run(&args),
         CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
