@@ -78,6 +78,7 @@ const KEYS: [&str; 77] = [
     "slow_start",
     "source",
     "stall",
+    "state",
     "targets",
     "timeout",
     "timeouts",

@@ -184,6 +184,8 @@ pub struct Gateway {
     pub metrics_line: usize,
     /// The web page at the address of `metrics`, if there is one.
     pub web: Option<WebSetting>,
+    /// The folder in which the gateway keeps what paired peers send for a renewal.
+    pub state: PathBuf,
     /// The format of log lines.
     pub log: LogFormat,
     /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to

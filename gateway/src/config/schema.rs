@@ -59,6 +59,7 @@ pub(super) static GATEWAY: Schema = Schema {
         key("metrics", "\"127.0.0.1:9464\""),
         key("web", "true"),
         key("web_token", "\"/etc/wardgate/web.token\""),
+        key("state", "\"/var/lib/wardgate/state\""),
         key("log", "\"text\""),
         key("connections", "20000"),
         key("handshakes_per_second", "1000"),

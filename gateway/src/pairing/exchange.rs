@@ -68,6 +68,19 @@ impl Hello {
         Self::with(role, spake, &message)
     }
 
+    /// Begins an exchange whose secret scalar is made of these bytes, for test vectors.
+    #[cfg(test)]
+    pub(super) fn with_secret(role: PairRole, code: &Code, secret: [u8; 64]) -> Self {
+        let (connects, listens) = (Identity::new(CONNECTS), Identity::new(LISTENS));
+        let password = Password::new(code.bytes());
+        let bytes = FixedBytes(secret);
+        let (spake, message) = match role {
+            PairRole::Connects => Spake2::start_a_with_rng(&password, &connects, &listens, bytes),
+            PairRole::Listens => Spake2::start_b_with_rng(&password, &connects, &listens, bytes),
+        };
+        Self::with(role, spake, &message)
+    }
+
     fn with(role: PairRole, spake: Spake2<Ed25519Group>, message: &[u8]) -> Self {
         // SPAKE2 puts a byte for the side in front; the role is that byte here.
         let element = message.get(1..).unwrap_or_default();
@@ -351,5 +364,34 @@ fn expect(frame: &Frame, kind: FrameKind) -> Result<(), PairingError> {
             error => error,
         }),
         _ => Err(PairingError::Protocol("a frame out of order")),
+    }
+}
+
+/// Random bytes that are not: for test vectors.
+#[cfg(test)]
+struct FixedBytes([u8; 64]);
+
+#[cfg(test)]
+impl rand_core::CryptoRng for FixedBytes {}
+
+#[cfg(test)]
+impl rand_core::RngCore for FixedBytes {
+    fn next_u32(&mut self) -> u32 {
+        0
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        0
+    }
+
+    fn fill_bytes(&mut self, room: &mut [u8]) {
+        for (byte, fixed) in room.iter_mut().zip(self.0) {
+            *byte = fixed;
+        }
+    }
+
+    fn try_fill_bytes(&mut self, room: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(room);
+        Ok(())
     }
 }

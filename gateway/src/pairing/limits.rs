@@ -30,7 +30,7 @@ pub const UNPROVED_MAX: usize = 16;
 /// Connections from one address that may be unproved at the same time.
 ///
 /// When reached: a further connection of this address is closed at once.
-pub const UNPROVED_PER_ADDRESS_MAX: usize = 2;
+pub const UNPROVED_PER_ADDRESS_MAX: usize = 4;
 
 /// Connections that one code may cause to be examined.
 ///
@@ -66,3 +66,28 @@ pub const CERTIFICATE_BYTES_MAX: usize = 4 << 10;
 ///
 /// When reached: the message is refused; a reason is cut.
 pub const TEXT_BYTES_MAX: usize = 256;
+
+/// Bytes of an update of CA certificates: two certificates of 4 KiB, an identity and a signature.
+///
+/// When reached: the update is refused.
+pub const UPDATE_BYTES_MAX: usize = 9 << 10;
+
+/// Bytes of the signature of an update. ECDSA on P-384 has at most 104, RSA with 4096 bits 512.
+///
+/// When reached: the update is refused.
+pub const UPDATE_SIGNATURE_BYTES_MAX: usize = 512;
+
+/// Renewal connections that wait for the supervisor.
+///
+/// When reached: a further connection is closed; the peer tries again at its next renewal.
+pub const RENEWALS_WAITING_MAX: usize = 16;
+
+/// How long a renewal connection may take after its handshake.
+///
+/// When reached: the connection is closed; the peer tries again at its next renewal.
+pub const RENEWAL_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often the gateway stores an update of one peer. A peer renews once a day.
+///
+/// When reached: the update is not stored, and the peer is told so.
+pub const RENEWAL_EVERY: Duration = Duration::from_secs(1);

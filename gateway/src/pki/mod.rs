@@ -19,7 +19,7 @@ mod facts;
 pub mod fetched;
 mod file;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod folder;
 
 mod index;

@@ -45,3 +45,42 @@ pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
         .filter(|name| name.starts_with("dns:") || name.starts_with("uri:"))
         .collect()
 }
+
+/// Whether the key in this CA certificate has made the signature. Only algorithms that TLS certificates here may have
+/// are tried.
+#[must_use]
+pub(crate) fn has_signed(authority: &CertificateDer<'_>, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(certificate) = webpki::EndEntityCert::try_from(authority) else {
+        return false;
+    };
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+    algorithms.all.iter().any(|algorithm| {
+        certificate
+            .verify_signature(*algorithm, message, signature)
+            .is_ok()
+    })
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    super::facts::hex(bytes)
+}
+
+/// The dates between which a certificate is valid, in seconds since 1970; `None` if it cannot be read.
+#[must_use]
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let facts = Facts::of(certificate).ok()?;
+    Some((facts.not_before, facts.not_after))
+}
+
+/// Whether the key in this CA certificate has signed the certificate, which names it as its issuer.
+#[must_use]
+pub(crate) fn is_issued_by(
+    certificate: &CertificateDer<'_>,
+    authority: &CertificateDer<'_>,
+) -> bool {
+    let names = Facts::of(certificate).ok().zip(Facts::of(authority).ok());
+    names.is_some_and(|(own, issuer)| own.issuer_der == issuer.subject_der)
+        && super::facts::certificate_signed_by(certificate, authority) == Some(true)
+}

@@ -20,6 +20,7 @@ mod nodes;
 mod notify;
 mod prepare;
 mod reload;
+mod renewals;
 mod running;
 mod samples;
 mod signals;

@@ -15,6 +15,7 @@ use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
+use super::renewals::Renewals;
 use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
@@ -23,6 +24,7 @@ use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
+use crate::pairing::desk::RenewalRequest;
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
@@ -70,6 +72,14 @@ pub(super) struct Running {
     pub(super) sample_at: Tick,
 }
 
+/// The next request of a worker.
+async fn next(requests: &mut Option<mpsc::Receiver<RenewalRequest>>) -> Option<RenewalRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => None,
+    }
+}
+
 /// The end of the process.
 pub(super) struct Stop {
     // False if another process has taken the place of this one.
@@ -91,6 +101,8 @@ impl Running {
         mut requests: mpsc::Receiver<AdminRequest>,
     ) -> Result<(), RunError> {
         let web = self.view.web.clone();
+        let mut renewing = self.workers.take_renewals();
+        let mut renewals = Renewals::default();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -115,6 +127,9 @@ impl Running {
                 request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
+                Some(request) = next(&mut renewing) => {
+                    renewals.answer(&self.config, &self.journal, request, Instant::now());
+                }
                 () = until(complete) => {
                     self.complete_at = None;
                     self.rotate(Rotation::CompleteFiles).await;

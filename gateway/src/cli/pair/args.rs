@@ -89,4 +89,7 @@ pub(crate) struct PairFiles {
 pub(crate) struct RenewArgs {
     #[command(flatten)]
     pub(super) files: PairFiles,
+    /// Renew the certificate and the CA of this site now, before a third of their time is left
+    #[arg(long)]
+    pub(super) early: bool,
 }

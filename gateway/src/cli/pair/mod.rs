@@ -6,6 +6,9 @@
 mod args;
 mod connection;
 mod edit;
+mod link;
+mod renew;
+mod rotate;
 mod site;
 mod write;
 
@@ -38,7 +41,7 @@ pub(crate) use args::PairArgs;
 /// Runs the command.
 pub(crate) fn run(args: &PairArgs) -> anyhow::Result<u8> {
     match &args.command {
-        Some(PairCommand::Renew(_)) => anyhow::bail!("this build cannot renew yet"),
+        Some(PairCommand::Renew(args)) => renew::run(args, SystemTime::now()),
         None => pair(&args.options),
     }
 }

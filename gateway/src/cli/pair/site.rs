@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
 
 use super::args::PairOptions;
 use super::edit::Edited;
@@ -54,15 +55,9 @@ impl OwnSite {
         let chain = store::certificates(&certificate).map_err(|why| {
             anyhow::anyhow!("certificate {:?} {why}", certificate.display().to_string())
         })?;
-        let names = chain
-            .first()
-            .map(|leaf| partner::names(leaf))
-            .unwrap_or_default();
-        let dns = names
-            .iter()
-            .find(|name| name.starts_with("dns:") && !name.contains('*'));
-        let identity = dns.or(names.iter().find(|name| name.starts_with("uri:")));
-        let identity = identity.with_context(|| {
+        let names = chain.first().map(|leaf| partner::names(leaf));
+        let names = names.unwrap_or_default();
+        let identity = identity_of(&chain).with_context(|| {
             format!(
                 "certificate {:?} has no DNS name and no URI; issue one with `wardgate pki issue --dns NAME`",
                 certificate.display().to_string()
@@ -71,7 +66,7 @@ impl OwnSite {
         let authorities = authorities(options)?;
         let offer = Offer {
             site,
-            identity: identity.clone(),
+            identity,
             renews: options.ca.is_none() && !options.no_renew,
             chain,
             authorities,
@@ -89,21 +84,41 @@ impl OwnSite {
     }
 }
 
+/// The identity of a site: the first DNS name of its certificate, or its first URI.
+pub(super) fn identity_of(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let names = partner::names(chain.first()?);
+    let dns = names
+        .iter()
+        .find(|name| name.starts_with("dns:") && !name.contains('*'));
+    let identity = dns.map(|name| name.to_lowercase());
+    identity.or_else(|| names.into_iter().find(|name| name.starts_with("uri:")))
+}
+
 /// The CA certificates that the other site is to trust.
-fn authorities(
-    options: &PairOptions,
-) -> anyhow::Result<Vec<rustls::pki_types::CertificateDer<'static>>> {
-    let file = match &options.ca {
-        Some(file) => file.clone(),
-        None => options.files.dir.join("ca.pem"),
+fn authorities(options: &PairOptions) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let dir = &options.files.dir;
+    let read = |file: &Path| {
+        store::certificates(file).map_err(|why| {
+            anyhow::anyhow!(
+                "the CA certificate {:?} {why}; name the CA certificates of this site with --ca, or its CA's folder \
+                 with --dir",
+                file.display().to_string()
+            )
+        })
     };
-    store::certificates(&file).map_err(|why| {
-        anyhow::anyhow!(
-            "the CA certificate {:?} {why}; name the CA certificates of this site with --ca, or its CA's folder with \
-             --dir",
-            file.display().to_string()
-        )
-    })
+    if let Some(file) = &options.ca {
+        return read(file);
+    }
+    let mut authorities = read(&dir.join("ca.pem"))?;
+    // While one CA takes the place of another, both are needed.
+    let neighbours = ["next", "previous"].map(|folder| dir.join(folder).join("ca.pem"));
+    let mut neighbours = neighbours
+        .iter()
+        .filter_map(|file| store::certificates(file).ok());
+    let is_valid =
+        |ca: &CertificateDer<'_>| partner::check_authority(ca, SystemTime::now()).is_ok();
+    authorities.extend(neighbours.next().into_iter().flatten().filter(is_valid));
+    Ok(authorities)
 }
 
 /// Makes the CA of the site if there is none, and its certificate.
