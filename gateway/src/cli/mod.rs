@@ -12,9 +12,13 @@ mod output;
 mod pair;
 mod pki;
 mod run;
+mod setup;
+mod sheet;
 mod socket;
 mod status;
+mod systemd;
 mod tune;
+mod unpaired;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -50,12 +54,18 @@ enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
+    /// Set this site up: ask three questions, write the configuration and the certificate, start the service
+    #[command(after_help = setup::HELP)]
+    Setup(Box<setup::SetupArgs>),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
     /// Turn a configuration of stunnel or HAProxy into routes, and report what became of each line
     #[command(after_help = IMPORT_HELP)]
     Import(import::ImportArgs),
+    /// Print what the teams for firewalls, archives and modalities of both sites need, as text or HTML
+    #[command(after_help = sheet::HELP)]
+    Sheet(sheet::SheetArgs),
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
@@ -96,7 +106,7 @@ impl CliCommand {
         match self {
             Self::Run(_) => None,
             Self::Pki(command) if !command.is_report() => Some(Works),
-            Self::Pair(_) => Some(Works),
+            Self::Pair(_) | Self::Setup(_) => Some(Works),
             Self::Tune(command) if !command.is_report() => Some(Works),
             _ => Some(Reports),
         }
@@ -294,6 +304,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
+        CliCommand::Setup(args) => setup::run(&args),
+        CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Import(args) => import::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
