@@ -14,6 +14,7 @@
 //! and send one C-ECHO after another: each must go on, or end with an error that its application sees.
 //! `cargo xtask failover` repeats each fault and prints a table.
 
+mod bird;
 mod echo;
 mod lab;
 mod measure;
