@@ -16,6 +16,7 @@ mod package;
 mod packages;
 mod python;
 mod report;
+mod soak;
 mod steps;
 mod tiers;
 
@@ -68,6 +69,8 @@ enum Task {
         )]
         reload: Option<u32>,
     },
+    /// Two gateways under a mixed load for hours, with changes and faults; ends at the first thing that is wrong
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +98,10 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
                 Some(seconds) => endure_changes(workspace, *seconds),
                 None => endurance(workspace, *gigabytes),
             });
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Soak(soak) => {
+            steps.run("soak", || soak.run(workspace));
             return Ok(report::print(&[], &steps));
         }
         Task::Docs => {
