@@ -16,6 +16,7 @@ mod package;
 mod packages;
 mod python;
 mod report;
+mod soak;
 mod steps;
 mod tiers;
 
@@ -75,6 +76,8 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = 20)]
         runs: u32,
     },
+    /// Two gateways under a mixed load for hours, with changes and faults; ends at the first thing that is wrong
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -106,6 +109,10 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         }
         Task::Failover { runs } => {
             steps.run("failover", || failover(workspace, *runs));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Soak(soak) => {
+            steps.run("soak", || soak.run(workspace));
             return Ok(report::print(&[], &steps));
         }
         Task::Docs => {
