@@ -19,11 +19,7 @@ pub(crate) fn haproxy(input: &[u8]) -> String {
 fn check(program: OtherProgram, input: &[u8], is_text: impl Fn(&str) -> bool) -> String {
     // The command refuses larger files; the inputs here are small.
     let text = String::from_utf8_lossy(input);
-    let mut context = ImportContext {
-        folder: "/etc/other".into(),
-        lan: Some([10, 20, 0, 5].into()),
-        ..ImportContext::default()
-    };
+    let mut context = ImportContext::new("/etc/other".into(), Some([10, 20, 0, 5].into()));
     context
         .add_peer("a=dns:gw.region.example")
         .expect("a good option");

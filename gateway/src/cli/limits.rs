@@ -176,3 +176,8 @@ pub(super) const IMPORT_ROUTES_MAX: usize = 256;
 ///
 /// When reached: the rest of the line is not shown.
 pub(super) const IMPORT_LINE_CHARS_MAX: usize = 120;
+
+/// Characters of a sentence of the import report. The longest ones have about 500 and name two paths.
+///
+/// When reached: the rest of the sentence is not shown.
+pub(super) const IMPORT_SENTENCE_CHARS_MAX: usize = 1000;

@@ -51,15 +51,24 @@ pub type Include<'a> = &'a dyn Fn(&str) -> Result<Vec<(String, String)>, String>
 /// What the operator adds to the imported file.
 #[derive(Debug, Clone, Default)]
 pub struct ImportContext {
-    /// The folder of the imported file: relative paths in it begin there.
-    pub folder: PathBuf,
-    /// The address of this machine on the LAN, for plaintext listeners on every address.
-    pub lan: Option<IpAddr>,
+    folder: PathBuf,
+    lan: Option<IpAddr>,
     peers: BTreeMap<String, BTreeSet<String>>,
     protocols: BTreeMap<String, ProtocolGuess>,
 }
 
 impl ImportContext {
+    /// For a file in `folder`, at which its relative paths begin. `lan` is the address of this machine on the LAN, for
+    /// plaintext listeners on every address.
+    #[must_use]
+    pub fn new(folder: PathBuf, lan: Option<IpAddr>) -> Self {
+        Self {
+            folder,
+            lan,
+            ..Self::default()
+        }
+    }
+
     /// The path of a file, absolute if the imported file's folder is.
     fn path(&self, path: &str) -> String {
         self.folder.join(path).display().to_string()

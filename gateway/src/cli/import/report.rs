@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::cli::limits::IMPORT_LINE_CHARS_MAX;
+use crate::cli::limits::{IMPORT_LINE_CHARS_MAX, IMPORT_SENTENCE_CHARS_MAX};
 
 /// What became of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,9 +72,9 @@ impl Report {
     ) {
         let remark = Remark {
             place: place.clone(),
-            text: shown(text),
+            text: shown(text, IMPORT_LINE_CHARS_MAX),
             class,
-            sentence: sentence.into(),
+            sentence: shown(&sentence.into(), IMPORT_SENTENCE_CHARS_MAX),
         };
         if self.known.insert(remark.clone()) {
             self.places.insert(place.clone());
@@ -113,6 +113,7 @@ impl Report {
         for remark in self.sorted() {
             if last != Some(&remark.place) {
                 let name = remark.place.file.as_deref().unwrap_or(file);
+                let name = shown(name, IMPORT_SENTENCE_CHARS_MAX);
                 text.push_str(&format!("{name}:{}: {}\n", remark.place.line, remark.text));
                 last = Some(&remark.place);
             }
@@ -155,12 +156,12 @@ impl Report {
     }
 }
 
-/// A line without control characters, shortened.
-fn shown(text: &str) -> String {
+/// A text without control characters, shortened: names and paths of the imported file reach a terminal.
+fn shown(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     for (count, c) in text.trim().chars().enumerate() {
-        // LIMIT: IMPORT_LINE_CHARS_MAX.
-        if count == IMPORT_LINE_CHARS_MAX {
+        // LIMIT: IMPORT_LINE_CHARS_MAX or IMPORT_SENTENCE_CHARS_MAX.
+        if count == chars_max {
             shown.push_str("...");
             break;
         }
@@ -171,6 +172,15 @@ fn shown(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A path as a word of a command in a sentence: the operator may paste it into a shell.
+pub(super) fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:=".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 /// What stands in place of a secret.
@@ -200,6 +210,28 @@ pub(super) fn without_passwords(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_in_a_command_is_one_word_of_the_shell() {
+        assert_eq!(shell_word("/etc/a-b_1.pem"), "/etc/a-b_1.pem");
+        assert_eq!(shell_word("/etc/a b;$(c)"), "'/etc/a b;$(c)'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn control_characters_of_a_file_do_not_reach_the_terminal() {
+        let mut report = Report::default();
+        let place = Place {
+            file: None,
+            line: 1,
+        };
+        report.add(&place, "a\u{1b}[2J", Class::Carried, "b\u{7}\u{9b}");
+        let text = report.text("stunnel.conf", &[]);
+        assert!(
+            text.chars().all(|c| !c.is_control() || c == '\n'),
+            "{text:?}"
+        );
+    }
 
     #[test]
     fn passwords_and_pins_are_removed_from_a_line() {

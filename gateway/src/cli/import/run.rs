@@ -101,11 +101,7 @@ fn refuse(why: &str, code: u8) -> u8 {
 }
 
 fn context(args: &ImportArgs, folder: PathBuf) -> Result<ImportContext, String> {
-    let mut context = ImportContext {
-        folder,
-        lan: args.lan_address,
-        ..ImportContext::default()
-    };
+    let mut context = ImportContext::new(folder, args.lan_address);
     if let Some(lan) = args
         .lan_address
         .filter(|lan| lan.is_unspecified() || lan.is_multicast())

@@ -8,7 +8,7 @@ use super::super::draft::{
     Draft, IdentityDraft, ModeDraft, RouteDraft, TargetDraft, TrustDraft, dns_identity, fill_in,
     is_placeholder, list, listener, quoted,
 };
-use super::super::report::{Class, Report};
+use super::super::report::{Class, Report, shell_word};
 use super::lines::Line;
 use super::server::{self, Server};
 use super::{Global, Proxy, options};
@@ -568,9 +568,10 @@ impl Parts<'_> {
             return None;
         }
         let certificate = based(global.crt_base.as_deref(), file, context);
+        let file = shell_word(&certificate);
         let sentence = format!(
             "crt: certificate and key are in one file, which wardgate accepts if no other user can read it: `chgrp wardgate \
-             {certificate} && chmod 0640 {certificate}`. If the key is in a file beside it, name that file in `key`"
+             {file} && chmod 0640 {file}`. If the key is in a file beside it, name that file in `key`"
         );
         report.add(&line.place, &line.text, Stricter, sentence);
         Some(IdentityDraft {

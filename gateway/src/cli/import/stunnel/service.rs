@@ -8,7 +8,7 @@ use super::super::draft::{
     Draft, IdentityDraft, ModeDraft, RouteDraft, SITE_CERTIFICATE, SITE_KEY, TargetDraft,
     is_placeholder, listener, quoted,
 };
-use super::super::report::{Class, Report};
+use super::super::report::{Class, Report, shell_word};
 use super::lines::Line;
 use super::{is_yes, tls};
 use crate::config::limits::TARGETS_MAX;
@@ -304,7 +304,7 @@ fn identity(
     }
     let lower = cert.value().to_ascii_lowercase();
     if lower.ends_with(".p12") || lower.ends_with(".pfx") {
-        let file = context.path(cert.value());
+        let file = shell_word(&context.path(cert.value()));
         let sentence = format!(
             "wardgate reads PEM, and this is PKCS#12. Split it: `openssl pkcs12 -in {file} -nokeys -out \
              {SITE_CERTIFICATE}`, and `(umask 077; openssl pkcs12 -in {file} -nocerts -nodes -out {SITE_KEY})`; then \
@@ -323,9 +323,10 @@ fn identity(
     let certificate = context.path(cert.value());
     let key_path = context.path(key.unwrap_or(cert).value());
     if certificate == key_path {
+        let file = shell_word(&certificate);
         let sentence = format!(
             "certificate and key are in one file, which wardgate accepts if no other user can read it: `chgrp wardgate \
-             {certificate} && chmod 0640 {certificate}`. The file names must be equal; stunnel takes the key from `cert` \
+             {file} && chmod 0640 {file}`. The file names must be equal; stunnel takes the key from `cert` \
              if `key` is missing, and wardgate does not"
         );
         report.add(&cert.place, &cert.text, Stricter, sentence);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::ImportContext;
 use super::super::address::host_and_port;
 use super::super::draft::{ModeDraft, TrustDraft, dns_identity, fill_in, is_placeholder, quoted};
-use super::super::report::{Class, Report};
+use super::super::report::{Class, Report, shell_word};
 use super::is_yes;
 use super::lines::Line;
 use super::service::Service;
@@ -32,7 +32,7 @@ pub(super) fn trust(
         let sentence = format!(
             "wardgate reads one file for each peer, not a folder with hashes: `cat {}/*.0 > {missing}`, with the CA of \
              this partner alone",
-            context.path(line.value())
+            shell_word(&context.path(line.value()))
         );
         report.add(&line.place, &line.text, NotCarried, sentence);
     }
