@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gateway::cli::import::{ImportContext, OtherProgram, Place, import};
+use gateway::cli::import::{ImportContext, LinePlace, OtherProgram, import};
 use gateway::config;
 
 pub(crate) fn stunnel(input: &[u8]) -> String {
@@ -48,7 +48,7 @@ fn check(program: OtherProgram, input: &[u8], is_text: impl Fn(&str) -> bool) ->
     let trimmed = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for (index, line) in trimmed.lines().enumerate() {
         let line = line.trim();
-        let place = Place {
+        let place = LinePlace {
             file: None,
             line: index + 1,
         };

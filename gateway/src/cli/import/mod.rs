@@ -19,11 +19,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use address::ProtocolGuess;
-use draft::Draft;
+use draft::NewConfig;
 
 use crate::config;
 
-pub use report::{Class, Place, Remark, Report};
+pub use report::{ImportClass, ImportReport, LinePlace, LineRemark};
 pub(crate) use run::{ImportArgs, run};
 
 /// The program whose configuration is imported.
@@ -122,7 +122,7 @@ impl ImportContext {
 #[derive(Debug)]
 pub struct Import {
     /// What became of each line.
-    pub report: Report,
+    pub report: ImportReport,
     /// The new configuration; its text has no mistake in its form.
     pub toml: String,
     /// What `wardgate check` would report about the text: placeholders, and clashes that the other program allowed.
@@ -175,7 +175,7 @@ pub fn import(
 }
 
 /// The first comment of the new configuration.
-fn head(program: OtherProgram, file: &str, draft: &Draft) -> Vec<String> {
+fn head(program: OtherProgram, file: &str, draft: &NewConfig) -> Vec<String> {
     let file: String = file.chars().filter(|c| !c.is_control()).collect();
     let mut head = vec![
         format!(
