@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gateway::cli::import::{ImportContext, OtherProgram, Place, import};
+use gateway::cli::import::{ImportContext, LinePlace, OtherProgram, import};
 use gateway::config;
 
 pub(crate) fn stunnel(input: &[u8]) -> String {
@@ -19,11 +19,7 @@ pub(crate) fn haproxy(input: &[u8]) -> String {
 fn check(program: OtherProgram, input: &[u8], is_text: impl Fn(&str) -> bool) -> String {
     // The command refuses larger files; the inputs here are small.
     let text = String::from_utf8_lossy(input);
-    let mut context = ImportContext {
-        folder: "/etc/other".into(),
-        lan: Some([10, 20, 0, 5].into()),
-        ..ImportContext::default()
-    };
+    let mut context = ImportContext::new("/etc/other".into(), Some([10, 20, 0, 5].into()));
     context
         .add_peer("a=dns:gw.region.example")
         .expect("a good option");
@@ -52,7 +48,7 @@ fn check(program: OtherProgram, input: &[u8], is_text: impl Fn(&str) -> bool) ->
     let trimmed = text.strip_prefix('\u{feff}').unwrap_or(&text);
     for (index, line) in trimmed.lines().enumerate() {
         let line = line.trim();
-        let place = Place {
+        let place = LinePlace {
             file: None,
             line: index + 1,
         };

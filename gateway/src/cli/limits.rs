@@ -181,3 +181,8 @@ pub(super) const IMPORT_LINE_CHARS_MAX: usize = 120;
 ///
 /// When reached: the command ends, and nothing was changed.
 pub(super) const ANSWER_BYTES_MAX: u64 = 4096;
+
+/// Characters of a sentence of the import report. The longest ones have about 500 and name two paths.
+///
+/// When reached: the rest of the sentence is not shown.
+pub(super) const IMPORT_SENTENCE_CHARS_MAX: usize = 1000;

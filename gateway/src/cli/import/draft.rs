@@ -57,7 +57,7 @@ pub(super) struct TargetDraft {
 
 /// A route of the new configuration. Values of keys are TOML.
 #[derive(Debug, Clone)]
-pub(super) struct RouteDraft {
+pub(super) struct NewRoute {
     pub(super) name: String,
     /// Which part of the other configuration it comes from.
     pub(super) origin: String,
@@ -78,10 +78,10 @@ pub(super) struct RouteDraft {
 
 /// The new configuration.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct NewConfig {
     /// Keys of `[gateway]`.
     pub(super) gateway: BTreeMap<&'static str, String>,
-    pub(super) routes: Vec<RouteDraft>,
+    pub(super) routes: Vec<NewRoute>,
 }
 
 /// A value that the operator must replace; `wardgate check` refuses it with this advice.
@@ -144,7 +144,7 @@ pub(super) fn listener(
     }
 }
 
-impl Draft {
+impl NewConfig {
     /// A name for a route: legal, and different from those before.
     pub(super) fn unused_name(&self, wanted: &str) -> String {
         let is_legal = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -171,7 +171,7 @@ impl Draft {
         }
         let site = self.site_identity();
         let plan = self.peer_plan();
-        let uses_tls = |route: &&RouteDraft| route.mode != ModeDraft::Passthrough;
+        let uses_tls = |route: &&NewRoute| route.mode != ModeDraft::Passthrough;
         if self.routes.iter().any(|route| uses_tls(&route)) {
             let _ = writeln!(
                 text,
@@ -224,7 +224,7 @@ impl Draft {
     /// table only: other routes list their identities themselves.
     fn peer_plan(&self) -> PeerPlan {
         let mut plan = PeerPlan::default();
-        let with_tls = |route: &&RouteDraft| route.mode != ModeDraft::Passthrough;
+        let with_tls = |route: &&NewRoute| route.mode != ModeDraft::Passthrough;
         for route in &self.routes {
             if !with_tls(&route) {
                 plan.table_of_route.push(None);
@@ -282,7 +282,7 @@ impl PeerPlan {
     }
 }
 
-impl RouteDraft {
+impl NewRoute {
     /// Writes the route, with the identity of its own that it needs. `table` is the name of its `[[peer]]` table.
     fn write(&self, text: &mut String, site: &IdentityDraft, table: Option<&str>) {
         let with_tls = self.mode != ModeDraft::Passthrough;

@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 }
 
 /// The files of the folder `included`, in the order of their names. Only a folder beside the imported file is read: any
-/// other one may belong to somebody else, or be large.
+/// other one may belong to another user, or be large.
 ///
 /// # Errors
 ///

@@ -19,11 +19,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use address::ProtocolGuess;
-use draft::Draft;
+use draft::NewConfig;
 
 use crate::config;
 
-pub use report::{Class, Place, Remark, Report};
+pub use report::{ImportClass, ImportReport, LinePlace, LineRemark};
 pub(crate) use run::{ImportArgs, run};
 
 /// The program whose configuration is imported.
@@ -51,15 +51,24 @@ pub type Include<'a> = &'a dyn Fn(&str) -> Result<Vec<(String, String)>, String>
 /// What the operator adds to the imported file.
 #[derive(Debug, Clone, Default)]
 pub struct ImportContext {
-    /// The folder of the imported file: relative paths in it begin there.
-    pub folder: PathBuf,
-    /// The address of this machine on the LAN, for plaintext listeners on every address.
-    pub lan: Option<IpAddr>,
+    folder: PathBuf,
+    lan: Option<IpAddr>,
     peers: BTreeMap<String, BTreeSet<String>>,
     protocols: BTreeMap<String, ProtocolGuess>,
 }
 
 impl ImportContext {
+    /// For a file in `folder`, at which its relative paths begin. `lan` is the address of this machine on the LAN, for
+    /// plaintext listeners on every address.
+    #[must_use]
+    pub fn new(folder: PathBuf, lan: Option<IpAddr>) -> Self {
+        Self {
+            folder,
+            lan,
+            ..Self::default()
+        }
+    }
+
     /// The path of a file, absolute if the imported file's folder is.
     fn path(&self, path: &str) -> String {
         self.folder.join(path).display().to_string()
@@ -113,7 +122,7 @@ impl ImportContext {
 #[derive(Debug)]
 pub struct Import {
     /// What became of each line.
-    pub report: Report,
+    pub report: ImportReport,
     /// The new configuration; its text has no mistake in its form.
     pub toml: String,
     /// What `wardgate check` would report about the text: placeholders, and clashes that the other program allowed.
@@ -166,7 +175,7 @@ pub fn import(
 }
 
 /// The first comment of the new configuration.
-fn head(program: OtherProgram, file: &str, draft: &Draft) -> Vec<String> {
+fn head(program: OtherProgram, file: &str, draft: &NewConfig) -> Vec<String> {
     let file: String = file.chars().filter(|c| !c.is_control()).collect();
     let mut head = vec![
         format!(

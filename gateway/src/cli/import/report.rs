@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::cli::limits::IMPORT_LINE_CHARS_MAX;
+use crate::cli::limits::{IMPORT_LINE_CHARS_MAX, IMPORT_SENTENCE_CHARS_MAX};
 
 /// What became of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Class {
+pub enum ImportClass {
     /// The new configuration does the same, or the service does it in another way.
     Carried,
     /// Wardgate allows less than the line did.
@@ -18,7 +18,7 @@ pub enum Class {
     NotCarried,
 }
 
-impl Class {
+impl ImportClass {
     /// The word in the report.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -32,7 +32,7 @@ impl Class {
 
 /// A line of a configuration that is imported.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct LinePlace {
     /// The file that includes this line, if it is not the imported file itself.
     pub file: Option<Arc<str>>,
     /// The line, from 1.
@@ -41,40 +41,40 @@ pub struct Place {
 
 /// What became of one line, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Remark {
+pub struct LineRemark {
     /// Where the line is.
-    pub place: Place,
+    pub place: LinePlace,
     /// The line without secrets, shortened and without control characters.
     pub text: String,
     /// What became of it.
-    pub class: Class,
+    pub class: ImportClass,
     /// The reason, and what to do.
     pub sentence: String,
 }
 
 /// Everything that an import reports.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
-    remarks: Vec<Remark>,
+pub struct ImportReport {
+    remarks: Vec<LineRemark>,
     /// The same, to find duplicates.
-    known: HashSet<Remark>,
-    places: HashSet<Place>,
+    known: HashSet<LineRemark>,
+    places: HashSet<LinePlace>,
 }
 
-impl Report {
+impl ImportReport {
     /// Adds a remark, unless it is there already: a line that applies to several routes is reported once.
     pub(super) fn add(
         &mut self,
-        place: &Place,
+        place: &LinePlace,
         text: &str,
-        class: Class,
+        class: ImportClass,
         sentence: impl Into<String>,
     ) {
-        let remark = Remark {
+        let remark = LineRemark {
             place: place.clone(),
-            text: shown(text),
+            text: shown(text, IMPORT_LINE_CHARS_MAX),
             class,
-            sentence: sentence.into(),
+            sentence: shown(&sentence.into(), IMPORT_SENTENCE_CHARS_MAX),
         };
         if self.known.insert(remark.clone()) {
             self.places.insert(place.clone());
@@ -84,7 +84,7 @@ impl Report {
 
     /// The remarks in the order of the lines.
     #[must_use]
-    pub fn sorted(&self) -> Vec<&Remark> {
+    pub fn sorted(&self) -> Vec<&LineRemark> {
         let mut all: Vec<_> = self.remarks.iter().collect();
         all.sort_by_key(|remark| (remark.place.file.clone(), remark.place.line));
         all
@@ -92,13 +92,13 @@ impl Report {
 
     /// Whether a line has a remark.
     #[must_use]
-    pub fn mentions(&self, place: &Place) -> bool {
+    pub fn mentions(&self, place: &LinePlace) -> bool {
         self.places.contains(place)
     }
 
     /// The number of remarks of a class.
     #[must_use]
-    pub fn count(&self, class: Class) -> usize {
+    pub fn count(&self, class: ImportClass) -> usize {
         self.remarks
             .iter()
             .filter(|remark| remark.class == class)
@@ -113,6 +113,7 @@ impl Report {
         for remark in self.sorted() {
             if last != Some(&remark.place) {
                 let name = remark.place.file.as_deref().unwrap_or(file);
+                let name = shown(name, IMPORT_SENTENCE_CHARS_MAX);
                 text.push_str(&format!("{name}:{}: {}\n", remark.place.line, remark.text));
                 last = Some(&remark.place);
             }
@@ -124,9 +125,9 @@ impl Report {
         }
         text.push_str(&format!(
             "{} carried, {} stricter, {} not carried\n",
-            self.count(Class::Carried),
-            self.count(Class::Stricter),
-            self.count(Class::NotCarried)
+            self.count(ImportClass::Carried),
+            self.count(ImportClass::Stricter),
+            self.count(ImportClass::NotCarried)
         ));
         if !open.is_empty() {
             text.push_str("still to do in the new configuration:\n");
@@ -155,12 +156,12 @@ impl Report {
     }
 }
 
-/// A line without control characters, shortened.
-fn shown(text: &str) -> String {
+/// A text without control characters, shortened: names and paths of the imported file reach a terminal.
+fn shown(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     for (count, c) in text.trim().chars().enumerate() {
-        // LIMIT: IMPORT_LINE_CHARS_MAX.
-        if count == IMPORT_LINE_CHARS_MAX {
+        // LIMIT: IMPORT_LINE_CHARS_MAX or IMPORT_SENTENCE_CHARS_MAX.
+        if count == chars_max {
             shown.push_str("...");
             break;
         }
@@ -171,6 +172,15 @@ fn shown(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A path as a word of a command in a sentence: the operator may paste it into a shell.
+pub(super) fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:=".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 /// What stands in place of a secret.
@@ -200,6 +210,28 @@ pub(super) fn without_passwords(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_in_a_command_is_one_word_of_the_shell() {
+        assert_eq!(shell_word("/etc/a-b_1.pem"), "/etc/a-b_1.pem");
+        assert_eq!(shell_word("/etc/a b;$(c)"), "'/etc/a b;$(c)'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn control_characters_of_a_file_do_not_reach_the_terminal() {
+        let mut report = ImportReport::default();
+        let place = LinePlace {
+            file: None,
+            line: 1,
+        };
+        report.add(&place, "a\u{1b}[2J", ImportClass::Carried, "b\u{7}\u{9b}");
+        let text = report.text("stunnel.conf", &[]);
+        assert!(
+            text.chars().all(|c| !c.is_control() || c == '\n'),
+            "{text:?}"
+        );
+    }
 
     #[test]
     fn passwords_and_pins_are_removed_from_a_line() {

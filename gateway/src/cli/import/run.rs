@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::report::Class;
+use super::report::ImportClass;
 use super::{ImportContext, OtherProgram, include};
 use crate::cli::limits::IMPORT_LINES_MAX;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE};
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<u8> {
         ReportForm::Json => import.report.json(&file, &import.open),
     };
     eprint!("{report}");
-    Ok(match import.report.count(Class::NotCarried) {
+    Ok(match import.report.count(ImportClass::NotCarried) {
         0 => EXIT_GOOD,
         _ => EXIT_FAILED,
     })
@@ -101,11 +101,7 @@ fn refuse(why: &str, code: u8) -> u8 {
 }
 
 fn context(args: &ImportArgs, folder: PathBuf) -> Result<ImportContext, String> {
-    let mut context = ImportContext {
-        folder,
-        lan: args.lan_address,
-        ..ImportContext::default()
-    };
+    let mut context = ImportContext::new(folder, args.lan_address);
     if let Some(lan) = args
         .lan_address
         .filter(|lan| lan.is_unspecified() || lan.is_multicast())
@@ -143,4 +139,83 @@ fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
     file.write_all(text.as_bytes())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::limits::{IMPORT_BYTES_MAX, IMPORT_LINES_MAX};
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: ImportArgs,
+    }
+
+    const GOOD: &str = "[pacs]\naccept = 192.0.2.10:2762\nconnect = 10.30.0.9:104\ncert = a.pem\nkey = a.key\nCAfile = \
+        ca.pem\nverifyChain = yes\ncheckHost = gw.a.example\n";
+
+    /// The exit code of an import of this text to `new.toml` in `folder`.
+    fn code(folder: &Path, text: &str, options: &[&str]) -> anyhow::Result<u8> {
+        let old = folder.join("stunnel.conf");
+        fs::write(&old, text).expect("there is room");
+        let new = folder.join("new.toml").display().to_string();
+        let old = old.display().to_string();
+        let words = ["import", "stunnel", &old, "-o", &new];
+        run(&Command::parse_from(words.iter().chain(options)).args)
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_everything_was_carried() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let code = |text: &str, options: &[&str]| code(folder.path(), text, options).ok();
+        assert_eq!(code(GOOD, &[]), Some(EXIT_GOOD));
+        let first = fs::read(folder.path().join("new.toml")).expect("it was written");
+        assert_eq!(code("[other]\n", &[]), None, "the file exists");
+        let kept = fs::read(folder.path().join("new.toml")).expect("it is still there");
+        assert_eq!(first, kept);
+        let worse = format!("{GOOD}OCSPaia = yes\n");
+        assert_eq!(code(&worse, &["--force"]), Some(EXIT_FAILED));
+        let wrong = ["--force", "--peer", "other=dns:gw.b.example"];
+        assert_eq!(code(GOOD, &wrong), Some(EXIT_USAGE));
+        assert_eq!(code(GOOD, &["--force", "--peer", "pacs"]), Some(EXIT_USAGE));
+        assert_eq!(
+            code(GOOD, &["--force", "--lan-address", "0.0.0.0"]),
+            Some(EXIT_USAGE)
+        );
+        assert_eq!(
+            code(&" ".repeat(IMPORT_BYTES_MAX + 1), &[]),
+            Some(EXIT_CONFIG)
+        );
+        assert_eq!(
+            code(&"\n".repeat(IMPORT_LINES_MAX + 1), &[]),
+            Some(EXIT_CONFIG)
+        );
+        let missing = Command::parse_from(["import", "haproxy", "/nowhere/haproxy.cfg"]);
+        assert_eq!(run(&missing.args).ok(), Some(EXIT_CONFIG));
+    }
+
+    #[test]
+    fn a_service_beyond_the_bound_of_routes_is_reported() {
+        let context = ImportContext::default();
+        let section = "[a]\naccept = 127.0.0.1:1\nconnect = 2\n";
+        let text = section.repeat(crate::cli::limits::IMPORT_ROUTES_MAX + 1);
+        let none = |_: &str| Err("none".to_owned());
+        let names = ("stunnel.conf", Path::new("w.toml"));
+        let import =
+            crate::cli::import::import(OtherProgram::Stunnel, &text, names, &context, &none);
+        assert_eq!(import.routes.len(), crate::cli::limits::IMPORT_ROUTES_MAX);
+        let last = import.report.sorted().pop().expect("it has lines");
+        assert_eq!(last.class, ImportClass::NotCarried);
+        assert!(
+            import
+                .report
+                .text("a", &[])
+                .contains("256 routes are written at most")
+        );
+    }
 }

@@ -142,7 +142,7 @@ fn every_line_of_a_sample_is_in_the_report() {
             let is_text = !line.is_empty() && !line.starts_with('#');
             let is_comment =
                 line.starts_with(';') && path.extension().is_some_and(|end| end == "conf");
-            let place = Place {
+            let place = LinePlace {
                 file: None,
                 line: index + 1,
             };

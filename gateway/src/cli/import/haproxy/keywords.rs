@@ -1,12 +1,12 @@
 //! What becomes of keywords that need no value in the new configuration, or have no counterpart.
 
-use super::super::report::{Class, Report};
-use super::lines::{Line, Section};
+use super::super::report::{ImportClass, ImportReport};
+use super::lines::{ProxySection, WordLine};
 
-use Class::{Carried, NotCarried, Stricter};
+use ImportClass::{Carried, NotCarried, Stricter};
 
 /// Reports the lines of a section that no route has reported.
-pub(super) fn report_section(section: &Section, report: &mut Report) {
+pub(super) fn report_section(section: &ProxySection, report: &mut ImportReport) {
     let kind = section.header.word(0);
     let header = match kind {
         "global" | "defaults" => Some((Carried, "see its lines")),
@@ -44,11 +44,11 @@ pub(super) fn report_section(section: &Section, report: &mut Report) {
     }
 }
 
-fn add(line: &Line, class: Class, sentence: &str, report: &mut Report) {
+fn add(line: &WordLine, class: ImportClass, sentence: &str, report: &mut ImportReport) {
     report.add(&line.place, &line.text, class, sentence);
 }
 
-fn global(line: &Line) -> Option<(Class, &'static str)> {
+fn global(line: &WordLine) -> Option<(ImportClass, &'static str)> {
     Some(match line.word(0) {
         "user" | "group" | "uid" | "gid" | "chroot" | "daemon" | "pidfile" | "master-worker"
         | "quiet" | "set-dumpable" | "no-quick-exit" | "unix-bind" => (
@@ -100,7 +100,7 @@ fn global(line: &Line) -> Option<(Class, &'static str)> {
     })
 }
 
-fn proxy(line: &Line) -> Option<(Class, &'static str)> {
+fn proxy(line: &WordLine) -> Option<(ImportClass, &'static str)> {
     Some(match (line.word(0), line.word(1)) {
         ("mode", "tcp") => (Carried, "wardgate carries streams of TCP"),
         ("mode", _) => (
@@ -202,7 +202,7 @@ fn proxy(line: &Line) -> Option<(Class, &'static str)> {
         ),
         ("stick-table" | "stick" | "hash-type" | "hash-balance-factor", _) => (
             NotCarried,
-            "targets are chosen for each connection anew; an association stays where it begins",
+            "targets are chosen for each connection; an association stays where it begins",
         ),
         (
             "http-request"

@@ -1,18 +1,18 @@
 //! Splits a configuration of HAProxy into sections, lines and words (HAProxy's configuration manual, section 2).
 
-use super::super::report::{MASKED, Place, without_passwords};
+use super::super::report::{LinePlace, MASKED, without_passwords};
 
 /// A section with its lines.
 #[derive(Debug)]
-pub(super) struct Section {
-    pub(super) header: Line,
-    pub(super) lines: Vec<Line>,
+pub(super) struct ProxySection {
+    pub(super) header: WordLine,
+    pub(super) lines: Vec<WordLine>,
 }
 
 /// A line that is neither empty nor a comment.
 #[derive(Debug)]
-pub(super) struct Line {
-    pub(super) place: Place,
+pub(super) struct WordLine {
+    pub(super) place: LinePlace,
     /// As written, without comment and secrets.
     pub(super) text: String,
     pub(super) words: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Line {
     pub(super) doubt: Option<&'static str>,
 }
 
-impl Line {
+impl WordLine {
     /// A word; empty if there is none.
     pub(super) fn word(&self, index: usize) -> &str {
         self.words.get(index).map_or("", String::as_str)
@@ -57,12 +57,12 @@ const SECTIONS: [&str; 17] = [
 ];
 
 /// The sections of the file, and lines that are in none.
-pub(super) fn sections(text: &str) -> (Vec<Section>, Vec<Line>) {
+pub(super) fn sections(text: &str) -> (Vec<ProxySection>, Vec<WordLine>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut sections: Vec<Section> = Vec::new();
+    let mut sections: Vec<ProxySection> = Vec::new();
     let mut outside = Vec::new();
     for (number, written) in text.lines().enumerate() {
-        let place = Place {
+        let place = LinePlace {
             file: None,
             line: number.saturating_add(1),
         };
@@ -71,7 +71,7 @@ pub(super) fn sections(text: &str) -> (Vec<Section>, Vec<Line>) {
         };
         if SECTIONS.contains(&line.word(0)) {
             let lines = Vec::new();
-            sections.push(Section {
+            sections.push(ProxySection {
                 header: line,
                 lines,
             });
@@ -85,7 +85,7 @@ pub(super) fn sections(text: &str) -> (Vec<Section>, Vec<Line>) {
 }
 
 /// Reads a line; `None` if it has no words.
-fn read(written: &str, place: Place) -> Option<Line> {
+fn read(written: &str, place: LinePlace) -> Option<WordLine> {
     let (words, doubt, end) = words(written);
     if words.is_empty() && doubt.is_none() {
         return None;
@@ -98,7 +98,7 @@ fn read(written: &str, place: Place) -> Option<Line> {
         )
     });
     let text = shown(written.get(..end).unwrap_or(written), &words);
-    Some(Line {
+    Some(WordLine {
         place,
         text,
         words,
@@ -222,7 +222,7 @@ mod tests {
         for (written, expected) in cases {
             let line = read(
                 written,
-                Place {
+                LinePlace {
                     file: None,
                     line: 1,
                 },

@@ -4,15 +4,19 @@
 mod keywords;
 mod lines;
 mod options;
+mod parts;
+mod peer;
 mod route;
 mod server;
+mod settings;
+mod targets;
 
 use std::collections::BTreeMap;
 
 use super::ImportContext;
-use super::draft::Draft;
-use super::report::{Class, Report};
-use lines::{Line, Section};
+use super::draft::NewConfig;
+use super::report::{ImportClass, ImportReport};
+use lines::{ProxySection, WordLine};
 
 /// What `global` says about all listeners.
 #[derive(Debug, Default)]
@@ -24,9 +28,9 @@ struct Global {
 
 /// A frontend, backend or listen section with the defaults that it inherits.
 struct Proxy<'a> {
-    section: &'a Section,
+    section: &'a ProxySection,
     /// The lines that count, those of the defaults first.
-    lines: Vec<&'a Line>,
+    lines: Vec<&'a WordLine>,
 }
 
 impl<'a> Proxy<'a> {
@@ -39,7 +43,7 @@ impl<'a> Proxy<'a> {
     }
 
     /// The last line that begins with these words.
-    fn last(&self, words: &[&str]) -> Option<&'a Line> {
+    fn last(&self, words: &[&str]) -> Option<&'a WordLine> {
         self.lines
             .iter()
             .rev()
@@ -48,7 +52,7 @@ impl<'a> Proxy<'a> {
     }
 
     /// All lines that begin with this word.
-    fn all(&self, word: &'static str) -> impl Iterator<Item = &'a Line> {
+    fn all(&self, word: &'static str) -> impl Iterator<Item = &'a WordLine> {
         self.lines
             .iter()
             .filter(move |line| line.word(0) == word)
@@ -57,9 +61,9 @@ impl<'a> Proxy<'a> {
 }
 
 /// Imports the text of a configuration.
-pub(super) fn import(text: &str, context: &ImportContext) -> (Draft, Report) {
-    let mut report = Report::default();
-    let mut draft = Draft::default();
+pub(super) fn import(text: &str, context: &ImportContext) -> (NewConfig, ImportReport) {
+    let mut report = ImportReport::default();
+    let mut draft = NewConfig::default();
     let (sections, outside) = lines::sections(text);
     let all = || {
         let of_sections = sections
@@ -69,7 +73,7 @@ pub(super) fn import(text: &str, context: &ImportContext) -> (Draft, Report) {
     };
     for line in all() {
         if let Some(doubt) = line.doubt {
-            report.add(&line.place, &line.text, Class::NotCarried, doubt);
+            report.add(&line.place, &line.text, ImportClass::NotCarried, doubt);
         }
     }
     let global = global(&sections, context, &mut draft, &mut report);
@@ -83,17 +87,17 @@ pub(super) fn import(text: &str, context: &ImportContext) -> (Draft, Report) {
     for line in all() {
         if !report.mentions(&line.place) {
             let sentence = "no route that is carried uses this line";
-            report.add(&line.place, &line.text, Class::NotCarried, sentence);
+            report.add(&line.place, &line.text, ImportClass::NotCarried, sentence);
         }
     }
     (draft, report)
 }
 
 fn global(
-    sections: &[Section],
+    sections: &[ProxySection],
     context: &ImportContext,
-    draft: &mut Draft,
-    report: &mut Report,
+    draft: &mut NewConfig,
+    report: &mut ImportReport,
 ) -> Global {
     let mut global = Global::default();
     let sections = sections
@@ -109,12 +113,12 @@ fn global(
                     Some(number) => {
                         draft.gateway.insert("connections", number.to_string());
                         let sentence = format!("connections = {number} in [gateway]");
-                        report.add(&line.place, &line.text, Class::Carried, sentence);
+                        report.add(&line.place, &line.text, ImportClass::Carried, sentence);
                     }
                     None => {
                         let sentence = "`connections` of [gateway] is 64 to 1048576; without it, the limit of open files \
                             decides";
-                        report.add(&line.place, &line.text, Class::NotCarried, sentence);
+                        report.add(&line.place, &line.text, ImportClass::NotCarried, sentence);
                     }
                 }
             }
@@ -125,9 +129,9 @@ fn global(
 }
 
 /// The proxies, each with the lines of its defaults: those that it names, or the latest above it.
-fn proxies(sections: &[Section]) -> Vec<Proxy<'_>> {
-    let mut latest: Option<&Section> = None;
-    let mut named: BTreeMap<&str, &Section> = BTreeMap::new();
+fn proxies(sections: &[ProxySection]) -> Vec<Proxy<'_>> {
+    let mut latest: Option<&ProxySection> = None;
+    let mut named: BTreeMap<&str, &ProxySection> = BTreeMap::new();
     let mut proxies = Vec::new();
     for section in sections {
         match section.header.word(0) {

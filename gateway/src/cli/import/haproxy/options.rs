@@ -1,8 +1,8 @@
 //! The options of `bind` and `server` lines.
 
-use super::super::report::Class;
+use super::super::report::ImportClass;
 
-use Class::{Carried, NotCarried, Stricter};
+use ImportClass::{Carried, NotCarried, Stricter};
 
 /// Options that are followed by a value. All others are words of their own.
 const WITH_VALUE: [&str; 88] = [
@@ -118,7 +118,7 @@ pub(super) fn read(words: &[String]) -> Vec<(&str, &str)> {
 }
 
 /// The remark on an option that no route needs a value of. `None` if it is used elsewhere or needs no remark.
-pub(super) fn remark(name: &str, value: &str) -> Option<(Class, String)> {
+pub(super) fn remark(name: &str, value: &str) -> Option<(ImportClass, String)> {
     let (class, sentence) = match name {
         "ciphers" | "ciphersuites" | "ecdhe" | "curves" | "sigalgs" | "client-sigalgs" => (
             Stricter,
@@ -148,7 +148,7 @@ pub(super) fn remark(name: &str, value: &str) -> Option<(Class, String)> {
         ),
         "tls-ticket-keys" | "allow-0rtt" | "tls-tickets" => (
             Stricter,
-            "wardgate keeps no sessions and no tickets: every connection verifies both certificates anew",
+            "wardgate keeps no sessions and no tickets: every connection verifies both certificates again",
         ),
         "crt-list"
         | "default-crt"

@@ -1,22 +1,22 @@
 //! A `server` line with the `default-server` lines before it.
 
 use super::super::address::{self, host_and_port, joined};
-use super::super::report::{Class, Report};
-use super::lines::Line;
+use super::super::report::{ImportClass, ImportReport};
+use super::lines::WordLine;
 use super::{Proxy, options};
 
-use Class::{Carried, NotCarried};
+use ImportClass::{Carried, NotCarried};
 
 /// A server that wardgate can connect to.
-pub(super) struct Server<'a> {
-    pub(super) line: &'a Line,
+pub(super) struct ServerLine<'a> {
+    pub(super) line: &'a WordLine,
     pub(super) address: String,
     pub(super) port: u16,
     /// Options of the defaults first; of each option the last one counts.
     options: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Server<'a> {
+impl<'a> ServerLine<'a> {
     pub(super) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
@@ -35,7 +35,11 @@ impl<'a> Server<'a> {
 }
 
 /// The servers of a proxy. `port` is that of the listener: a server without a port has the same.
-pub(super) fn all<'a>(proxy: &Proxy<'a>, port: u16, report: &mut Report) -> Vec<Server<'a>> {
+pub(super) fn all<'a>(
+    proxy: &Proxy<'a>,
+    port: u16,
+    report: &mut ImportReport,
+) -> Vec<ServerLine<'a>> {
     let mut defaults: Vec<(&str, &str)> = Vec::new();
     let mut servers = Vec::new();
     for line in &proxy.lines {
@@ -57,7 +61,7 @@ pub(super) fn all<'a>(proxy: &Proxy<'a>, port: u16, report: &mut Report) -> Vec<
         let mut options = defaults.clone();
         options.extend(options::read(words.unwrap_or_default()));
         match target(text, port) {
-            Ok((address, port)) => servers.push(Server {
+            Ok((address, port)) => servers.push(ServerLine {
                 line,
                 address,
                 port,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::super::Include;
-use super::super::report::{Class, MASKED, Place, Report, without_passwords};
+use super::super::report::{ImportClass, ImportReport, LinePlace, MASKED, without_passwords};
 use crate::cli::limits::IMPORT_LINES_MAX;
 
 /// A line that is neither empty nor a comment.
 #[derive(Debug)]
-pub(super) struct Line {
-    pub(super) place: Place,
+pub(super) struct OptionLine {
+    pub(super) place: LinePlace,
     /// As written, without secrets.
     pub(super) text: String,
     pub(super) kind: Kind,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
     Option { name: String, value: String },
 }
 
-impl Line {
+impl OptionLine {
     /// The name of the option in lowercase; empty for the header of a section.
     pub(super) fn name(&self) -> &str {
         match &self.kind {
@@ -45,11 +45,6 @@ impl Line {
     pub(super) fn is(&self, name: &str) -> bool {
         self.name() == name
     }
-
-    /// Whether stunnel allows the option before the first section only. `debug` is allowed in a section as well.
-    pub(super) fn is_of_process_only(&self) -> bool {
-        super::process::OPTIONS.contains(&self.name())
-    }
 }
 
 /// Options whose value is a secret or names one.
@@ -63,7 +58,7 @@ const SECRETS: [&str; 6] = [
 ];
 
 /// The lines of `text` and of the files that it includes. Lines that stunnel itself would refuse are reported.
-pub(super) fn all(text: &str, include: Include<'_>, report: &mut Report) -> Vec<Line> {
+pub(super) fn all(text: &str, include: Include<'_>, report: &mut ImportReport) -> Vec<OptionLine> {
     let mut lines = Vec::new();
     add(text, None, Some(include), &mut lines, report);
     lines
@@ -73,12 +68,12 @@ fn add(
     text: &str,
     file: Option<&Arc<str>>,
     include: Option<Include<'_>>,
-    lines: &mut Vec<Line>,
-    report: &mut Report,
+    lines: &mut Vec<OptionLine>,
+    report: &mut ImportReport,
 ) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, written) in text.lines().enumerate() {
-        let place = Place {
+        let place = LinePlace {
             file: file.cloned(),
             line: number.saturating_add(1),
         };
@@ -89,16 +84,16 @@ fn add(
         let Some((kind, text)) = read(written) else {
             let sentence =
                 "stunnel does not read this line either: an option is NAME = VALUE on one line";
-            report.add(&place, written, Class::NotCarried, sentence);
+            report.add(&place, written, ImportClass::NotCarried, sentence);
             continue;
         };
-        let line = Line { place, text, kind };
+        let line = OptionLine { place, text, kind };
         match include {
             Some(include) if line.is("include") => included(&line, include, lines, report),
             None if line.is("include") => {
                 let sentence = "a file that is included does not include others here; import that folder's files \
                     on their own";
-                report.add(&line.place, &line.text, Class::NotCarried, sentence);
+                report.add(&line.place, &line.text, ImportClass::NotCarried, sentence);
             }
             _ => lines.push(line),
         }
@@ -127,11 +122,16 @@ fn read(written: &str) -> Option<(Kind, String)> {
     Some((Kind::Option { name: lower, value }, text))
 }
 
-fn included(line: &Line, include: Include<'_>, lines: &mut Vec<Line>, report: &mut Report) {
+fn included(
+    line: &OptionLine,
+    include: Include<'_>,
+    lines: &mut Vec<OptionLine>,
+    report: &mut ImportReport,
+) {
     let files = match include(line.value()) {
         Ok(files) => files,
         Err(reason) => {
-            report.add(&line.place, &line.text, Class::NotCarried, reason);
+            report.add(&line.place, &line.text, ImportClass::NotCarried, reason);
             return;
         }
     };
@@ -142,12 +142,12 @@ fn included(line: &Line, include: Include<'_>, lines: &mut Vec<Line>, report: &m
             let sentence = format!(
                 "{name} is left out: {IMPORT_LINES_MAX} lines are read at most; import it on its own"
             );
-            report.add(&line.place, &line.text, Class::NotCarried, sentence);
+            report.add(&line.place, &line.text, ImportClass::NotCarried, sentence);
             continue;
         }
         count = count.saturating_add(1);
         add(&text, Some(&name.into()), None, lines, report);
     }
     let sentence = format!("{count} included files are read; one wardgate.toml holds all routes");
-    report.add(&line.place, &line.text, Class::Carried, sentence);
+    report.add(&line.place, &line.text, ImportClass::Carried, sentence);
 }

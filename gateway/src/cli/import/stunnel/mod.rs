@@ -2,21 +2,26 @@
 
 mod lines;
 mod process;
+mod route;
 mod service;
 mod tls;
 
 use std::collections::HashSet;
 
-use super::draft::Draft;
-use super::report::{Class, Report};
+use super::draft::NewConfig;
+use super::report::{ImportClass, ImportReport};
 use super::{ImportContext, Include};
 use crate::cli::limits::IMPORT_ROUTES_MAX;
-use lines::{Kind, Line};
+use lines::{Kind, OptionLine};
 
 /// Imports the text of a configuration. `include` returns the files of a folder.
-pub(super) fn import(text: &str, context: &ImportContext, include: Include<'_>) -> (Draft, Report) {
-    let mut report = Report::default();
-    let mut draft = Draft::default();
+pub(super) fn import(
+    text: &str,
+    context: &ImportContext,
+    include: Include<'_>,
+) -> (NewConfig, ImportReport) {
+    let mut report = ImportReport::default();
+    let mut draft = NewConfig::default();
     let lines = lines::all(text, include, &mut report);
     let first_section = lines
         .iter()
@@ -30,7 +35,7 @@ pub(super) fn import(text: &str, context: &ImportContext, include: Include<'_>) 
         }
     }
     if sections.is_empty() && defaults.iter().any(|line| line.is("accept")) {
-        service::import(None, &defaults, &[], &mut draft, context, &mut report);
+        route::import(None, &defaults, &[], &mut draft, context, &mut report);
     }
     for part in sections.chunk_by(|_, next| !matches!(next.kind, Kind::Section(_))) {
         let Some((header, own)) = part.split_first() else {
@@ -38,17 +43,22 @@ pub(super) fn import(text: &str, context: &ImportContext, include: Include<'_>) 
         };
         let own: Vec<_> = own
             .iter()
-            .filter(|line| !line.is_of_process_only() || !process::report(line, &mut report))
+            .filter(|line| !process::has(line) || !process::report(line, &mut report))
             .collect();
         // LIMIT: IMPORT_ROUTES_MAX.
         if draft.routes.len() >= IMPORT_ROUTES_MAX {
             let sentence = format!(
                 "{IMPORT_ROUTES_MAX} routes are written at most; import the other services from a file of their own"
             );
-            report.add(&header.place, &header.text, Class::NotCarried, sentence);
+            report.add(
+                &header.place,
+                &header.text,
+                ImportClass::NotCarried,
+                sentence,
+            );
             continue;
         }
-        service::import(
+        route::import(
             Some(header),
             &defaults,
             &own,
@@ -58,24 +68,24 @@ pub(super) fn import(text: &str, context: &ImportContext, include: Include<'_>) 
         );
     }
     // Every line is reported: here are those that no service uses.
-    let of_services: HashSet<&str> = sections.iter().map(Line::name).collect();
-    let is_replaced = |line: &&Line| of_services.contains(line.name());
+    let of_services: HashSet<&str> = sections.iter().map(OptionLine::name).collect();
+    let is_replaced = |line: &&OptionLine| of_services.contains(line.name());
     for line in head.iter().filter(is_replaced) {
         if !report.mentions(&line.place) {
             let sentence = "the services have values of their own";
-            report.add(&line.place, &line.text, Class::Carried, sentence);
+            report.add(&line.place, &line.text, ImportClass::Carried, sentence);
         }
     }
     for line in &lines {
         if !report.mentions(&line.place) {
             let sentence = "no service that is carried uses this line";
-            report.add(&line.place, &line.text, Class::NotCarried, sentence);
+            report.add(&line.place, &line.text, ImportClass::NotCarried, sentence);
         }
     }
     (draft, report)
 }
 
 /// `yes` or `no`, as stunnel reads them.
-fn is_yes(line: &Line) -> bool {
+fn is_yes(line: &OptionLine) -> bool {
     line.value().eq_ignore_ascii_case("yes")
 }

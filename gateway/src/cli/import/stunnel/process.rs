@@ -1,11 +1,11 @@
 //! Options of the whole process of stunnel: what the service of wardgate does in their place.
 
-use super::super::report::{Class, Report};
+use super::super::report::{ImportClass, ImportReport};
 use super::is_yes;
-use super::lines::Line;
+use super::lines::OptionLine;
 
 /// Options that stunnel allows before the first section only, in lowercase. `debug` is also one of services.
-pub(super) const OPTIONS: [&str; 25] = [
+const OPTIONS: [&str; 25] = [
     "chroot",
     "setuid",
     "setgid",
@@ -33,9 +33,14 @@ pub(super) const OPTIONS: [&str; 25] = [
     "iconidle",
 ];
 
+/// Whether stunnel allows the option before the first section only. `debug` is allowed in a section as well.
+pub(super) fn has(line: &OptionLine) -> bool {
+    OPTIONS.contains(&line.name())
+}
+
 /// Reports an option of the process. Returns false if it is none.
-pub(super) fn report(line: &Line, report: &mut Report) -> bool {
-    use Class::{Carried, NotCarried, Stricter};
+pub(super) fn report(line: &OptionLine, report: &mut ImportReport) -> bool {
+    use ImportClass::{Carried, NotCarried, Stricter};
     let (class, sentence) = match line.name() {
         "chroot" => (
             Carried,

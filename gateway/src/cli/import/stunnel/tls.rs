@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use super::super::ImportContext;
 use super::super::address::host_and_port;
 use super::super::draft::{ModeDraft, TrustDraft, dns_identity, fill_in, is_placeholder, quoted};
-use super::super::report::{Class, Report};
+use super::super::report::{ImportClass, ImportReport, shell_word};
 use super::is_yes;
-use super::lines::Line;
+use super::lines::OptionLine;
 use super::service::Service;
 
-use Class::{Carried, NotCarried, Stricter};
+use ImportClass::{Carried, NotCarried, Stricter};
 
 /// The CA of the peers, and its revocation lists.
 pub(super) fn trust(
     service: &Service<'_>,
     route: &str,
     context: &ImportContext,
-    report: &mut Report,
+    report: &mut ImportReport,
 ) -> TrustDraft {
     let missing = format!("/etc/wardgate/pki/{route}-ca.pem");
     let file = service
@@ -32,7 +32,7 @@ pub(super) fn trust(
         let sentence = format!(
             "wardgate reads one file for each peer, not a folder with hashes: `cat {}/*.0 > {missing}`, with the CA of \
              this partner alone",
-            context.path(line.value())
+            shell_word(&context.path(line.value()))
         );
         report.add(&line.place, &line.text, NotCarried, sentence);
     }
@@ -57,9 +57,9 @@ pub(super) fn trust(
 pub(super) fn identities(
     service: &Service<'_>,
     route: &str,
-    header: Option<&Line>,
+    header: Option<&OptionLine>,
     context: &ImportContext,
-    report: &mut Report,
+    report: &mut ImportReport,
 ) -> BTreeSet<String> {
     let given = context.identities_of(route);
     let mut found = BTreeSet::new();
@@ -104,7 +104,7 @@ pub(super) fn identities(
 }
 
 fn placeholder(service: &Service<'_>, route: &str) -> String {
-    let host = service.last("sni").map(Line::value);
+    let host = service.last("sni").map(OptionLine::value);
     let host = host.or_else(|| host_and_port(service.last("connect")?.value()).0);
     let host = host.filter(|_| service.mode == ModeDraft::Originate);
     let guess = host.and_then(dns_identity);
@@ -123,7 +123,7 @@ fn verification(
     service: &Service<'_>,
     route: &str,
     identities: &BTreeSet<String>,
-    report: &mut Report,
+    report: &mut ImportReport,
 ) {
     let is_open = identities.iter().any(|identity| is_placeholder(identity));
     let name = if is_open {
@@ -156,7 +156,7 @@ fn verification(
 }
 
 /// The other options about TLS.
-pub(super) fn options(service: &mut Service<'_>, report: &mut Report) {
+pub(super) fn options(service: &mut Service<'_>, report: &mut ImportReport) {
     for line in service.lines.clone() {
         if let Some((class, sentence)) = option(line, service) {
             report.add(&line.place, &line.text, class, sentence);
@@ -168,7 +168,7 @@ pub(super) fn options(service: &mut Service<'_>, report: &mut Report) {
     }
 }
 
-fn option(line: &Line, service: &mut Service<'_>) -> Option<(Class, String)> {
+fn option(line: &OptionLine, service: &mut Service<'_>) -> Option<(ImportClass, String)> {
     let value = line.value();
     let (class, sentence) = match line.name() {
         "sslversion" | "sslversionmin" | "sslversionmax" => return Some(version(line, service)),
@@ -205,7 +205,7 @@ fn option(line: &Line, service: &mut Service<'_>) -> Option<(Class, String)> {
         | "ticketkeysecret"
         | "ticketmacsecret" => (
             Stricter,
-            "wardgate keeps no sessions and no tickets: every connection verifies both certificates anew",
+            "wardgate keeps no sessions and no tickets: every connection verifies both certificates again",
         ),
         "pskidentity" | "psksecrets" => (
             NotCarried,
@@ -236,7 +236,7 @@ fn option(line: &Line, service: &mut Service<'_>) -> Option<(Class, String)> {
 }
 
 /// `sni` of a client: wardgate sends the name in `targets`.
-fn server_name(line: &Line, service: &Service<'_>) -> (Class, String) {
+fn server_name(line: &OptionLine, service: &Service<'_>) -> (ImportClass, String) {
     let mut hosts = service
         .all("connect")
         .map(|line| host_and_port(line.value()).0);
@@ -251,7 +251,7 @@ fn server_name(line: &Line, service: &Service<'_>) -> (Class, String) {
     (NotCarried, sentence.to_owned())
 }
 
-fn version(line: &Line, service: &mut Service<'_>) -> (Class, String) {
+fn version(line: &OptionLine, service: &mut Service<'_>) -> (ImportClass, String) {
     let is_max = line.is("sslversionmax");
     let is_range_end = line.is("sslversion");
     match line.value().to_ascii_lowercase().as_str() {
@@ -274,7 +274,7 @@ fn version(line: &Line, service: &mut Service<'_>) -> (Class, String) {
     }
 }
 
-fn ssl_option(value: &str, service: &mut Service<'_>) -> (Class, String) {
+fn ssl_option(value: &str, service: &mut Service<'_>) -> (ImportClass, String) {
     let upper = value
         .trim()
         .trim_start_matches("SSL_OP_")
