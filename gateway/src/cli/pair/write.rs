@@ -126,7 +126,10 @@ impl<'a> Writer<'a> {
                 ready.trust.display(),
                 config.display()
             )
-        })
+        })?;
+        // The umask of an administrator may be closed, and the gateway has to read it.
+        fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 mod attacks;
 mod interruptions;
 mod offers;
+mod updates;
 mod vectors;
 
 use std::io::{self, Read, Write};
