@@ -2,10 +2,10 @@
 
 use std::io::{self, Read, Write};
 
-use gateway::pairing::code::Code;
+use gateway::pairing::code::PairingCode;
 use gateway::pairing::conversation::prove;
 use gateway::pairing::exchange::PairRole;
-use gateway::pairing::frame::Frame;
+use gateway::pairing::frame::PairingFrame;
 use gateway::pairing::offer::Offer;
 use gateway::pairing::update::{RenewalMessage, Update};
 
@@ -41,13 +41,17 @@ pub(crate) fn read(input: &[u8]) -> String {
         },
         _ => {
             let mut rest = bytes;
-            match Frame::receive(&mut rest) {
+            match PairingFrame::receive(&mut rest) {
                 Ok(frame) => {
                     let taken = bytes.len() - rest.len();
                     assert_eq!(frame.bytes(), &bytes[..taken]);
                     let text = String::from_utf8_lossy(&frame.body);
                     // A person may type anything.
-                    format!("{:?}, a code: {}", frame.kind, Code::read(&text).is_ok())
+                    format!(
+                        "{:?}, a code: {}",
+                        frame.kind,
+                        PairingCode::read(&text).is_ok()
+                    )
                 }
                 Err(error) => error.to_string(),
             }
@@ -57,7 +61,7 @@ pub(crate) fn read(input: &[u8]) -> String {
 
 /// A side that has a random code: nothing that is sent proves it.
 fn prove_to(role: PairRole, incoming: &[u8]) -> String {
-    let code = Code::of([1, 2, 3, 4]);
+    let code = PairingCode::of([1, 2, 3, 4]);
     let mut tries = 0;
     let mut check = |is_right: &mut dyn FnMut() -> bool| {
         tries += 1;

@@ -87,7 +87,7 @@ fn an_update_never_goes_back_and_is_of_the_peer_that_sends_it() {
     let later = update(&old, &[&next], sequence + 2 * 24 * 60 * 60, IDENTITY);
     assert_eq!(check(&later, &old, KNOWN), Err(UpdateError::Future));
     let expired = Ca::with("Hospital", |params| {
-        params.not_after = date_time_ymd(2026, 1, 1)
+        params.not_after = date_time_ymd(2026, 1, 1);
     });
     let expired = update(&old, &[&expired], sequence, IDENTITY);
     assert!(matches!(
