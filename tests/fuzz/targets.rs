@@ -1,12 +1,12 @@
 //! The list of fuzz targets, for this tier and for libFuzzer.
 
-use crate::{chains, crls, dicom, hl7, imports, pem, proxy, records};
+use crate::{chains, crls, dicom, hl7, imports, pairing, pem, proxy, records};
 
 /// Returns a word for the result of its input, and panics on a fault.
 pub(crate) type Target = fn(&[u8]) -> String;
 
 /// Every target. `cargo xtask fuzz` finds the tests by the names of the targets.
-pub(crate) const TARGETS: [(&str, Target); 14] = [
+pub(crate) const TARGETS: [(&str, Target); 15] = [
     ("chain_filter", chains::filter),
     ("crl_reader", crls::read),
     ("der_names", chains::names),
@@ -19,6 +19,7 @@ pub(crate) const TARGETS: [(&str, Target); 14] = [
     ("import_stunnel", imports::stunnel),
     ("opener_octets", records::open_octets),
     ("opener_recipes", records::open_recipes),
+    ("pairing_messages", pairing::read),
     ("pem_reader", pem::read),
     ("proxy_header", proxy::read),
 ];
@@ -101,6 +102,11 @@ mod tests {
     #[test]
     fn opener_recipes() {
         fuzz("opener_recipes");
+    }
+
+    #[test]
+    fn pairing_messages() {
+        fuzz("pairing_messages");
     }
 
     #[test]

@@ -6,9 +6,10 @@ use crate::built::{VERSION, deb, packages, rpm};
 use crate::ready;
 
 /// What both formats hold at the same place.
-const EVERYWHERE: [&str; 25] = [
+const EVERYWHERE: [&str; 27] = [
     "/usr/bin/wardgate",
     "/usr/lib/systemd/system/wardgate.service",
+    "/usr/lib/systemd/system/wardgate-pair-renew.timer",
     "/usr/lib/sysusers.d/wardgate.conf",
     "/usr/lib/tmpfiles.d/wardgate.conf",
     "/usr/lib/firewalld/services/wardgate.xml",
@@ -27,6 +28,7 @@ const EVERYWHERE: [&str; 25] = [
     "/usr/share/doc/wardgate/sbom.cdx.json.gz",
     "/usr/share/man/man1/wardgate.1.gz",
     "/usr/share/man/man1/wardgate-check.1.gz",
+    "/usr/share/man/man1/wardgate-pair.1.gz",
     "/usr/share/man/man1/wardgate-pki-issue.1.gz",
     "/usr/share/man/man1/wardgate-tune-undo.1.gz",
     "/usr/share/man/man5/wardgate.toml.5.gz",

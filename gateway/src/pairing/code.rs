@@ -19,9 +19,9 @@ const LETTERS: usize = 4;
 
 /// A code. Has no `Debug`, and is wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Code(Zeroizing<[u8; CODE_WORDS]>);
+pub struct PairingCode(Zeroizing<[u8; CODE_WORDS]>);
 
-impl Code {
+impl PairingCode {
     /// A new code.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_code_is_read_as_people_type_it() {
-        let code = Code::of([0, 17, 128, 255]);
+        let code = PairingCode::of([0, 17, 128, 255]);
         let written = code.words();
         let words: Vec<_> = written.split(' ').collect();
         let [a, b, c, d] = words[..] else {
@@ -173,25 +173,25 @@ mod tests {
             format!("  {a}, {b},{c}\t{d}\n"),
             wrong,
         ] {
-            assert!(Code::read(&text) == Ok(code.clone()), "{text}");
+            assert!(PairingCode::read(&text) == Ok(code.clone()), "{text}");
         }
     }
 
     #[test]
     fn a_text_that_is_no_code_is_refused_with_its_fault() {
         let four = format!("{0} {0} {0} {0}", WORDS[1]);
-        assert!(Code::read(&four).is_ok());
+        assert!(PairingCode::read(&four).is_ok());
         for text in ["", WORDS[1], &format!("{four} {}", WORDS[2])] {
-            let Err(why) = Code::read(text) else {
+            let Err(why) = PairingCode::read(text) else {
                 panic!("{text} is read");
             };
             assert!(why.contains("4 words"), "{why}");
         }
-        let Err(why) = Code::read(&format!("{0} {0} {0} xxxxxx", WORDS[1])) else {
+        let Err(why) = PairingCode::read(&format!("{0} {0} {0} xxxxxx", WORDS[1])) else {
             panic!("it is read");
         };
         assert!(why.contains("\"xxxxxx\""), "{why}");
         // Three letters are not enough.
-        assert!(Code::read("act adu age alb").is_err());
+        assert!(PairingCode::read("act adu age alb").is_err());
     }
 }

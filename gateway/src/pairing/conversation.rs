@@ -17,10 +17,10 @@
 
 use std::io::{Read, Write};
 
-use super::code::Code;
+use super::code::PairingCode;
 use super::error::{PairingError, RejectCode};
-use super::exchange::{Channel, Hello, PairRole, plain_reject};
-use super::frame::{Frame, FrameKind};
+use super::exchange::{Hello, PairRole, PairingChannel, plain_reject};
+use super::frame::{FrameKind, PairingFrame};
 use super::offer::{Offer, agreement};
 
 /// What a side does with the offer of the other one.
@@ -40,7 +40,7 @@ pub trait Partner {
 
 /// How far a side has come when the exchange ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum WrittenState {
     /// Neither side has written anything.
     Nothing,
     /// This side has written nothing; the other side may have.
@@ -56,26 +56,28 @@ pub struct Interrupted {
     /// Why.
     pub error: PairingError,
     /// What was written.
-    pub written: Written,
+    pub written: WrittenState,
 }
 
-/// Makes both sides prove the code. The side that listens asks `is_valid` before it checks the proof of the other
-/// side, because a check is a try.
+/// Decides whether a proof may be checked, and checks it by calling its argument, which returns whether it is right.
+pub type TryCheck<'c> = dyn FnMut(&mut dyn FnMut() -> bool) -> Result<bool, RejectCode> + 'c;
+
+/// Makes both sides prove the code. The side that listens checks the proof of the other side through `check`,
+/// because that is a try.
 ///
 /// # Errors
 /// As `Hello` and `Unproved`. The other side was told the reason as far as it may know it.
 pub fn prove<S: Read + Write>(
     stream: &mut S,
     role: PairRole,
-    code: &Code,
-    check: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> Result<bool, RejectCode>,
-) -> Result<Channel, PairingError> {
+    code: &PairingCode,
+    check: &mut TryCheck<'_>,
+) -> Result<PairingChannel, PairingError> {
     let outcome = prove_steps(stream, role, code, check);
-    if let Err(error) = &outcome {
-        if let Some(reject) = error.reject_code() {
-            // The connection may have ended already.
-            let _ = plain_reject(reject).send(stream);
-        }
+    let reject = outcome.as_ref().err().and_then(PairingError::reject_code);
+    if let Some(reject) = reject {
+        // The connection may have ended already.
+        let _ = plain_reject(reject).send(stream);
     }
     outcome
 }
@@ -83,24 +85,24 @@ pub fn prove<S: Read + Write>(
 fn prove_steps<S: Read + Write>(
     stream: &mut S,
     role: PairRole,
-    code: &Code,
-    check: &mut dyn FnMut(&mut dyn FnMut() -> bool) -> Result<bool, RejectCode>,
-) -> Result<Channel, PairingError> {
+    code: &PairingCode,
+    check: &mut TryCheck<'_>,
+) -> Result<PairingChannel, PairingError> {
     let hello = Hello::new(role, code);
     match role {
         PairRole::Connects => {
             hello.frame().send(stream)?;
-            let unproved = hello.receive(&Frame::receive(stream)?)?;
+            let unproved = hello.receive(&PairingFrame::receive(stream)?)?;
             unproved.proof().send(stream)?;
-            unproved.check(&Frame::receive(stream)?)
+            unproved.check(&PairingFrame::receive(stream)?)
         }
         PairRole::Listens => {
-            let first = Frame::receive(stream)?;
+            let first = PairingFrame::receive(stream)?;
             let own = hello.frame().clone();
             let unproved = hello.receive(&first)?;
             own.send(stream)?;
             let proof = unproved.proof();
-            let received = Frame::receive(stream)?;
+            let received = PairingFrame::receive(stream)?;
             let mut checked = None;
             let mut unproved = Some(unproved);
             let mut try_it = || {
@@ -128,18 +130,18 @@ fn prove_steps<S: Read + Write>(
 /// Why, and what was written.
 pub fn exchange<S: Read + Write>(
     stream: &mut S,
-    channel: &mut Channel,
+    channel: &mut PairingChannel,
     own: &Offer,
     partner: &mut impl Partner,
 ) -> Result<Offer, Interrupted> {
-    let mut written = Written::Nothing;
+    let mut written = WrittenState::Nothing;
     let outcome = exchange_steps(stream, channel, own, partner, &mut written);
     outcome.map_err(|error| {
-        if let Some(code) = error.reject_code() {
-            if let Ok(frame) = channel.reject(code, &error.to_string()) {
-                // The connection may have ended already.
-                let _ = frame.send(stream);
-            }
+        if let Some(code) = error.reject_code()
+            && let Ok(frame) = channel.reject(code, &error.to_string())
+        {
+            // The connection may have ended already.
+            let _ = frame.send(stream);
         }
         Interrupted { error, written }
     })
@@ -147,14 +149,14 @@ pub fn exchange<S: Read + Write>(
 
 fn exchange_steps<S: Read + Write>(
     stream: &mut S,
-    channel: &mut Channel,
+    channel: &mut PairingChannel,
     own: &Offer,
     partner: &mut impl Partner,
-    written: &mut Written,
+    written: &mut WrittenState,
 ) -> Result<Offer, PairingError> {
     let own_bytes = own.bytes();
     channel.seal(FrameKind::Offer, &own_bytes)?.send(stream)?;
-    let bytes = channel.open(FrameKind::Offer, Frame::receive(stream)?)?;
+    let bytes = channel.open(FrameKind::Offer, PairingFrame::receive(stream)?)?;
     let offer = Offer::read(&bytes)?;
     partner.prepare(&offer)?;
     let (connecting, listening) = match channel.role() {
@@ -167,13 +169,13 @@ fn exchange_steps<S: Read + Write>(
             channel.seal(FrameKind::Ready, &agreed)?.send(stream)?;
             receive_ready(stream, channel, &agreed)?;
             partner.commit()?;
-            *written = Written::OwnOnly;
+            *written = WrittenState::OwnOnly;
             channel.seal(FrameKind::Done, &[])?.send(stream)?;
             receive_done(stream, channel)?;
         }
         PairRole::Listens => {
             receive_ready(stream, channel, &agreed)?;
-            *written = Written::OtherMaybe;
+            *written = WrittenState::OtherMaybe;
             channel.seal(FrameKind::Ready, &agreed)?.send(stream)?;
             receive_done(stream, channel)?;
             partner.commit()?;
@@ -187,18 +189,18 @@ fn exchange_steps<S: Read + Write>(
 
 fn receive_ready<S: Read>(
     stream: &mut S,
-    channel: &mut Channel,
+    channel: &mut PairingChannel,
     agreed: &[u8; 32],
 ) -> Result<(), PairingError> {
-    let ready = channel.open(FrameKind::Ready, Frame::receive(stream)?)?;
+    let ready = channel.open(FrameKind::Ready, PairingFrame::receive(stream)?)?;
     match ready == agreed {
         true => Ok(()),
         false => Err(PairingError::Protocol("another agreement")),
     }
 }
 
-fn receive_done<S: Read>(stream: &mut S, channel: &mut Channel) -> Result<(), PairingError> {
-    let done = channel.open(FrameKind::Done, Frame::receive(stream)?)?;
+fn receive_done<S: Read>(stream: &mut S, channel: &mut PairingChannel) -> Result<(), PairingError> {
+    let done = channel.open(FrameKind::Done, PairingFrame::receive(stream)?)?;
     match done.is_empty() {
         true => Ok(()),
         false => Err(PairingError::Protocol("a DONE with a body")),

@@ -1,6 +1,6 @@
 //! The key exchange: SPAKE2, the proof of both sides that they have the same code, and the sealed channel after it.
 //!
-//! Each step is a type of its own, so that no step can be left out or repeated: [`Hello`], [`Unproved`], [`Channel`].
+//! Each step is a type of its own, so that no step can be left out or repeated: [`Hello`], [`Unproved`], [`PairingChannel`].
 //! Nothing secret is sent before both proofs. `docs/src/reference/pairing.md` describes every byte.
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -8,9 +8,9 @@ use ring::{digest, hkdf, hmac};
 use spake2::{Ed25519Group, Identity, Password, Spake2};
 use zeroize::Zeroizing;
 
-use super::code::Code;
+use super::code::PairingCode;
 use super::error::{PairingError, RejectCode};
-use super::frame::{Frame, FrameKind};
+use super::frame::{FrameKind, PairingFrame};
 use super::limits::{FRAME_BYTES_MAX, TEXT_BYTES_MAX};
 
 /// The first bytes of a HELLO.
@@ -52,13 +52,13 @@ impl PairRole {
 pub struct Hello {
     role: PairRole,
     spake: Spake2<Ed25519Group>,
-    own: Frame,
+    own: PairingFrame,
 }
 
 impl Hello {
     /// Begins an exchange with a new secret.
     #[must_use]
-    pub fn new(role: PairRole, code: &Code) -> Self {
+    pub fn new(role: PairRole, code: &PairingCode) -> Self {
         let (connects, listens) = (Identity::new(CONNECTS), Identity::new(LISTENS));
         let password = Password::new(code.bytes());
         let (spake, message) = match role {
@@ -70,7 +70,7 @@ impl Hello {
 
     /// Begins an exchange whose secret scalar is made of these bytes, for test vectors.
     #[cfg(test)]
-    pub(super) fn with_secret(role: PairRole, code: &Code, secret: [u8; 64]) -> Self {
+    pub(super) fn with_secret(role: PairRole, code: &PairingCode, secret: [u8; 64]) -> Self {
         let (connects, listens) = (Identity::new(CONNECTS), Identity::new(LISTENS));
         let password = Password::new(code.bytes());
         let bytes = FixedBytes(secret);
@@ -88,7 +88,7 @@ impl Hello {
         Self {
             role,
             spake,
-            own: Frame {
+            own: PairingFrame {
                 kind: FrameKind::Hello,
                 body,
             },
@@ -97,7 +97,7 @@ impl Hello {
 
     /// The frame for the other side.
     #[must_use]
-    pub fn frame(&self) -> &Frame {
+    pub fn frame(&self) -> &PairingFrame {
         &self.own
     }
 
@@ -105,7 +105,7 @@ impl Hello {
     ///
     /// # Errors
     /// `NotPairing`, `Version`, `SameRole`, `Rejected` and `Protocol`.
-    pub fn receive(self, frame: &Frame) -> Result<Unproved, PairingError> {
+    pub fn receive(self, frame: &PairingFrame) -> Result<Unproved, PairingError> {
         expect(frame, FrameKind::Hello)?;
         let rest = frame
             .body
@@ -157,7 +157,7 @@ struct Sealing {
 }
 
 impl Unproved {
-    fn new(role: PairRole, hellos: [&Frame; 2], shared: &[u8]) -> Self {
+    fn new(role: PairRole, hellos: [&PairingFrame; 2], shared: &[u8]) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         for hello in hellos {
             hash.update(&hello.bytes());
@@ -185,8 +185,8 @@ impl Unproved {
     /// The proof for the other side. A listening side must send it only after it has checked that of the other side:
     /// a proof allows one guess of the code.
     #[must_use]
-    pub fn proof(&self) -> Frame {
-        Frame {
+    pub fn proof(&self) -> PairingFrame {
+        PairingFrame {
             kind: FrameKind::Proof,
             body: hmac::sign(&self.own_proof, &self.transcript)
                 .as_ref()
@@ -198,11 +198,11 @@ impl Unproved {
     ///
     /// # Errors
     /// `WrongCode`, `Rejected` and `Protocol`.
-    pub fn check(self, frame: &Frame) -> Result<Channel, PairingError> {
+    pub fn check(self, frame: &PairingFrame) -> Result<PairingChannel, PairingError> {
         expect(frame, FrameKind::Proof)?;
         hmac::verify(&self.other_proof, &self.transcript, &frame.body)
             .map_err(|_| PairingError::WrongCode)?;
-        Ok(Channel {
+        Ok(PairingChannel {
             role: self.role,
             transcript: self.transcript,
             sends: self.sends,
@@ -246,14 +246,14 @@ impl Sealing {
 }
 
 /// A channel between two sides that have proved to each other that they have the code.
-pub struct Channel {
+pub struct PairingChannel {
     role: PairRole,
     transcript: [u8; 32],
     sends: Sealing,
     receives: Sealing,
 }
 
-impl Channel {
+impl PairingChannel {
     /// The role of this side.
     #[must_use]
     pub fn role(&self) -> PairRole {
@@ -270,7 +270,7 @@ impl Channel {
     ///
     /// # Errors
     /// `Aborted` if the body is longer than a frame may be.
-    pub fn seal(&mut self, kind: FrameKind, plain: &[u8]) -> Result<Frame, PairingError> {
+    pub fn seal(&mut self, kind: FrameKind, plain: &[u8]) -> Result<PairingFrame, PairingError> {
         let length = plain.len().saturating_add(TAG_BYTES);
         // LIMIT: FRAME_BYTES_MAX.
         if length > FRAME_BYTES_MAX {
@@ -279,23 +279,23 @@ impl Channel {
                  other site does not need"
             )));
         }
-        let header = Frame::header(kind, length);
+        let header = PairingFrame::header(kind, length);
         let mut body = plain.to_vec();
         let nonce = self.sends.nonce();
         self.sends
             .key
             .seal_in_place_append_tag(nonce, Aad::from(header), &mut body)
             .map_err(|_| PairingError::Protocol("a body that cannot be sealed"))?;
-        Ok(Frame { kind, body })
+        Ok(PairingFrame { kind, body })
     }
 
     /// Opens the next frame, which must be of this kind.
     ///
     /// # Errors
     /// `Rejected` if it is a REJECT; `Protocol` if it is another one, or was changed on its way.
-    pub fn open(&mut self, kind: FrameKind, frame: Frame) -> Result<Vec<u8>, PairingError> {
+    pub fn open(&mut self, kind: FrameKind, frame: PairingFrame) -> Result<Vec<u8>, PairingError> {
         let mut body = frame.body;
-        let header = Frame::header(frame.kind, body.len());
+        let header = PairingFrame::header(frame.kind, body.len());
         let nonce = self.receives.nonce();
         let key = &self.receives.key;
         let opened = key.open_in_place(nonce, Aad::from(header), &mut body);
@@ -316,7 +316,7 @@ impl Channel {
     ///
     /// # Errors
     /// As `seal`.
-    pub fn reject(&mut self, code: RejectCode, reason: &str) -> Result<Frame, PairingError> {
+    pub fn reject(&mut self, code: RejectCode, reason: &str) -> Result<PairingFrame, PairingError> {
         let body = rejection_body(code, reason);
         self.seal(FrameKind::Reject, &body)
     }
@@ -324,8 +324,8 @@ impl Channel {
 
 /// The frame that ends an exchange before the proofs. It has no reason in words: a stranger may read it.
 #[must_use]
-pub fn plain_reject(code: RejectCode) -> Frame {
-    Frame {
+pub fn plain_reject(code: RejectCode) -> PairingFrame {
+    PairingFrame {
         kind: FrameKind::Reject,
         body: rejection_body(code, ""),
     }
@@ -352,7 +352,7 @@ fn rejection(body: &[u8]) -> PairingError {
 }
 
 /// A frame before the proofs.
-fn expect(frame: &Frame, kind: FrameKind) -> Result<(), PairingError> {
+fn expect(frame: &PairingFrame, kind: FrameKind) -> Result<(), PairingError> {
     match frame.kind {
         found if found == kind => Ok(()),
         FrameKind::Reject => Err(match rejection(&frame.body) {

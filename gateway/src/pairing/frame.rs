@@ -60,14 +60,14 @@ impl FrameKind {
 
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
+pub struct PairingFrame {
     /// Its type.
     pub kind: FrameKind,
     /// Its body.
     pub body: Vec<u8>,
 }
 
-impl Frame {
+impl PairingFrame {
     /// The header of a frame with a body of this length.
     pub(super) fn header(kind: FrameKind, length: usize) -> [u8; HEADER_BYTES] {
         // Every body of ours is shorter than `FRAME_BYTES_MAX`.

@@ -137,6 +137,9 @@ impl StateFolder {
             .prefix(".new")
             .permissions(fs::Permissions::from_mode(MODE))
             .tempfile_in(&self.0)?;
+        // Whatever the umask is: the other of the two users reads it.
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(MODE))?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;

@@ -19,7 +19,7 @@ use crate::pki::partner;
 /// The first bytes of an update: what it is, and its version.
 const MAGIC: &[u8; 8] = b"WGUPDAT1";
 /// What is signed begins with it, so that the signature is of no use elsewhere.
-const CONTEXT: &[u8] = b"wardgate trust update 1\n";
+const CONTEXT: &[u8] = b"WGUPDAT1 signature\n";
 /// How far a sequence may be in the future: the clocks of two sites differ.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 

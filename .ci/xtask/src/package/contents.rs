@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 19] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
@@ -44,6 +44,14 @@ const FILES: [(&str, &str); 17] = [
     (
         "systemd/wardgate-crl-renew.timer",
         "/usr/lib/systemd/system/wardgate-crl-renew.timer",
+    ),
+    (
+        "systemd/wardgate-pair-renew.service",
+        "/usr/lib/systemd/system/wardgate-pair-renew.service",
+    ),
+    (
+        "systemd/wardgate-pair-renew.timer",
+        "/usr/lib/systemd/system/wardgate-pair-renew.timer",
     ),
     ("systemd/sysusers.conf", "/usr/lib/sysusers.d/wardgate.conf"),
     ("systemd/tmpfiles.conf", "/usr/lib/tmpfiles.d/wardgate.conf"),

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::pairing::code::Code;
+use crate::pairing::code::PairingCode;
 use crate::pairing::conversation::prove;
 use crate::pairing::error::{PairingError, RejectCode};
-use crate::pairing::exchange::{Channel, PairRole};
+use crate::pairing::exchange::{PairRole, PairingChannel};
 use crate::pairing::limits::{
     CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX,
 };
@@ -86,7 +86,7 @@ impl Write for Timed {
 ///
 /// # Errors
 /// `PairingError`, or why no address can be reached.
-pub(super) fn connect(to: &str, code: &Code) -> anyhow::Result<(Timed, Channel)> {
+pub(super) fn connect(to: &str, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
     let addresses = to.to_socket_addrs().with_context(|| {
         format!("{to:?} cannot be used as an address; write HOST:PORT, with a name that resolves")
     })?;
@@ -110,11 +110,11 @@ pub(super) fn connect(to: &str, code: &Code) -> anyhow::Result<(Timed, Channel)>
 }
 
 /// A listener on which one partner is expected.
-pub(super) struct Listening {
+pub(super) struct PairingListener {
     listener: TcpListener,
 }
 
-impl Listening {
+impl PairingListener {
     /// Opens the port.
     ///
     /// # Errors
@@ -145,10 +145,10 @@ impl Listening {
     ///
     /// # Errors
     /// The code is void.
-    pub(super) fn wait(&self, code: &Code) -> anyhow::Result<(Timed, Channel)> {
+    pub(super) fn wait(&self, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
         let tries = Arc::new(Mutex::new(Tries::new(Instant::now())));
         let (done, results) = mpsc::channel();
-        let mut unproved = Unproved::default();
+        let mut unproved = OpenConnections::default();
         loop {
             while let Ok((address, outcome)) = results.try_recv() {
                 unproved.ended(address);
@@ -170,12 +170,13 @@ impl Listening {
                     if unproved.begin(address.ip()) {
                         let (code, tries, done) = (code.clone(), Arc::clone(&tries), done.clone());
                         thread::Builder::new().spawn(move || {
-                            done.send((address.ip(), prove_one(stream, &code, &tries)))
+                            // The command may have ended.
+                            let _ = done.send((address.ip(), prove_one(stream, &code, &tries)));
                         })?;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    thread::sleep(LOOK_EVERY)
+                    thread::sleep(LOOK_EVERY);
                 }
                 // The client has gone already, or there is no descriptor left for the moment.
                 Err(_) => thread::sleep(LOOK_EVERY),
@@ -184,9 +185,9 @@ impl Listening {
     }
 }
 
-type Proved = Result<(Timed, Channel), PairingError>;
+type ProofOutcome = Result<(Timed, PairingChannel), PairingError>;
 
-fn prove_one(stream: TcpStream, code: &Code, tries: &Mutex<Tries>) -> Proved {
+fn prove_one(stream: TcpStream, code: &PairingCode, tries: &Mutex<Tries>) -> ProofOutcome {
     stream.set_nonblocking(false)?;
     let mut timed = Timed::new(stream, PROOF_WITHIN);
     let mut check = |is_right: &mut dyn FnMut() -> bool| {
@@ -200,12 +201,12 @@ fn prove_one(stream: TcpStream, code: &Code, tries: &Mutex<Tries>) -> Proved {
 
 /// Connections whose clients have not proved the code yet.
 #[derive(Default)]
-struct Unproved {
+struct OpenConnections {
     count: u32,
     open: HashMap<IpAddr, usize>,
 }
 
-impl Unproved {
+impl OpenConnections {
     fn begin(&mut self, address: IpAddr) -> bool {
         self.count = self.count.saturating_add(1);
         let all: usize = self.open.values().sum();
@@ -245,7 +246,7 @@ fn check_tries(tries: &Mutex<Tries>) -> anyhow::Result<()> {
     anyhow::ensure!(
         tries.left() > 0,
         "the code is void after wrong tries; run this command again for a new code, and read it out again; if \
-         nobody mistyped it, somebody else tries to pair with this site"
+         no person mistyped it, another machine tries to pair with this site"
     );
     anyhow::ensure!(
         !tries.is_void(now) || !tries.rest(now).is_zero(),

@@ -15,13 +15,13 @@ use crate::pki::store::Store;
 use crate::tls::Connector;
 
 /// A connection to a partner that has sent its message.
-pub(super) struct Link {
+pub(super) struct RenewalLink {
     tls: TargetTls,
     /// What the partner has sent.
     pub(super) message: RenewalMessage,
 }
 
-impl Link {
+impl RenewalLink {
     /// Connects to a partner by the first originate route that reaches it. `None` if there is no such route.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Link {
                     Err(error) => {
                         last = Some(
                             error.context(format!("route \"{}\", target {target}", route.name)),
-                        )
+                        );
                     }
                 }
             }

@@ -22,17 +22,17 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use self::args::{PairCommand, PairOptions};
-use self::connection::{Listening, Timed, connect, is_wrong_code};
+use self::connection::{PairingListener, Timed, connect, is_wrong_code};
 use self::edit::Edited;
 use self::site::OwnSite;
-use self::write::Writer;
+use self::write::PeerWriter;
 use super::limits::REPLY_WITHIN;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, socket};
 use crate::config;
 use crate::control::Command;
-use crate::pairing::code::Code;
-use crate::pairing::conversation::{Written, exchange};
-use crate::pairing::exchange::Channel;
+use crate::pairing::code::PairingCode;
+use crate::pairing::conversation::{WrittenState, exchange};
+use crate::pairing::exchange::PairingChannel;
 use crate::pairing::limits::{CODE_LIFE, CODE_TRIES, EXCHANGE_WITHIN};
 use crate::pairing::offer::Offer;
 
@@ -56,7 +56,7 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
     let config = &options.files.config;
     let before = fs::read_to_string(config).with_context(|| {
         format!(
-            "{} cannot be read; name the configuration with --config, or write one with `wardgate setup`",
+            "{} cannot be read; name the configuration with --config, or write one",
             config.display()
         )
     })?;
@@ -70,7 +70,7 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
     let meeting = meeting(options, &edited)?;
     // Opened before anything is made: an occupied port is the most frequent obstacle.
     let listening = match &meeting {
-        Meeting::Listen(address) => Some(Listening::open(*address)?),
+        Meeting::Listen(address) => Some(PairingListener::open(*address)?),
         Meeting::Connect(_) => None,
     };
     let own = OwnSite::new(options, &edited, SystemTime::now())?;
@@ -89,7 +89,7 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
     drop(listening);
     println!("the code is right; checking the certificates of the other site");
     let mut stream = stream.within(EXCHANGE_WITHIN);
-    let mut writer = Writer::new(options, &own, before);
+    let mut writer = PeerWriter::new(options, &own, before);
     match exchange(&mut stream, &mut channel, &own.offer, &mut writer) {
         Ok(offer) => {
             report(&offer, &writer, options);
@@ -104,16 +104,16 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
 }
 
 /// What an early end means for both sites.
-fn state(written: Written) -> &'static str {
+fn state(written: WrittenState) -> &'static str {
     match written {
-        Written::Nothing => {
+        WrittenState::Nothing => {
             "nothing was written at either site; the code is used up: run `wardgate pair` again at both sites"
         }
-        Written::OtherMaybe => {
+        WrittenState::OtherMaybe => {
             "nothing was written at this site, but the other site may have written its part; run `wardgate pair` again \
              at both sites: it is safe, and replaces what was written"
         }
-        Written::OwnOnly => {
+        WrittenState::OwnOnly => {
             "this site has written its part, and it is not known whether the other site has; run `wardgate pair` again \
              at both sites: it is safe, and replaces what was written"
         }
@@ -146,8 +146,8 @@ fn meeting(options: &PairOptions, edited: &Edited) -> anyhow::Result<Meeting> {
     }
 }
 
-fn show_code(listening: &Listening) -> anyhow::Result<(Timed, Channel)> {
-    let code = Code::random()?;
+fn show_code(listening: &PairingListener) -> anyhow::Result<(Timed, PairingChannel)> {
+    let code = PairingCode::random()?;
     let address = listening.address()?;
     println!(
         "waiting for the other site on {address}: run `wardgate pair --connect` there\n\ncode: {}\n\nread the code out \
@@ -159,10 +159,10 @@ fn show_code(listening: &Listening) -> anyhow::Result<(Timed, Channel)> {
     listening.wait(&code)
 }
 
-fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, Channel)> {
+fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingChannel)> {
     if let Some(file) = &options.code_file {
         let text = first_line(file)?;
-        let code = Code::read(&text).map_err(|why| anyhow::anyhow!("the code {why}"))?;
+        let code = PairingCode::read(&text).map_err(|why| anyhow::anyhow!("the code {why}"))?;
         return connect(to, &code);
     }
     for _ in 0..CODE_TRIES {
@@ -170,7 +170,7 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, Channel)>
         let text = Zeroizing::new(text.context(
             "there is no terminal to ask for the code at; write --code-file FILE, or --code-file - for standard input",
         )?);
-        match Code::read(&text) {
+        match PairingCode::read(&text) {
             Err(why) => println!("the code {why}"),
             Ok(code) => match connect(to, &code) {
                 Err(error) if is_wrong_code(&error) => println!("{error:#}"),
@@ -207,7 +207,7 @@ fn ask(question: &str) -> anyhow::Result<Option<String>> {
     Ok(Some(answer.trim().to_owned()))
 }
 
-fn report(offer: &Offer, writer: &Writer<'_>, options: &PairOptions) {
+fn report(offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
     let config = options.files.config.display();
     println!(
         "paired with: {}, {}\n  key {}\n  in words: {}",
@@ -254,7 +254,7 @@ fn reload(file: &Path) {
             reply.lines.join("; ")
         ),
         Some(Err(error)) => {
-            println!("the running gateway was not reached: {error:#}; run `wardgate reload`")
+            println!("the running gateway was not reached: {error:#}; run `wardgate reload`");
         }
     }
 }

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use super::super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD};
 use super::args::RenewArgs;
 use super::edit::Edited;
-use super::link::Link;
+use super::link::RenewalLink;
 use super::rotate::OwnAuthorities;
 use super::site::identity_of;
 use crate::config::{self, Config, Peer};
@@ -137,7 +137,7 @@ impl Renewal<'_> {
         let Some(name) = &peer.name else {
             return Ok(());
         };
-        let Some(link) = Link::open(self.config, peer, self.now)? else {
+        let Some(link) = RenewalLink::open(self.config, peer, self.now)? else {
             return Ok(());
         };
         self.state.note_in_use(name, link.message.in_use)?;
@@ -168,7 +168,7 @@ impl Renewal<'_> {
 
     fn trust(&self, peer: &Peer, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = &peer.trust.trust.value;
-        // The last update that was used stays beside the certificates: anybody can check it later.
+        // The last update that was used stays beside the certificates: an auditor can check it later.
         let record = path.with_extension("update");
         let known = fs::read(&record).ok();
         if known.as_deref() == Some(bytes) {

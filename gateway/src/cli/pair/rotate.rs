@@ -137,7 +137,7 @@ impl OwnAuthorities {
         if is_known {
             return Ok(None);
         }
-        // The old key vouches for the new one.
+        // The old key signs the new certificate.
         let signer = match previous {
             Some(_) => {
                 drop(authority);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_key_vouches_for_the_next_ca_and_later_for_its_successor() {
+    fn the_old_key_signs_the_update_before_and_after_the_switch() {
         let (dir, now) = authority(90);
         let own = OwnAuthorities::new(dir.path(), true, now);
         let old = first(&dir.path().join("ca.pem")).expect("it is made");

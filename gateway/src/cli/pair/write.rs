@@ -23,16 +23,16 @@ const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
 /// Writes the `[[peer]]` table and the CA certificate of the other site.
-pub(super) struct Writer<'a> {
+pub(super) struct PeerWriter<'a> {
     options: &'a PairOptions,
     own: &'a OwnSite,
     /// The text of the configuration as it was read.
     before: String,
-    ready: Option<Prepared>,
+    ready: Option<ReadyFiles>,
 }
 
 /// What is written at the end.
-struct Prepared {
+struct ReadyFiles {
     trust: PathBuf,
     trust_pem: String,
     text: String,
@@ -41,7 +41,7 @@ struct Prepared {
     remaining: Vec<String>,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> PeerWriter<'a> {
     pub(super) fn new(options: &'a PairOptions, own: &'a OwnSite, before: String) -> Self {
         Self {
             options,
@@ -57,7 +57,7 @@ impl<'a> Writer<'a> {
         Some((&ready.table, &ready.remaining))
     }
 
-    fn make_ready(&self, offer: &Offer) -> anyhow::Result<Prepared> {
+    fn make_ready(&self, offer: &Offer) -> anyhow::Result<ReadyFiles> {
         let config = &self.options.files.config;
         let mut edited = Edited::parse(config, &self.before)?;
         if edited.identity().is_none() {
@@ -94,7 +94,7 @@ impl<'a> Writer<'a> {
         edited.set_peer(&trial)?;
         let remaining = new_problems(config, &edited.text())?;
         edited.set_peer(&table)?;
-        Ok(Prepared {
+        Ok(ReadyFiles {
             trust: table.trust.clone(),
             trust_pem: pem,
             text: edited.text(),
@@ -126,11 +126,14 @@ impl<'a> Writer<'a> {
                 ready.trust.display(),
                 config.display()
             )
-        })
+        })?;
+        // The umask of an administrator may be closed, and the gateway has to read it.
+        fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        Ok(())
     }
 }
 
-impl Partner for Writer<'_> {
+impl Partner for PeerWriter<'_> {
     fn prepare(&mut self, offer: &Offer) -> Result<(), PairingError> {
         offer
             .check(&self.own.names, SystemTime::now())

@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::pairing::frame::{Frame, FrameKind};
+use crate::pairing::frame::{FrameKind, PairingFrame};
 use crate::pairing::limits::CODE_TRIES;
 
 #[test]
 fn bytes_that_are_no_key_exchange_use_up_no_try() {
     let hello = |body: &[u8]| {
-        Frame {
+        PairingFrame {
             kind: FrameKind::Hello,
             body: body.to_vec(),
         }
@@ -41,7 +41,7 @@ fn bytes_that_are_no_key_exchange_use_up_no_try() {
 fn a_client_of_another_version_is_told_which_is_spoken() {
     let body = [&b"WGPAIR\x02C"[..], &[1; 32]].concat();
     let (outcome, sent) = listening(
-        &Frame {
+        &PairingFrame {
             kind: FrameKind::Hello,
             body,
         }
@@ -190,7 +190,12 @@ fn a_code_that_was_used_opens_no_second_exchange() {
         let mut stream = other;
         let mut check =
             |is_right: &mut dyn FnMut() -> bool| tries.attempt(Instant::now(), is_right);
-        let region = prove(&mut stream, PairRole::Listens, &Code::of(CODE), &mut check);
+        let region = prove(
+            &mut stream,
+            PairRole::Listens,
+            &PairingCode::of(CODE),
+            &mut check,
+        );
         assert!(region.is_err());
         hospital.join().expect("no panic")
     });

@@ -22,11 +22,11 @@ fn wherever_the_exchange_is_cut_both_sides_say_truly_what_was_written_and_a_seco
                     continue;
                 };
                 match written {
-                    Written::Nothing => {
+                    WrittenState::Nothing => {
                         assert!(!own.done.committed && !other.done.committed, "{what}");
                     }
-                    Written::OtherMaybe => assert!(!own.done.committed, "{what}"),
-                    Written::OwnOnly => assert!(own.done.committed, "{what}"),
+                    WrittenState::OtherMaybe => assert!(!own.done.committed, "{what}"),
+                    WrittenState::OwnOnly => assert!(own.done.committed, "{what}"),
                 }
             }
             if cut < 3 {
@@ -35,7 +35,7 @@ fn wherever_the_exchange_is_cut_both_sides_say_truly_what_was_written_and_a_seco
         }
     }
     let [hospital, region] = both([CODE; 2], ROLES, |one, two| {
-        relay(one, two, |_, _, frame| Some(frame))
+        relay(one, two, |_, _, frame| Some(frame));
     });
     assert!(hospital.done.committed && region.done.committed);
 }
@@ -62,11 +62,11 @@ fn a_side_that_cannot_write_tells_the_other_which_then_writes_nothing() {
             let good = scope.spawn(move || side(own, opposite, CODE, &offer_of("hospital")));
             let mut stream = other;
             let mut check = |is_right: &mut dyn FnMut() -> bool| Ok(is_right());
-            let mut channel =
-                prove(&mut stream, role, &Code::of(CODE), &mut check).expect("the code is right");
+            let mut channel = prove(&mut stream, role, &PairingCode::of(CODE), &mut check)
+                .expect("the code is right");
             let failed = exchange(&mut stream, &mut channel, &offer_of("region"), &mut Fails);
             let failed = failed.expect_err("it cannot write");
-            assert_eq!(failed.written, Written::Nothing);
+            assert_eq!(failed.written, WrittenState::Nothing);
             good.join().expect("no panic")
         });
         assert!(!outcome.done.committed);

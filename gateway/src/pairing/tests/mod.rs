@@ -3,6 +3,7 @@
 mod attacks;
 mod interruptions;
 mod offers;
+mod updates;
 mod vectors;
 
 use std::io::{self, Read, Write};
@@ -12,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use rcgen::{KeyPair, SanType};
 
-use super::code::Code;
-use super::conversation::{Interrupted, Partner, Written, exchange, prove};
+use super::code::PairingCode;
+use super::conversation::{Interrupted, Partner, WrittenState, exchange, prove};
 use super::error::{PairingError, RejectCode};
-use super::exchange::{Channel, PairRole};
+use super::exchange::{PairRole, PairingChannel};
 use super::offer::Offer;
 use super::tries::Tries;
 use crate::pki::fixture::{Ca, Site, now};
@@ -68,7 +69,7 @@ impl Partner for Counted {
 struct Outcome {
     done: Counted,
     tries: u32,
-    result: Result<Offer, (Written, PairingError)>,
+    result: Result<Offer, (WrittenState, PairingError)>,
 }
 
 impl Outcome {
@@ -94,14 +95,13 @@ fn side_over<S: Read + Write>(
     let mut done = Counted::default();
     let mut tries = Tries::new(Instant::now());
     let mut check = |is_right: &mut dyn FnMut() -> bool| tries.attempt(Instant::now(), is_right);
-    let proved = prove(&mut stream, role, &Code::of(code), &mut check);
-    let result =
-        proved
-            .map_err(|error| (Written::Nothing, error))
-            .and_then(|mut channel: Channel| {
-                exchange(&mut stream, &mut channel, offer, &mut done)
-                    .map_err(|Interrupted { error, written }| (written, error))
-            });
+    let proved = prove(&mut stream, role, &PairingCode::of(code), &mut check);
+    let result = proved
+        .map_err(|error| (WrittenState::Nothing, error))
+        .and_then(|mut channel: PairingChannel| {
+            exchange(&mut stream, &mut channel, offer, &mut done)
+                .map_err(|Interrupted { error, written }| (written, error))
+        });
     Outcome {
         done,
         tries: tries.left(),
@@ -181,7 +181,7 @@ fn raw_frame(from: &mut impl Read) -> Option<Vec<u8>> {
 #[test]
 fn two_sides_with_the_same_code_exchange_their_certificates() {
     let [hospital, region] = both([CODE; 2], ROLES, |one, two| {
-        relay(one, two, |_, _, frame| Some(frame))
+        relay(one, two, |_, _, frame| Some(frame));
     });
     assert!(hospital.done.committed && region.done.committed);
     assert_eq!(hospital.result.expect("it is paired").site, "region");
@@ -191,7 +191,7 @@ fn two_sides_with_the_same_code_exchange_their_certificates() {
 #[test]
 fn a_wrong_code_uses_up_one_try_and_nothing_is_sent() {
     let [hospital, region] = both([[9; 4], CODE], ROLES, |one, two| {
-        relay(one, two, |_, _, frame| Some(frame))
+        relay(one, two, |_, _, frame| Some(frame));
     });
     assert!(matches!(region.error(), PairingError::WrongCode));
     let wrong = RejectCode::WrongCode;
@@ -203,7 +203,7 @@ fn a_wrong_code_uses_up_one_try_and_nothing_is_sent() {
 #[test]
 fn two_sides_with_the_same_role_are_told_so() {
     let [one, two] = both([CODE; 2], [PairRole::Connects; 2], |one, two| {
-        relay(one, two, |_, _, frame| Some(frame))
+        relay(one, two, |_, _, frame| Some(frame));
     });
     for outcome in [one, two] {
         let error = outcome.error();

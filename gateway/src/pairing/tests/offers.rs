@@ -66,7 +66,7 @@ fn certificates_that_a_gateway_would_refuse_are_refused() {
         });
     });
     let old = Ca::with("Hospital CA", |params| {
-        params.not_after = date_time_ymd(2026, 5, 1)
+        params.not_after = date_time_ymd(2026, 5, 1);
     });
     let with = |change: &dyn Fn(&mut Offer)| {
         let mut offer = good.clone();
@@ -99,7 +99,7 @@ fn certificates_that_a_gateway_would_refuse_are_refused() {
         (offer_from("hospital", &old, |_| {}), "expired 2026-05-01"),
         (
             offer_from("hospital", &ca, |leaf| {
-                leaf.not_after = date_time_ymd(2026, 5, 1)
+                leaf.not_after = date_time_ymd(2026, 5, 1);
             }),
             "would be refused",
         ),

@@ -21,7 +21,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The vectors as the page has them.
 fn vectors() -> String {
-    let code = Code::of(CODE);
+    let code = PairingCode::of(CODE);
     // The secret scalars are of these 64 bytes, reduced modulo the order of the group.
     let connects = Hello::with_secret(PairRole::Connects, &code, [0x11; 64]);
     let listens = Hello::with_secret(PairRole::Listens, &code, [0x22; 64]);
