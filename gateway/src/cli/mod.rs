@@ -5,6 +5,7 @@ mod against;
 mod bundle;
 mod check;
 mod doctor;
+pub mod import;
 mod limits;
 mod names;
 mod output;
@@ -59,6 +60,9 @@ enum CliCommand {
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
+    /// Turn a configuration of stunnel or HAProxy into routes, and report what became of each line
+    #[command(after_help = IMPORT_HELP)]
+    Import(import::ImportArgs),
     /// Print what the teams for firewalls, archives and modalities of both sites need, as text or HTML
     #[command(after_help = sheet::HELP)]
     Sheet(sheet::SheetArgs),
@@ -217,6 +221,24 @@ revocation lists of the other site beside its configuration: an absolute path in
 names a file of the other machine, so the file with this name beside OTHER is read.
 What is not there is not compared, and a remark says so. Never copy a key.";
 
+const IMPORT_HELP: &str = "\
+The new configuration goes to standard output or to NEW, the report to standard error.
+Each line of FILE is reported with a class:
+  carried      the new configuration does the same, or the service does it
+  stricter     wardgate allows less, and the sentence gives the reason
+  not carried  wardgate does not do it, and the sentence says what to do instead
+
+A value that begins with FILL-IN is not in FILE, for example the name of the peer.
+`wardgate check` refuses it until it is replaced. Secrets of FILE are not shown. No
+file that FILE names is opened, except files of a folder beside it that it includes.
+
+Exit codes:
+  0   every line is carried over or stricter
+  1   some lines are not carried over, and the rest is written; or NEW cannot be
+      written
+  2   the command line is not valid, or it names a route that does not exist
+  78  FILE cannot be read, or is too large";
+
 const DOCTOR_HELP: &str = "\
 Results of a step:
   ok       good
@@ -285,6 +307,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Setup(args) => setup::run(&args),
         CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
+        CliCommand::Import(args) => import::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
         CliCommand::Status(args) => status::status(&args),
         CliCommand::Doctor(args) => doctor::run(&args),
