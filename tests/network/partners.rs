@@ -283,7 +283,9 @@ fn read(name: &str) -> String {
 /// The first step of "By hand" in "Two sites, step by step": the commands of the hospital.
 fn guide_commands() -> Vec<String> {
     let guide = read("docs/src/guide/two-sites.md");
-    let (_, by_hand) = guide.split_once("\n## By hand\n").expect("it has this section");
+    let (_, by_hand) = guide
+        .split_once("\n## By hand\n")
+        .expect("it has this section");
     let (_, step) = by_hand.split_once("\n1. ").expect("it has steps");
     let commands = step.split("```").nth(1).expect("it has commands");
     let made = |line: &&str| line.starts_with("wardgate pki ");
