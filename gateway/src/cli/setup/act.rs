@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::super::admin::CONFIG;
 use super::super::unpaired::missing_peers;
 use super::super::{EXIT_CONFIG, EXIT_GOOD, systemd};
-use super::draft::{Draft, Question, Side};
+use super::draft::{Question, SetupAnswers, Side};
 use super::terminal::Terminal;
 use super::text::{KnownPeer, SiteFiles};
 use super::trial;
@@ -32,7 +32,7 @@ pub(super) struct Work<'a> {
     /// The text of the configuration as the difference was made of it.
     pub(super) present: &'a str,
     pub(super) text: &'a str,
-    pub(super) draft: &'a Draft,
+    pub(super) draft: &'a SetupAnswers,
     pub(super) files: &'a SiteFiles,
     /// The other site, with its CA certificate.
     pub(super) peer: Option<(&'a KnownPeer, &'a Path)>,

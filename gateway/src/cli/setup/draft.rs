@@ -71,7 +71,7 @@ pub(super) const ANY: &str = "any";
 
 /// The answers so far: as flags or at the terminal.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Draft {
+pub(super) struct SetupAnswers {
     answers: BTreeMap<Question, String>,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Draft {
 pub(super) struct Known<'a> {
     pub(super) machine: &'a Machine,
     /// The answers that the present configuration has.
-    pub(super) present: Draft,
+    pub(super) present: SetupAnswers,
     /// The names of the routes in it.
     pub(super) routes: Vec<String>,
     /// Whether the file of this site's certificate exists.
@@ -106,7 +106,7 @@ impl Question {
     }
 
     /// Its row in the table of answers.
-    pub(super) fn label(self, draft: &Draft) -> &'static str {
+    pub(super) fn label(self, draft: &SetupAnswers) -> &'static str {
         let carried = draft.carried();
         match (self, draft.side(), carried) {
             (Self::Route, ..) => "route",
@@ -126,7 +126,7 @@ impl Question {
     }
 
     /// The text that asks for it.
-    pub(super) fn text(self, draft: &Draft) -> String {
+    pub(super) fn text(self, draft: &SetupAnswers) -> String {
         let port = draft.default_port(self);
         match self {
             Self::Route => "Which route of the configuration? Its name, or a new name to add a route".to_owned(),
@@ -160,7 +160,7 @@ impl Question {
     }
 }
 
-impl Draft {
+impl SetupAnswers {
     /// The answer to a question, as it is shown and written.
     pub(super) fn get(&self, question: Question) -> Option<&str> {
         self.answers.get(&question).map(String::as_str)

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::super::unpaired::tables;
-use super::draft::{Draft, Question};
+use super::draft::{Question, SetupAnswers};
 
 /// The configuration of the package, in which every route is a comment.
 const STARTER: &str = include_str!("../../../../packaging/etc/starter.toml");
@@ -24,8 +24,8 @@ pub(super) fn route_names(document: &DocumentMut) -> Vec<String> {
 ///
 /// # Errors
 /// The route is of a kind that setup does not write.
-pub(super) fn answers(document: &DocumentMut, name: &str) -> anyhow::Result<Draft> {
-    let mut draft = Draft::default();
+pub(super) fn answers(document: &DocumentMut, name: &str) -> anyhow::Result<SetupAnswers> {
+    let mut draft = SetupAnswers::default();
     let Some(route) = route(document, name) else {
         return Ok(draft);
     };

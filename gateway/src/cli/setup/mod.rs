@@ -23,7 +23,7 @@ use clap::ValueEnum as _;
 use similar::TextDiff;
 use toml_edit::{DocumentMut, Item};
 
-use self::draft::{Carried, Draft, Known, Question, Side};
+use self::draft::{Carried, Known, Question, SetupAnswers, Side};
 use self::interfaces::Machine;
 use self::terminal::Terminal;
 use self::text::{KnownPeer, SiteFiles, configuration};
@@ -135,10 +135,10 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
         return Ok(EXIT_USAGE);
     }
     let mut terminal = Terminal::new(io::stdin().lock(), io::stdout());
-    let mut draft = Draft::default();
+    let mut draft = SetupAnswers::default();
     let mut known = Known {
         machine: &machine,
-        present: Draft::default(),
+        present: SetupAnswers::default(),
         has_certificate: is_there(&files.certificate, &document),
         routes,
     };
@@ -269,7 +269,7 @@ fn is_there(certificate: &Path, document: &DocumentMut) -> bool {
 /// Outside: the terminal was closed, or the route cannot be changed. Inside: a sentence about the option.
 fn choose_route<R: io::BufRead, W: io::Write>(
     args: &SetupArgs,
-    draft: &mut Draft,
+    draft: &mut SetupAnswers,
     known: &mut Known<'_>,
     document: &DocumentMut,
     terminal: Option<&mut Terminal<R, W>>,
@@ -296,7 +296,7 @@ fn choose_route<R: io::BufRead, W: io::Write>(
 }
 
 /// Takes the answers that are options.
-fn given(args: &SetupArgs, draft: &mut Draft, known: &Known<'_>) -> Result<(), String> {
+fn given(args: &SetupArgs, draft: &mut SetupAnswers, known: &Known<'_>) -> Result<(), String> {
     let name = |value: Option<clap::builder::PossibleValue>| {
         value.map(|value| value.get_name().to_owned())
     };
@@ -346,7 +346,7 @@ fn given(args: &SetupArgs, draft: &mut Draft, known: &Known<'_>) -> Result<(), S
 }
 
 /// The other site, if its CA certificate is given.
-fn known_peer(args: &SetupArgs, draft: &Draft, file: &Path) -> Option<KnownPeer> {
+fn known_peer(args: &SetupArgs, draft: &SetupAnswers, file: &Path) -> Option<KnownPeer> {
     let name = draft.list(Question::OtherName).into_iter().next()?;
     args.other_ca.as_ref()?;
     Some(KnownPeer {

@@ -5,7 +5,7 @@ use std::io::{BufRead, Read as _, Write};
 
 use anyhow::{Context as _, bail};
 
-use super::draft::{Draft, Known, Question};
+use super::draft::{Known, Question, SetupAnswers};
 use super::trial;
 use crate::cli::limits::ANSWER_BYTES_MAX;
 
@@ -17,7 +17,7 @@ pub(super) struct Terminal<R, W> {
 
 /// What a person decides when all answers are shown.
 #[derive(Debug, PartialEq, Eq)]
-enum Choice {
+enum ReviewChoice {
     Accept,
     Change(Question),
 }
@@ -33,7 +33,7 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
     /// The terminal was closed.
     pub(super) fn answer_all(
         &mut self,
-        draft: &mut Draft,
+        draft: &mut SetupAnswers,
         known: &Known<'_>,
     ) -> anyhow::Result<()> {
         loop {
@@ -46,8 +46,8 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
                 continue;
             }
             match self.choose(draft, known)? {
-                Choice::Accept => return Ok(()),
-                Choice::Change(question) => {
+                ReviewChoice::Accept => return Ok(()),
+                ReviewChoice::Change(question) => {
                     let before = draft.get(question).map(str::to_owned);
                     self.ask(question, draft, known)?;
                     if draft.get(question) != before.as_deref() {
@@ -65,7 +65,7 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
     pub(super) fn ask(
         &mut self,
         question: Question,
-        draft: &mut Draft,
+        draft: &mut SetupAnswers,
         known: &Known<'_>,
     ) -> anyhow::Result<()> {
         let present = draft.get(question).map(str::to_owned);
@@ -95,7 +95,7 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
         }
     }
 
-    fn choose(&mut self, draft: &Draft, known: &Known<'_>) -> anyhow::Result<Choice> {
+    fn choose(&mut self, draft: &SetupAnswers, known: &Known<'_>) -> anyhow::Result<ReviewChoice> {
         let questions: Vec<_> = draft.questions().collect();
         writeln!(self.output)?;
         for (number, question) in (1..).zip(&questions) {
@@ -107,14 +107,14 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
             let number = answer.parse::<usize>().ok();
             let question = number.and_then(|number| questions.get(number.checked_sub(1)?));
             match question {
-                _ if answer.is_empty() => return Ok(Choice::Accept),
+                _ if answer.is_empty() => return Ok(ReviewChoice::Accept),
                 Some(Question::Route) if !known.routes.is_empty() => {
                     writeln!(
                         self.output,
                         "to change or add another route, run `wardgate setup --route NAME`"
                     )?;
                 }
-                Some(question) => return Ok(Choice::Change(*question)),
+                Some(question) => return Ok(ReviewChoice::Change(*question)),
                 None => writeln!(
                     self.output,
                     "{answer:?} is not a number from 1 to {}",
@@ -170,14 +170,14 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
 }
 
 /// The first question that has neither an answer nor a default.
-fn first_open(draft: &Draft, known: &Known<'_>) -> Option<Question> {
+fn first_open(draft: &SetupAnswers, known: &Known<'_>) -> Option<Question> {
     let mut filled = draft.clone();
     filled.fill(known);
     filled.missing().into_iter().next()
 }
 
 /// An answer in the words of the question.
-fn shown(question: Question, draft: &Draft) -> String {
+fn shown(question: Question, draft: &SetupAnswers) -> String {
     let value = draft.get(question).unwrap_or_default();
     match (question, value) {
         (Question::Side, "modalities") => "this site has the modalities".to_owned(),

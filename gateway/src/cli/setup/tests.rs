@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::draft::{Draft, Known, Question};
+use super::draft::{Known, Question, SetupAnswers};
 use super::interfaces::Machine;
 use super::terminal::Terminal;
 use super::text::{KnownPeer, SiteFiles, configuration};
@@ -29,7 +29,7 @@ fn machine() -> Machine {
 fn known(machine: &Machine) -> Known<'_> {
     Known {
         machine,
-        present: Draft::default(),
+        present: SetupAnswers::default(),
         routes: Vec::new(),
         has_certificate: false,
     }
@@ -43,16 +43,16 @@ fn files() -> SiteFiles {
 }
 
 /// A person who types these lines: the answers, and what was shown.
-fn typed(lines: &str, known: &Known<'_>) -> (anyhow::Result<Draft>, String) {
+fn typed(lines: &str, known: &Known<'_>) -> (anyhow::Result<SetupAnswers>, String) {
     let mut shown = Vec::new();
-    let mut draft = Draft::default();
+    let mut draft = SetupAnswers::default();
     let outcome = Terminal::new(Cursor::new(lines), &mut shown).answer_all(&mut draft, known);
     let shown = String::from_utf8(shown).expect("it is text");
     (outcome.map(|()| draft), shown)
 }
 
-fn draft(answers: &[(Question, &str)]) -> Draft {
-    let mut draft = Draft::default();
+fn draft(answers: &[(Question, &str)]) -> SetupAnswers {
+    let mut draft = SetupAnswers::default();
     for (question, text) in answers {
         trial::answer(&mut draft, *question, text).expect("a good answer");
     }
@@ -62,7 +62,7 @@ fn draft(answers: &[(Question, &str)]) -> Draft {
     draft
 }
 
-fn modalities() -> Draft {
+fn modalities() -> SetupAnswers {
     draft(&[
         (Question::Side, "modalities"),
         (Question::Protocol, "dicom"),
@@ -70,7 +70,7 @@ fn modalities() -> Draft {
     ])
 }
 
-fn archive() -> Draft {
+fn archive() -> SetupAnswers {
     draft(&[
         (Question::Side, "archive"),
         (Question::Protocol, "hl7"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, Value};
 
-use super::draft::{Carried, Draft, Question, Side};
+use super::draft::{Carried, Question, SetupAnswers, Side};
 
 /// The files of this site's certificate, as `[identity]` names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,11 @@ pub(super) struct KnownPeer {
 const COMMENT_COLUMN: usize = 40;
 
 /// A whole configuration. A question without an answer has an example as its value, so that the others can be checked.
-pub(super) fn configuration(draft: &Draft, files: &SiteFiles, peer: Option<&KnownPeer>) -> String {
+pub(super) fn configuration(
+    draft: &SetupAnswers,
+    files: &SiteFiles,
+    peer: Option<&KnownPeer>,
+) -> String {
     let side = draft.side().unwrap_or(Side::Modalities);
     let is_hl7 = draft.carried() == Some(Carried::Hl7);
     let (senders, archive) = match is_hl7 {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 
 use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
-use super::draft::{Draft, Question};
+use super::draft::{Question, SetupAnswers};
 use super::text::{SiteFiles, configuration};
 use crate::config;
 use crate::pki::authority::{Authority, KeyType, NewAuthority, Permitted};
@@ -18,7 +18,11 @@ use crate::supervisor::prepare;
 ///
 /// # Errors
 /// A sentence: what is wrong with the answer.
-pub(super) fn answer(draft: &mut Draft, question: Question, text: &str) -> Result<(), String> {
+pub(super) fn answer(
+    draft: &mut SetupAnswers,
+    question: Question,
+    text: &str,
+) -> Result<(), String> {
     let before = draft.clone();
     draft.set(question, text)?;
     if let Some(problem) = problem(draft, question) {
@@ -29,7 +33,7 @@ pub(super) fn answer(draft: &mut Draft, question: Question, text: &str) -> Resul
 }
 
 /// What `wardgate check` would report about the answer to a question, whatever the others are.
-fn problem(draft: &Draft, question: Question) -> Option<String> {
+fn problem(draft: &SetupAnswers, question: Question) -> Option<String> {
     let (key, is_list) = match question {
         Question::Route => ("name", false),
         Question::Listen => ("listen", false),

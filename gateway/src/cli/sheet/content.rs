@@ -34,7 +34,7 @@ pub(super) struct Connection {
     pub(super) from: Party,
     pub(super) to: Party,
     /// The port that it goes to.
-    pub(super) port: Cell,
+    pub(super) port: SheetValue,
     pub(super) carries: &'static str,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Party {
     pub(super) what: String,
-    pub(super) address: Cell,
+    pub(super) address: SheetValue,
 }
 
 /// What a team enters on a machine.
@@ -55,7 +55,7 @@ pub(super) struct Section {
 #[derive(Debug)]
 pub(super) struct Fact {
     pub(super) label: String,
-    pub(super) value: Cell,
+    pub(super) value: SheetValue,
 }
 
 /// A test: what to do, and the command for it.
@@ -67,12 +67,12 @@ pub(super) struct Step {
 
 /// A value, or a blank for a person to fill in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(super) enum SheetValue {
     Known(String),
     Blank,
 }
 
-impl Cell {
+impl SheetValue {
     fn known(text: impl Into<String>) -> Self {
         Self::Known(text.into())
     }
@@ -124,13 +124,13 @@ impl Sheet {
         let first = names.iter().find_map(|name| name.strip_prefix("dns:"));
         let mut facts = vec![fact(
             "This gateway proves",
-            Cell::list(names.iter().cloned()),
+            SheetValue::list(names.iter().cloned()),
         )];
         for peer in &config.peers {
             let Some(name) = &peer.name else { continue };
             let value = match unpaired.contains(name) {
-                true => Cell::known("not paired yet"),
-                false => Cell::list(peer.identities.iter().map(ToString::to_string)),
+                true => SheetValue::known("not paired yet"),
+                false => SheetValue::list(peer.identities.iter().map(ToString::to_string)),
             };
             facts.push(fact(format!("{name} proves"), value));
         }
@@ -139,7 +139,7 @@ impl Sheet {
                 true => format!("{metrics}, on the gateway itself only"),
                 false => format!("{metrics}, from the monitoring server"),
             };
-            facts.push(fact("Metrics and health (HTTP)", Cell::known(value)));
+            facts.push(fact("Metrics and health (HTTP)", SheetValue::known(value)));
         }
         Self {
             title: first.map_or_else(|| config.file.display().to_string(), str::to_owned),
@@ -157,7 +157,7 @@ impl RouteSheet {
     fn of(route: &RouteConfig) -> Self {
         let words = words(route.protocol);
         let other = other_site(route);
-        let ends = Ends {
+        let ends = RouteParties {
             words: &words,
             other: &other,
         };
@@ -195,7 +195,7 @@ impl RouteSheet {
 }
 
 /// The parties of a route.
-struct Ends<'a> {
+struct RouteParties<'a> {
     words: &'a Words,
     other: &'a str,
 }
@@ -203,7 +203,7 @@ struct Ends<'a> {
 const THIS_SITE: &str = "this site";
 const TLS: &str = "mutual TLS";
 
-impl Ends<'_> {
+impl RouteParties<'_> {
     fn connections_of_originate(&self, route: &RouteConfig) -> Vec<Connection> {
         let Words {
             senders,
@@ -214,27 +214,27 @@ impl Ends<'_> {
         let mut all = vec![Connection {
             site: THIS_SITE.to_owned(),
             from: party(senders, allowed_from(route)),
-            to: party("this gateway", Cell::known(listener(route.listen))),
+            to: party("this gateway", SheetValue::known(listener(route.listen))),
             port: port(route.listen.port()),
             carries: plain,
         }];
         for target in targets(route) {
             all.push(Connection {
                 site: THIS_SITE.to_owned(),
-                from: party("this gateway", Cell::Blank),
+                from: party("this gateway", SheetValue::Blank),
                 to: party(
                     format!("gateway of {}", self.other),
-                    Cell::known(host(target)),
+                    SheetValue::known(host(target)),
                 ),
                 port: port(target.port),
                 carries: TLS,
             });
             all.push(Connection {
                 site: self.other.to_owned(),
-                from: party("this gateway, as seen there", Cell::Blank),
+                from: party("this gateway, as seen there", SheetValue::Blank),
                 to: party(
                     format!("gateway of {}", self.other),
-                    Cell::known(host(target)),
+                    SheetValue::known(host(target)),
                 ),
                 port: port(target.port),
                 carries: TLS,
@@ -242,9 +242,9 @@ impl Ends<'_> {
         }
         all.push(Connection {
             site: self.other.to_owned(),
-            from: party(format!("gateway of {}", self.other), Cell::Blank),
-            to: party(receiver, Cell::Blank),
-            port: Cell::Blank,
+            from: party(format!("gateway of {}", self.other), SheetValue::Blank),
+            to: party(receiver, SheetValue::Blank),
+            port: SheetValue::Blank,
             carries: plain,
         });
         all
@@ -260,30 +260,30 @@ impl Ends<'_> {
         let mut all = vec![
             Connection {
                 site: self.other.to_owned(),
-                from: party(senders, Cell::Blank),
-                to: party(format!("gateway of {}", self.other), Cell::Blank),
-                port: Cell::Blank,
+                from: party(senders, SheetValue::Blank),
+                to: party(format!("gateway of {}", self.other), SheetValue::Blank),
+                port: SheetValue::Blank,
                 carries: plain,
             },
             Connection {
                 site: self.other.to_owned(),
-                from: party(format!("gateway of {}", self.other), Cell::Blank),
-                to: party("this gateway, as seen there", Cell::Blank),
+                from: party(format!("gateway of {}", self.other), SheetValue::Blank),
+                to: party("this gateway, as seen there", SheetValue::Blank),
                 port: port(route.listen.port()),
                 carries: TLS,
             },
             Connection {
                 site: THIS_SITE.to_owned(),
                 from: party(format!("gateway of {}", self.other), allowed_from(route)),
-                to: party("this gateway", Cell::known(listener(route.listen))),
+                to: party("this gateway", SheetValue::known(listener(route.listen))),
                 port: port(route.listen.port()),
                 carries: TLS,
             },
         ];
         all.extend(targets(route).into_iter().map(|target| Connection {
             site: THIS_SITE.to_owned(),
-            from: party("this gateway", Cell::Blank),
-            to: party(receiver, Cell::known(host(target))),
+            from: party("this gateway", SheetValue::Blank),
+            to: party(receiver, SheetValue::known(host(target))),
             port: port(target.port),
             carries: plain,
         }));
@@ -294,14 +294,14 @@ impl Ends<'_> {
         let mut all = vec![Connection {
             site: THIS_SITE.to_owned(),
             from: party("clients", allowed_from(route)),
-            to: party("this gateway", Cell::known(listener(route.listen))),
+            to: party("this gateway", SheetValue::known(listener(route.listen))),
             port: port(route.listen.port()),
             carries: "as the client sends it",
         }];
         all.extend(targets(route).into_iter().map(|target| Connection {
             site: THIS_SITE.to_owned(),
-            from: party("this gateway", Cell::Blank),
-            to: party("target", Cell::known(host(target))),
+            from: party("this gateway", SheetValue::Blank),
+            to: party("target", SheetValue::known(host(target))),
             port: port(target.port),
             carries: "as the client sends it",
         }));
@@ -314,23 +314,29 @@ impl Ends<'_> {
             Protocol::Dicom => Section {
                 title: "Enter on the modality, as its archive".to_owned(),
                 facts: vec![
-                    fact("IP address", Cell::known(listener(route.listen))),
+                    fact("IP address", SheetValue::known(listener(route.listen))),
                     fact("Port", port(route.listen.port())),
                     fact("Called AE title", titles.called.clone()),
                     fact("Calling AE title", titles.calling_or("the modality's own")),
-                    fact("TLS, encryption", Cell::known("off: the gateway encrypts")),
+                    fact(
+                        "TLS, encryption",
+                        SheetValue::known("off: the gateway encrypts"),
+                    ),
                 ],
             },
             _ => Section {
                 title: format!("Enter on the {}", self.words.senders),
                 facts: vec![
-                    fact("IP address", Cell::known(listener(route.listen))),
+                    fact("IP address", SheetValue::known(listener(route.listen))),
                     fact("Port", port(route.listen.port())),
-                    fact("TLS, encryption", Cell::known("off: the gateway encrypts")),
+                    fact(
+                        "TLS, encryption",
+                        SheetValue::known("off: the gateway encrypts"),
+                    ),
                 ],
             },
         };
-        let receiver = self.receiver_section(&titles, route, self.other, Cell::Blank);
+        let receiver = self.receiver_section(&titles, route, self.other, SheetValue::Blank);
         vec![sender, receiver]
     }
 
@@ -339,10 +345,13 @@ impl Ends<'_> {
         let there = Section {
             title: format!("Enter on the {} at {}", self.words.senders, self.other),
             facts: vec![
-                fact("IP address", Cell::known("that of the gateway there")),
-                fact("Port", Cell::Blank),
+                fact("IP address", SheetValue::known("that of the gateway there")),
+                fact("Port", SheetValue::Blank),
                 fact("Called AE title", titles.called.clone()),
-                fact("TLS, encryption", Cell::known("off: the gateway encrypts")),
+                fact(
+                    "TLS, encryption",
+                    SheetValue::known("off: the gateway encrypts"),
+                ),
             ],
         };
         let there = Section {
@@ -356,7 +365,7 @@ impl Ends<'_> {
             ..there
         };
         vec![
-            self.receiver_section(&titles, route, THIS_SITE, Cell::Blank),
+            self.receiver_section(&titles, route, THIS_SITE, SheetValue::Blank),
             there,
         ]
     }
@@ -367,7 +376,7 @@ impl Ends<'_> {
         titles: &Titles,
         route: &RouteConfig,
         site: &str,
-        gateway: Cell,
+        gateway: SheetValue,
     ) -> Section {
         let mut facts = vec![fact(
             match site == THIS_SITE {
@@ -389,13 +398,13 @@ impl Ends<'_> {
             {
                 facts.push(fact(
                     "Associations at a time, at most",
-                    Cell::known(most.to_string()),
+                    SheetValue::known(most.to_string()),
                 ));
             }
         }
         facts.push(fact(
             "TLS, encryption",
-            Cell::known("off: the gateway decrypts"),
+            SheetValue::known("off: the gateway decrypts"),
         ));
         Section {
             title: format!("Enter on the {} at {site}", self.words.receiver),
@@ -422,9 +431,9 @@ impl Ends<'_> {
         }
         if route.protocol == Protocol::Dicom && route.mode == Mode::Originate {
             let titles = Titles::of(route);
-            let first = |cell: &Cell, unknown: &str| match cell {
-                Cell::Known(text) => text.split(", ").next().unwrap_or_default().to_owned(),
-                Cell::Blank => unknown.to_owned(),
+            let first = |cell: &SheetValue, unknown: &str| match cell {
+                SheetValue::Known(text) => text.split(", ").next().unwrap_or_default().to_owned(),
+                SheetValue::Blank => unknown.to_owned(),
             };
             steps.push(step(
                 "From a machine of the LAN: a C-ECHO through both gateways to the archive",
@@ -464,8 +473,8 @@ impl Ends<'_> {
 
 /// The AE titles of a route.
 struct Titles {
-    called: Cell,
-    calling: Cell,
+    called: SheetValue,
+    calling: SheetValue,
 }
 
 impl Titles {
@@ -473,7 +482,7 @@ impl Titles {
         let dicom = route.dicom.as_ref();
         let list = |titles: Option<&Vec<_>>| {
             let titles = titles.into_iter().flatten();
-            Cell::list(titles.map(|title: &crate::dicom::AeTitle| title.to_string()))
+            SheetValue::list(titles.map(|title: &crate::dicom::AeTitle| title.to_string()))
         };
         Self {
             called: list(dicom.and_then(|dicom| dicom.called.as_ref())),
@@ -482,10 +491,10 @@ impl Titles {
     }
 
     /// The calling titles that are allowed, or what holds without a rule.
-    fn calling_or(&self, otherwise: &str) -> Cell {
+    fn calling_or(&self, otherwise: &str) -> SheetValue {
         match &self.calling {
-            Cell::Known(_) => self.calling.clone(),
-            Cell::Blank => Cell::known(otherwise),
+            SheetValue::Known(_) => self.calling.clone(),
+            SheetValue::Blank => SheetValue::known(otherwise),
         }
     }
 }
@@ -513,9 +522,9 @@ fn targets(route: &RouteConfig) -> Vec<&Target> {
     all
 }
 
-fn allowed_from(route: &RouteConfig) -> Cell {
+fn allowed_from(route: &RouteConfig) -> SheetValue {
     let networks = route.from.iter().flatten().map(ToString::to_string);
-    Cell::list(networks.map(|network| match network.strip_suffix("/32") {
+    SheetValue::list(networks.map(|network| match network.strip_suffix("/32") {
         Some(address) => address.to_owned(),
         None => network,
     }))
@@ -535,16 +544,16 @@ fn listener(address: SocketAddr) -> String {
     }
 }
 
-fn port(number: u16) -> Cell {
-    Cell::known(number.to_string())
+fn port(number: u16) -> SheetValue {
+    SheetValue::known(number.to_string())
 }
 
-fn party(what: impl Into<String>, address: Cell) -> Party {
+fn party(what: impl Into<String>, address: SheetValue) -> Party {
     let what = what.into();
     Party { what, address }
 }
 
-fn fact(label: impl Into<String>, value: Cell) -> Fact {
+fn fact(label: impl Into<String>, value: SheetValue) -> Fact {
     let label = label.into();
     Fact { label, value }
 }

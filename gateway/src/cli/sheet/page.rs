@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::content::{Cell, Connection, Fact, RouteSheet, Sheet};
+use super::content::{Connection, Fact, RouteSheet, Sheet, SheetValue};
 
 /// Black on white, so that it prints as it looks. The contrast of every colour is above 7 to 1 (WCAG 2.2, level AAA).
 const STYLE: &str = include_str!("style.css");
@@ -101,9 +101,9 @@ fn facts(caption: &str, facts: &[Fact]) -> Markup {
     }
 }
 
-fn cell(cell: &Cell) -> Markup {
+fn cell(cell: &SheetValue) -> Markup {
     match cell {
-        Cell::Known(text) => html! { (text) },
-        Cell::Blank => html! { span.blank { span.hidden { "to fill in" } } },
+        SheetValue::Known(text) => html! { (text) },
+        SheetValue::Blank => html! { span.blank { span.hidden { "to fill in" } } },
     }
 }

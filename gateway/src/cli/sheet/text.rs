@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::content::{Cell, Connection, Fact, RouteSheet, Section, Sheet};
+use super::content::{Connection, Fact, RouteSheet, Section, Sheet, SheetValue};
 
 /// The most columns of a line. A longer address is not broken.
 const COLUMNS: usize = 80;
@@ -86,17 +86,17 @@ fn facts(out: &mut String, facts: &[Fact]) {
     }
 }
 
-fn shown_port(cell: &Cell) -> &str {
+fn shown_port(cell: &SheetValue) -> &str {
     match cell {
-        Cell::Known(text) => text,
-        Cell::Blank => BLANK_PORT,
+        SheetValue::Known(text) => text,
+        SheetValue::Blank => BLANK_PORT,
     }
 }
 
-fn shown(cell: &Cell) -> &str {
+fn shown(cell: &SheetValue) -> &str {
     match cell {
-        Cell::Known(text) => text,
-        Cell::Blank => BLANK,
+        SheetValue::Known(text) => text,
+        SheetValue::Blank => BLANK,
     }
 }
 
