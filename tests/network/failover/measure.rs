@@ -79,7 +79,7 @@ impl Fault {
         }
     }
 
-    /// Whether the addresses must move to the other machine.
+    /// Whether the addresses must move to the other machine. Of two that start, either may get them.
     pub(super) fn moves(self) -> bool {
         self != Self::BothRestarted
     }
