@@ -219,7 +219,13 @@ settings that contradict each other. Each line names the file to change. Exit co
 78 means that a pair of routes would not work. Copy the certificates, CAs and
 revocation lists of the other site beside its configuration: an absolute path in it
 names a file of the other machine, so the file with this name beside OTHER is read.
-What is not there is not compared, and a remark says so. Never copy a key.";
+What is not there is not compared, and a remark says so. Never copy a key.
+
+With --against and --twin, OTHER is the second machine of this site. The same on
+both: names and all keys of routes and peers, [timeouts], the ports, the CAs, and the
+names in the certificates. A remark if different: the address of a listener, the age
+of revocation lists, the issuer of the certificate; or if both have the same key. Not
+compared: [gateway] except its limits, interfaces, and paths of files.";
 
 const IMPORT_HELP: &str = "\
 The new configuration goes to standard output or to NEW, the report to standard error.

@@ -188,13 +188,14 @@ impl Lab {
     /// Ends keepalived and the gateway of a machine.
     pub(super) fn stop_machine(&mut self, number: usize) {
         let machine = &mut self.machines[number];
-        if let Some(gateway) = machine.gateway.take() {
-            gateway.process().signal(Signal::KILL);
-            let _ = gateway.wait(DEADLINE);
-        }
+        // As the packaged drop-in orders them.
         if let Some(keepalived) = machine.keepalived.take() {
             keepalived.process().signal(Signal::TERM);
             let _ = keepalived.wait(DEADLINE);
+        }
+        if let Some(gateway) = machine.gateway.take() {
+            gateway.process().signal(Signal::KILL);
+            let _ = gateway.wait(DEADLINE);
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) struct Measured {
     pub(super) told: usize,
     /// Associations whose application waited for longer than `ANSWER`.
     pub(super) untold: usize,
+    /// The same behind a dead link, where nobody can reach the client: its own deadline ends it.
+    pub(super) unreachable: usize,
     /// Whether the addresses moved.
     pub(super) moved: bool,
 }
@@ -77,7 +79,7 @@ impl Fault {
         }
     }
 
-    /// Whether the addresses must move to the other machine.
+    /// Whether the addresses must move to the other machine. Of two that start, either may get them.
     pub(super) fn moves(self) -> bool {
         self != Self::BothRestarted
     }
@@ -172,20 +174,25 @@ pub(super) fn measure(lab: &mut Lab, fault: Fault) -> Measured {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
         )
     };
-    let mut errors = Vec::new();
+    let (mut told, mut untold, mut unreachable) = (0, 0, 0);
     for ((place, waits), end) in ends {
         let Err(error) = end else { continue };
         println!("{fault:?}: client at {place:?} (waits: {waits}): {error}");
-        errors.push(error);
+        match is_late(&error) {
+            false => told += 1,
+            // Its request had arrived just before the link went down, and it only waits.
+            true if fault == Fault::LanDown && place == Place::Lan => unreachable += 1,
+            true => untold += 1,
+        }
     }
-    let untold = errors.iter().filter(|error| is_late(error)).count();
     fault.repair(lab, master);
     Measured {
         gap: gap.expect("clients are served before and after"),
         refused,
         held,
-        told: errors.len() - untold,
+        told,
         untold,
+        unreachable,
         moved: now != master,
     }
 }
@@ -253,7 +260,7 @@ pub(super) fn row(fault: Fault, measured: &[Measured]) -> String {
     let seconds = |gap: Option<&Duration>| gap.map_or(0.0, Duration::as_secs_f32);
     let sum = |of: fn(&Measured) -> usize| measured.iter().map(of).sum::<usize>();
     format!(
-        "| {} | {:.2} s | {:.2} s | {} | {} of {} | {} |",
+        "| {} | {:.2} s | {:.2} s | {} | {} of {} | {} | {} |",
         fault.title(),
         seconds(gaps.get(gaps.len() / 2)),
         seconds(gaps.last()),
@@ -261,5 +268,6 @@ pub(super) fn row(fault: Fault, measured: &[Measured]) -> String {
         sum(|one| one.told),
         sum(|one| one.held),
         sum(|one| one.untold),
+        sum(|one| one.unreachable),
     )
 }
