@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use wardgate_tests::Program;
 
 /// The time of day of both gateways.
+#[derive(Debug)]
 pub(crate) struct Clock {
     library: PathBuf,
     offset: PathBuf,

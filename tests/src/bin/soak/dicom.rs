@@ -12,7 +12,7 @@ use socket2::SockRef;
 use wardgate_tests::stream::Noise;
 
 use crate::ledger::{Ending, Hash};
-use crate::load::{Direction, Shared};
+use crate::shared::{Direction, Shared};
 use crate::stream::{bound, connect};
 
 const APPLICATION: &str = "1.2.840.10008.3.1.1.1";

@@ -10,8 +10,29 @@ use std::time::Duration;
 use rustix::process::Signal;
 use socket2::SockRef;
 
-use crate::Run;
+use crate::clock::Clock;
+use crate::gateway::Machine;
 use crate::net::{Net, Place};
+
+/// What faults are made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    // Dropped before the namespaces that they are in.
+    pub(crate) machines: [Machine; 2],
+    pub(crate) meddler: Meddler,
+    pub(crate) clock: Clock,
+    pub(crate) net: Arc<Net>,
+}
+
+impl Parts {
+    /// The gateway of a site.
+    pub(crate) fn machine(&mut self, place: Place) -> &mut Machine {
+        match place {
+            Place::A => &mut self.machines[0],
+            Place::B => &mut self.machines[1],
+        }
+    }
+}
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,8 +85,8 @@ impl Fault {
     }
 
     /// Makes the fault and undoes it.
-    pub(crate) fn make(self, run: &mut Run) -> Result<(), String> {
-        let net = Arc::clone(&run.net);
+    pub(crate) fn make(self, parts: &mut Parts) -> Result<(), String> {
+        let net = Arc::clone(&parts.net);
         let hold = |seconds| thread::sleep(Duration::from_secs(seconds));
         match self {
             Self::ShortCut | Self::LongCut => {
@@ -98,24 +119,24 @@ impl Fault {
                 net.set_rate(None);
             }
             Self::Stall => {
-                run.meddler.set(Mode::Stall);
+                parts.meddler.set(Mode::Stall);
                 hold(4);
-                run.meddler.set(Mode::Pass);
+                parts.meddler.set(Mode::Pass);
             }
-            Self::Truncate => run.meddler.once(Mode::Truncate),
-            Self::Flip => run.meddler.once(Mode::Flip),
-            Self::Reset => run.meddler.once(Mode::Reset),
+            Self::Truncate => parts.meddler.once(Mode::Truncate),
+            Self::Flip => parts.meddler.once(Mode::Flip),
+            Self::Reset => parts.meddler.once(Mode::Reset),
             Self::Freeze(place) => {
-                let process = run.machine(place).process;
+                let process = parts.machine(place).process;
                 process.signal(Signal::STOP);
                 hold(4);
                 process.signal(Signal::CONT);
             }
-            Self::Kill(place) => run.machine(place).kill_and_start()?,
+            Self::Kill(place) => parts.machine(place).kill_and_start()?,
             Self::Expiry => {
-                run.clock.set(DAYS * 100);
+                parts.clock.set(DAYS * 100);
                 hold(4);
-                run.clock.set(0);
+                parts.clock.set(0);
             }
         }
         Ok(())

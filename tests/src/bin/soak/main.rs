@@ -31,6 +31,7 @@ mod load;
 mod mllp;
 mod net;
 mod report;
+mod shared;
 mod stream;
 
 use std::fs;
@@ -43,11 +44,11 @@ use std::time::Duration;
 use wardgate_tests::{Pki, tier};
 
 use clock::Clock;
-use faults::{DAYS, Fault, Meddler};
+use faults::{DAYS, Fault, Meddler, Parts};
 use gateway::{Links, Machine, Resources, sum, wait_for};
-use load::{Counts, Shared};
 use net::{Net, Place};
 use report::{Baselines, HEADING, Report, Row};
+use shared::{Counts, Shared};
 
 /// Clients' bytes per second by default: a few percent of a core.
 const RATE: f64 = 4e6;
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).expect("the folder can be made");
     let mut run = Run::start(&arguments);
-    let report = run.to_the_end(arguments.time);
+    let report = run.cycles(arguments.time);
     let text = report.text();
     println!("\n{text}");
     fs::write(folder.join("report.txt"), &text).expect("our folder");
@@ -110,16 +111,13 @@ fn main() -> ExitCode {
 }
 
 /// A run with everything in it.
-pub(crate) struct Run {
-    machines: [Machine; 2],
-    pub(crate) meddler: Meddler,
-    pub(crate) clock: Clock,
+struct Run {
+    parts: Parts,
     links: Links,
     shared: Arc<Shared>,
     baselines: Baselines,
     report: Report,
     pki: Pki,
-    pub(crate) net: Arc<Net>,
     quick: bool,
     changes: u32,
 }
@@ -140,30 +138,26 @@ impl Run {
             Machine::start(place, &net, &arguments.folder, &pki, &links, &clock)
                 .unwrap_or_else(|why| panic!("{why}"))
         });
-        Self {
+        let parts = Parts {
             machines,
             meddler,
             clock,
+            net,
+        };
+        Self {
+            parts,
             links,
             shared,
             baselines: Baselines::default(),
             report: Report::default(),
             pki,
-            net,
             quick: arguments.time < Duration::from_secs(20 * 60),
             changes: 0,
         }
     }
 
-    pub(crate) fn machine(&mut self, place: Place) -> &mut Machine {
-        match place {
-            Place::A => &mut self.machines[0],
-            Place::B => &mut self.machines[1],
-        }
-    }
-
     /// Cycles until the time is over or something is wrong.
-    fn to_the_end(&mut self, time: Duration) -> &Report {
+    fn cycles(&mut self, time: Duration) -> &Report {
         println!("{HEADING}");
         for cycle in 1.. {
             if cycle > 1 && self.shared.ledger.elapsed() >= time {
@@ -177,14 +171,14 @@ impl Run {
                 break;
             }
         }
-        for machine in &mut self.machines {
+        for machine in &mut self.parts.machines {
             if self.shared.ledger.first_wrong().is_none()
                 && let Err(why) = machine.stop()
             {
                 self.shared.ledger.wrong(&why);
             }
         }
-        self.report.starts = [0, 1].map(|at| self.machines[at].starts);
+        self.report.starts = [0, 1].map(|at| self.parts.machines[at].starts);
         self.report.took = self.shared.ledger.elapsed();
         self.report.totals = self.shared.ledger.totals();
         self.report.repeated = self.shared.repeats();
@@ -201,7 +195,7 @@ impl Run {
             resources = self.rest()?;
         }
         for (place, resources) in Place::ALL.into_iter().zip(resources) {
-            let process = self.machine(place).process.id();
+            let process = self.parts.machine(place).process.id();
             self.baselines.check(place, process, resources)?;
         }
         self.faults(cycle, may_end_processes)?;
@@ -229,17 +223,17 @@ impl Run {
             self.changes += 1;
             let variant = self.changes;
             self.pause(step)?;
-            let machine = &self.machines[place as usize];
+            let machine = &self.parts.machines[place as usize];
             machine.reload(&self.links, variant)?;
             machine.reload_wrong(&self.links, variant)?;
-            machine.rotate(&self.net, &self.pki, variant)?;
+            machine.rotate(&self.parts.net, &self.pki, variant)?;
             self.made("reload");
             self.made("reload, invalid");
             self.made("certificate and revocation list rotated");
         }
         // Within the time of the certificates and lists.
         for seconds in [3600, -3600, DAYS, 0, -DAYS / 2, 0] {
-            self.clock.set(seconds);
+            self.parts.clock.set(seconds);
             self.made("clock step");
             self.pause(step)?;
         }
@@ -260,7 +254,7 @@ impl Run {
         self.shared.open();
         let step = Duration::from_secs(if self.quick { 2 } else { 8 });
         self.pause(step)?;
-        self.machine(place).upgrade()?;
+        self.parts.machine(place).upgrade()?;
         self.made("upgrade");
         self.pause(step)?;
         self.quiesce()
@@ -289,7 +283,7 @@ impl Run {
         self.shared.open();
         for fault in faults {
             self.pause(Duration::from_secs(if self.quick { 1 } else { 6 }))?;
-            fault.make(self)?;
+            fault.make(&mut self.parts)?;
             self.made(fault.name());
         }
         self.pause(Duration::from_secs(2))?;
@@ -303,7 +297,7 @@ impl Run {
 
     /// Lets the load run for some time, unless something is wrong.
     fn pause(&mut self, time: Duration) -> Result<(), String> {
-        for machine in &mut self.machines {
+        for machine in &mut self.parts.machines {
             machine.check_alive()?;
         }
         let step = Duration::from_millis(250);
@@ -336,13 +330,13 @@ impl Run {
     }
 
     fn rest(&mut self) -> Result<[Resources; 2], String> {
-        let [a, b] = &mut self.machines;
+        let [a, b] = &mut self.parts.machines;
         Ok([a.wait_for_rest()?, b.wait_for_rest()?])
     }
 
     fn counters(&self) -> Result<[String; 2], String> {
-        let [a, b] = &self.machines;
-        Ok([a.metrics(&self.net)?, b.metrics(&self.net)?])
+        let [a, b] = &self.parts.machines;
+        Ok([a.metrics(&self.parts.net)?, b.metrics(&self.parts.net)?])
     }
 
     /// The bytes that the clients wrote and read are those that both gateways sealed and opened.

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use wardgate_tests::stream::Noise;
 
 use crate::ledger::{Ending, Hash};
-use crate::load::{Direction, Shared};
+use crate::shared::{Direction, Shared};
 use crate::stream::{bound, connect};
 
 const KIND: &str = "message";

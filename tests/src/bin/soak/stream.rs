@@ -10,7 +10,7 @@ use socket2::SockRef;
 use wardgate_tests::stream::Noise;
 
 use crate::ledger::{Ending, Hash};
-use crate::load::{Direction, Shared};
+use crate::shared::{Direction, Shared};
 
 const PIECE: usize = 16 << 10;
 /// A transfer that stands still for so long has neither completed nor been broken.
