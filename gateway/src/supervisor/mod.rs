@@ -14,6 +14,7 @@ mod files_watch;
 mod handover;
 mod inherited;
 mod kept_listeners;
+mod leaving;
 mod limits;
 mod materials;
 mod nodes;

@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use tokio::sync::mpsc;
+
 use super::notice;
 use crate::audit::{Journal, messages};
 use crate::config::Config;
@@ -21,6 +23,16 @@ use crate::pairing::update::{RenewalMessage, Update};
 pub(super) struct Renewals {
     /// When an update of a peer was stored last.
     stored: HashMap<String, Instant>,
+}
+
+/// The next request of a worker.
+pub(super) async fn next_renewal(
+    requests: &mut Option<mpsc::Receiver<RenewalRequest>>,
+) -> Option<RenewalRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => None,
+    }
 }
 
 /// The last byte of a renewal connection.

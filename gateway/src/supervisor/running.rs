@@ -14,8 +14,9 @@ use super::expiries::Expiries;
 use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
+use super::leaving::Leaving;
 use super::materials::Materials;
-use super::renewals::Renewals;
+use super::renewals::{Renewals, next_renewal};
 use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
@@ -24,7 +25,6 @@ use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
-use crate::pairing::desk::RenewalRequest;
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
@@ -72,22 +72,6 @@ pub(super) struct Running {
     pub(super) samples: Samples,
     /// When they are sampled again.
     pub(super) sample_at: Tick,
-}
-
-/// A stop that is announced: `/readyz` reports it, and the listeners are still open.
-pub(super) struct Leaving {
-    // When the stop begins.
-    until: Tick,
-    // As in `SignalRequest`.
-    is_restart: bool,
-}
-
-/// The next request of a worker.
-async fn next(requests: &mut Option<mpsc::Receiver<RenewalRequest>>) -> Option<RenewalRequest> {
-    match requests {
-        Some(requests) => requests.recv().await,
-        None => None,
-    }
 }
 
 /// The end of the process.
@@ -140,7 +124,7 @@ impl Running {
                 request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
-                Some(request) = next(&mut renewing) => {
+                Some(request) = next_renewal(&mut renewing) => {
                     renewals.answer(&self.config, &self.journal, request, Instant::now());
                 }
                 () = until(complete) => {
@@ -416,46 +400,6 @@ impl Running {
         match self.workers.end(id).await {
             true => CommandReply::done([format!("connection {id} is reset")]),
             false => CommandReply::refused([format!("no connection {id} is open")]),
-        }
-    }
-
-    async fn begin_announced_drains(&mut self) {
-        let due = self.drains.begin_due(Instant::now());
-        for route in &due {
-            self.workers.stop_listening(*route).await;
-        }
-        if !due.is_empty() {
-            self.store_listeners();
-        }
-    }
-
-    /// Reports that the gateway is not ready, and stops it after the longest `drain_delay`. Has no effect if it is
-    /// stopping.
-    async fn announce_stop(&mut self, is_restart: bool) {
-        let delay = longest(&self.config, |timeouts| timeouts.drain_delay);
-        if self.stop.is_some() || delay.is_zero() {
-            return self.stop(is_restart).await;
-        }
-        if self.leaving.is_some() {
-            return;
-        }
-        self.leaving = Some(Leaving {
-            until: Tick::now() + delay,
-            is_restart,
-        });
-        self.view.ready.set(false);
-        notify::stopping();
-        notify::extend(delay + STOP_EXTENDED);
-        let text = format!(
-            "not ready; new connections are accepted for another {} s (drain_delay), then the gateway drains",
-            delay.as_secs_f32()
-        );
-        notice(&self.journal, &messages::STOP_ANNOUNCED, text);
-    }
-
-    async fn stop_announced(&mut self) {
-        if let Some(leaving) = self.leaving.take() {
-            self.stop(leaving.is_restart).await;
         }
     }
 
