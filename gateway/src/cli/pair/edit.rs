@@ -157,7 +157,7 @@ impl Edited {
             let mut table = Table::new();
             table
                 .decor_mut()
-                .set_prefix("\n# WrittenState by `wardgate pair`.\n");
+                .set_prefix("\n# Written by `wardgate pair`.\n");
             tables.push(table);
             tables.len().saturating_sub(1)
         });
@@ -295,7 +295,7 @@ listen = "192.0.2.1:2762"
         edited.list_in_route("in", "clinic").expect("it is there");
         edited.list_in_route("out", "clinic").expect("it is there");
         let text = edited.text();
-        let added = "\n# WrittenState by `wardgate pair`.\n[[peer]]\nname = \"clinic\"\n";
+        let added = "\n# Written by `wardgate pair`.\n[[peer]]\nname = \"clinic\"\n";
         assert!(text.contains(added), "{text}");
         let rest: String = TEXT.lines().map(|line| format!("{line}\n")).collect();
         for line in rest.lines() {
