@@ -44,6 +44,7 @@ mod reports;
 mod routes;
 mod same_rate;
 mod service;
+mod setup;
 mod silent;
 mod stalls;
 mod status;

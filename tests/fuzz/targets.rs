@@ -1,12 +1,12 @@
 //! The list of fuzz targets, for this tier and for libFuzzer.
 
-use crate::{chains, crls, dicom, hl7, pairing, pem, proxy, records};
+use crate::{chains, crls, dicom, hl7, imports, pairing, pem, proxy, records};
 
 /// Returns a word for the result of its input, and panics on a fault.
 pub(crate) type Target = fn(&[u8]) -> String;
 
 /// Every target. `cargo xtask fuzz` finds the tests by the names of the targets.
-pub(crate) const TARGETS: [(&str, Target); 13] = [
+pub(crate) const TARGETS: [(&str, Target); 15] = [
     ("chain_filter", chains::filter),
     ("crl_reader", crls::read),
     ("der_names", chains::names),
@@ -15,6 +15,8 @@ pub(crate) const TARGETS: [(&str, Target); 13] = [
     ("hand_over", records::take_over),
     ("hl7_conversation", hl7::converse),
     ("hl7_start", hl7::begin),
+    ("import_haproxy", imports::haproxy),
+    ("import_stunnel", imports::stunnel),
     ("opener_octets", records::open_octets),
     ("opener_recipes", records::open_recipes),
     ("pairing_messages", pairing::read),
@@ -80,6 +82,16 @@ mod tests {
     #[test]
     fn hl7_start() {
         fuzz("hl7_start");
+    }
+
+    #[test]
+    fn import_haproxy() {
+        fuzz("import_haproxy");
+    }
+
+    #[test]
+    fn import_stunnel() {
+        fuzz("import_stunnel");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::built::{VERSION, deb, packages, rpm};
 use crate::ready;
 
 /// What both formats hold at the same place.
-const EVERYWHERE: [&str; 27] = [
+const EVERYWHERE: [&str; 35] = [
     "/usr/bin/wardgate",
     "/usr/lib/systemd/system/wardgate.service",
     "/usr/lib/systemd/system/wardgate-pair-renew.timer",
@@ -22,6 +22,14 @@ const EVERYWHERE: [&str; 27] = [
     "/usr/share/doc/wardgate/examples/snmp/wardgate.conf",
     "/usr/share/doc/wardgate/examples/zabbix/wardgate.conf",
     "/usr/share/doc/wardgate/examples/zabbix/wardgate.yaml",
+    "/usr/share/doc/wardgate/examples/keepalived/keepalived.conf",
+    "/usr/share/doc/wardgate/examples/keepalived/90-wardgate-pair.conf",
+    "/usr/share/doc/wardgate/examples/bird/bird.conf",
+    "/usr/share/doc/wardgate/examples/ha/director.conf",
+    "/usr/share/doc/wardgate/examples/ha/ansible/playbook.yml",
+    "/usr/libexec/wardgate/track",
+    "/usr/libexec/wardgate/vrrp-left",
+    "/usr/libexec/wardgate/bird-watch",
     "/usr/share/doc/wardgate/html/index.html",
     "/usr/share/doc/wardgate/html/guide/two-sites.html",
     "/usr/share/doc/wardgate/THIRD-PARTY-LICENSES.gz",

@@ -198,6 +198,11 @@ pub(crate) static COMMAND_DONE: LogMessage = LogMessage::info("command_done");
 /// What to do: each line names one problem; correct it, and repeat the command.
 pub(crate) static COMMAND_REFUSED: LogMessage = LogMessage::error("command_refused");
 
+/// The process is asked to stop and still accepts, for the longest `drain_delay`. `/readyz` reports it.
+///
+/// What to do: nothing.
+pub(crate) static STOP_ANNOUNCED: LogMessage = LogMessage::info("stop_announced");
+
 /// The process stops, and open connections may end until the `drain` time is over.
 ///
 /// What to do: nothing.

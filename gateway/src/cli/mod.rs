@@ -5,15 +5,20 @@ mod against;
 mod bundle;
 mod check;
 mod doctor;
+pub mod import;
 mod limits;
 mod names;
 mod output;
 mod pair;
 mod pki;
 mod run;
+mod setup;
+mod sheet;
 mod socket;
 mod status;
+mod systemd;
 mod tune;
+mod unpaired;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,9 +54,18 @@ enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
+    /// Set this site up: ask three questions, write the configuration and the certificate, start the service
+    #[command(after_help = setup::HELP)]
+    Setup(Box<setup::SetupArgs>),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
+    /// Turn a configuration of stunnel or HAProxy into routes, and report what became of each line
+    #[command(after_help = IMPORT_HELP)]
+    Import(import::ImportArgs),
+    /// Print what the teams for firewalls, archives and modalities of both sites need, as text or HTML
+    #[command(after_help = sheet::HELP)]
+    Sheet(sheet::SheetArgs),
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
@@ -92,7 +106,7 @@ impl CliCommand {
         match self {
             Self::Run(_) => None,
             Self::Pki(command) if !command.is_report() => Some(Works),
-            Self::Pair(_) => Some(Works),
+            Self::Pair(_) | Self::Setup(_) => Some(Works),
             Self::Tune(command) if !command.is_report() => Some(Works),
             _ => Some(Reports),
         }
@@ -205,7 +219,31 @@ settings that contradict each other. Each line names the file to change. Exit co
 78 means that a pair of routes would not work. Copy the certificates, CAs and
 revocation lists of the other site beside its configuration: an absolute path in it
 names a file of the other machine, so the file with this name beside OTHER is read.
-What is not there is not compared, and a remark says so. Never copy a key.";
+What is not there is not compared, and a remark says so. Never copy a key.
+
+With --against and --twin, OTHER is the second machine of this site. The same on
+both: names and all keys of routes and peers, [timeouts], the ports, the CAs, and the
+names in the certificates. A remark if different: the address of a listener, the age
+of revocation lists, the issuer of the certificate; or if both have the same key. Not
+compared: [gateway] except its limits, interfaces, and paths of files.";
+
+const IMPORT_HELP: &str = "\
+The new configuration goes to standard output or to NEW, the report to standard error.
+Each line of FILE is reported with a class:
+  carried      the new configuration does the same, or the service does it
+  stricter     wardgate allows less, and the sentence gives the reason
+  not carried  wardgate does not do it, and the sentence says what to do instead
+
+A value that begins with FILL-IN is not in FILE, for example the name of the peer.
+`wardgate check` refuses it until it is replaced. Secrets of FILE are not shown. No
+file that FILE names is opened, except files of a folder beside it that it includes.
+
+Exit codes:
+  0   every line is carried over or stricter
+  1   some lines are not carried over, and the rest is written; or NEW cannot be
+      written
+  2   the command line is not valid, or it names a route that does not exist
+  78  FILE cannot be read, or is too large";
 
 const DOCTOR_HELP: &str = "\
 Results of a step:
@@ -272,7 +310,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
+        CliCommand::Setup(args) => setup::run(&args),
+        CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
+        CliCommand::Import(args) => import::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
         CliCommand::Status(args) => status::status(&args),
         CliCommand::Doctor(args) => doctor::run(&args),

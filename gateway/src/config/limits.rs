@@ -11,7 +11,7 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Targets of one route. The gateway tries them one after the other while the application waits.
 ///
 /// When reached: the configuration is refused.
-pub(super) const TARGETS_MAX: usize = 16;
+pub(crate) const TARGETS_MAX: usize = 16;
 
 /// AE titles in one list of a route. A region may have several hundred modalities.
 ///
@@ -160,6 +160,11 @@ pub(super) const ASSOCIATION_IDLE_MIN: Duration = Duration::from_secs(1);
 ///
 /// When reached: the configuration is refused.
 pub(super) const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest time between the announcement of a drain and its begin. Load balancers ask every few seconds.
+///
+/// When reached: the configuration is refused.
+pub(super) const DRAIN_DELAY_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// Longest keepalive idle time and interval (`MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of Linux).
 ///

@@ -66,7 +66,7 @@ pub use network::IpNetwork;
 pub use observe::Observe;
 pub(crate) use peer::identity_of;
 pub use peer::is_peer_name;
-pub use problem::Problem;
+pub use problem::{FILL_IN, Problem};
 pub use source::SourceAddress;
 
 use draft::FileContext;
@@ -551,6 +551,8 @@ pub struct Timeouts {
     pub association_idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,
+    /// How long a route accepts after it has reported that it is not ready, before it drains.
+    pub drain_delay: Duration,
     /// TCP keepalive on both sockets.
     pub keepalive: Keepalive,
     /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`).
@@ -579,6 +581,7 @@ impl Default for Timeouts {
             idle: None,
             association_idle: None,
             drain: Duration::from_secs(5 * 60),
+            drain_delay: Duration::ZERO,
             keepalive: Keepalive {
                 idle: Duration::from_secs(60),
                 interval: Duration::from_secs(10),

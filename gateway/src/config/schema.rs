@@ -122,6 +122,7 @@ const TIMEOUTS_KEYS: &[SchemaKey] = &[
     key("idle", "\"never\""),
     key("association_idle", "\"30min\""),
     key("drain", "\"5min\""),
+    key("drain_delay", "\"0s\""),
     key(
         "keepalive",
         "{ idle = \"60s\", interval = \"10s\", probes = 6 }",

@@ -15,7 +15,7 @@ pub(crate) mod constraints;
 pub(crate) mod crl;
 pub(crate) mod der;
 pub mod expiry;
-mod facts;
+pub(crate) mod facts;
 pub mod fetched;
 mod file;
 #[cfg(test)]

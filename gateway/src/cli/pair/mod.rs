@@ -27,7 +27,7 @@ use self::edit::Edited;
 use self::site::OwnSite;
 use self::write::PeerWriter;
 use super::limits::REPLY_WITHIN;
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, socket};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, socket, systemd};
 use crate::audit::{self, messages};
 use crate::config;
 use crate::control::Command;
@@ -254,6 +254,13 @@ fn reload(file: &Path) {
             socket::ask(&path, Command::Reload, REPLY_WITHIN).and_then(|text| socket::parse(&text))
         });
     match reply {
+        // `wardgate setup` has enabled it: it starts as soon as the sites are paired.
+        None if file == Path::new(admin::CONFIG) && systemd::is_enabled() => {
+            match systemd::start_or_reload() {
+                Ok(()) => println!("the service has started with the new configuration"),
+                Err(error) => eprintln!("wardgate: the service was not started: {error:#}"),
+            }
+        }
         None => println!(
             "next: `wardgate check`, then start the gateway, or run `wardgate reload` if it runs"
         ),
