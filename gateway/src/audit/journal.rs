@@ -225,7 +225,7 @@ fn write(event: Event, headlines: Headlines, rate: &mut Rate) {
     }
 }
 
-fn notice(message: &LogMessage, text: &str) {
+pub(super) fn notice(message: &LogMessage, text: &str) {
     let code = message.code();
     match message.level() {
         Level::Info => tracing::info!(code, "{text}"),

@@ -122,6 +122,27 @@ pub(crate) static FILES_BAD: LogMessage = LogMessage::error("files_bad");
 /// What to do: nothing if the route was removed or moved on purpose.
 pub(crate) static LISTENER_UNUSED: LogMessage = LogMessage::info("listener_unused");
 
+/// `wardgate pair` has written a peer: its name, identity, key and the files. From the command itself, in the journal.
+///
+/// What to do: nothing; if no person of this site has paired, look at who was logged in.
+pub(crate) static PAIRED: LogMessage = LogMessage::info("paired");
+
+/// `wardgate pair renew` has renewed a certificate or a CA of this site, or signed an update for partners.
+///
+/// What to do: nothing.
+pub(crate) static OWN_RENEWED: LogMessage = LogMessage::info("own_renewed");
+
+/// `wardgate pair renew` trusts the new CA certificates of a peer: a CA that was trusted before has signed them.
+///
+/// What to do: nothing; the update is kept beside the certificates as evidence.
+pub(crate) static TRUST_UPDATE_USED: LogMessage = LogMessage::info("trust_update_used");
+
+/// `wardgate pair renew` has failed, or refused what a peer has sent.
+///
+/// What to do: the message gives the reason. An update with a wrong signature, or an old one, comes from a gateway that
+/// was restored from a backup, or from an attack.
+pub(crate) static RENEWAL_FAILED: LogMessage = LogMessage::warn("renewal_failed");
+
 /// A paired peer has sent new CA certificates over the link. They are stored, and not used yet.
 ///
 /// What to do: nothing; `wardgate-pair-renew.timer` checks their signature and uses them.

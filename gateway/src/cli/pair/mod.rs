@@ -28,6 +28,7 @@ use self::site::OwnSite;
 use self::write::PeerWriter;
 use super::limits::REPLY_WITHIN;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, socket, systemd};
+use crate::audit::{self, messages};
 use crate::config;
 use crate::control::Command;
 use crate::pairing::code::PairingCode;
@@ -220,11 +221,19 @@ fn report(offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
     let Some((table, remaining)) = writer.written() else {
         return;
     };
-    println!(
+    let wrote = format!(
         "wrote {}, and [[peer]] {:?} in {config}",
         table.trust.display(),
         table.name
     );
+    println!("{wrote}");
+    let text = format!(
+        "paired with {:?}, {}, key {}: {wrote}",
+        offer.site,
+        offer.identity,
+        offer.key()
+    );
+    audit::record(&messages::PAIRED, &text);
     for problem in remaining {
         println!("{config}: still to do: {problem}");
     }

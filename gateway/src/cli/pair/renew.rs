@@ -16,6 +16,7 @@ use super::edit::Edited;
 use super::link::RenewalLink;
 use super::rotate::OwnAuthorities;
 use super::site::identity_of;
+use crate::audit::{self, messages};
 use crate::config::{self, Config, Peer};
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{Update, UpdateError, digest_of};
@@ -76,7 +77,9 @@ struct Renewal<'a> {
 impl Renewal<'_> {
     fn report(&mut self, outcome: anyhow::Result<()>) {
         if let Err(error) = outcome {
-            eprintln!("wardgate: {error:#}");
+            let text = format!("{error:#}");
+            eprintln!("wardgate: {text}");
+            audit::record(&messages::RENEWAL_FAILED, &text);
             self.code = EXIT_FAILED;
         }
     }
@@ -114,10 +117,10 @@ impl Renewal<'_> {
         let identity = identity_of(&chain).context("the certificate has no DNS name and no URI")?;
         if let Some(update) = own.update(&identity, current.as_deref())? {
             self.state.set_own(&update)?;
-            println!(
+            say(Some(format!(
                 "signed an update of the CA certificates for partners: sha256 {}",
                 digest_of(&update)
-            );
+            )));
         } else if let Some(behind) = self
             .config
             .renewed
@@ -198,11 +201,13 @@ impl Renewal<'_> {
         write::replace_all(&[(path, text.as_bytes(), MODE), (&record, bytes, MODE)])
             .with_context(|| format!("{} cannot be written", path.display()))?;
         self.state.note_used(name, update.sequence)?;
-        println!(
+        let text = format!(
             "peer \"{name}\": {} has new CA certificates, signed by the old CA; sha256 of the update {}",
             path.display(),
             digest_of(bytes)
         );
+        println!("{text}");
+        audit::record(&messages::TRUST_UPDATE_USED, &text);
         if !peer.trust.crl.is_empty() {
             println!(
                 "peer \"{name}\": crl is set, so add the list of the new CA to it before the peer uses the new CA"
@@ -212,8 +217,10 @@ impl Renewal<'_> {
     }
 }
 
+/// Prints and records what was renewed.
 fn say(what: Option<String>) {
     if let Some(what) = what {
         println!("{what}");
+        audit::record(&messages::OWN_RENEWED, &what);
     }
 }

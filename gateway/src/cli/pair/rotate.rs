@@ -15,6 +15,8 @@ use crate::pki::authority::{Authority, CA_DAYS, CERTIFICATE_DAYS, OutputFiles};
 use crate::pki::expiry::unix;
 use crate::pki::{partner, store};
 
+/// The file in `next` that shows that its files are being moved.
+const BEGUN: &str = "moving";
 /// The files of a CA.
 const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
 
@@ -43,15 +45,17 @@ impl OwnAuthorities {
     /// the present CA's time is left. An earlier attempt that was cut off is completed.
     pub(super) fn switch(&self, all_know: bool) -> anyhow::Result<Option<String>> {
         let (next, previous) = (self.dir.join("next"), self.dir.join("previous"));
-        let is_complete = next.join("ca.pem").exists() && next.join("ca.key").exists();
-        let has_begun = next.exists() && !next.join("issued.toml").exists();
-        let is_due = self.is_left(&self.dir, 6) || (self.is_early && all_know);
-        if !has_begun && !(is_complete && is_due) {
-            return Ok(None);
+        let marker = next.join(BEGUN);
+        if !marker.exists() {
+            let is_due = self.is_left(&self.dir, 6) || (self.is_early && all_know);
+            if !(self.has_next() && is_due) {
+                return Ok(None);
+            }
+            fs::File::create(&marker)?.sync_all()?;
         }
         fs::create_dir_all(&previous)?;
-        // In this order, so that the first file shows that the move has begun, and the last that it has ended.
         for file in FILES {
+            // What is not in `next` any more was moved by an earlier attempt.
             if next.join(file).exists() {
                 if self.dir.join(file).exists() {
                     fs::rename(self.dir.join(file), previous.join(file))?;
@@ -59,12 +63,20 @@ impl OwnAuthorities {
                 fs::rename(next.join(file), self.dir.join(file))?;
             }
         }
+        fs::remove_file(&marker)?;
         fs::remove_dir(&next)
             .with_context(|| format!("{} has other files; remove them", next.display()))?;
         Ok(Some(format!(
             "the next CA has taken the place of the one that is now in {}",
             previous.display()
         )))
+    }
+
+    /// Whether the next CA is there with all its files.
+    fn has_next(&self) -> bool {
+        FILES
+            .iter()
+            .all(|file| self.dir.join("next").join(file).exists())
     }
 
     /// Makes the successor if it is due.
@@ -75,8 +87,12 @@ impl OwnAuthorities {
             .is_some_and(|ca| !self.is_over(&ca));
         // Not again while the last change is going on, unless the present CA itself is due.
         let is_due = self.is_left(&self.dir, 3) || (self.is_early && !has_predecessor);
-        if next.join("ca.pem").exists() || !is_due {
+        if self.has_next() || !is_due {
             return Ok(None);
+        }
+        if next.exists() {
+            // An earlier attempt was cut off. Its key was used for nothing: no update has named its certificate.
+            fs::remove_dir_all(&next)?;
         }
         let made = Authority::open(&self.dir)?.successor(&next, CA_DAYS, self.now)?;
         Ok(Some(format!(
@@ -127,7 +143,8 @@ impl OwnAuthorities {
         let authority = Authority::open(&self.dir)?;
         let previous = self.certificate("previous").filter(|ca| !self.is_over(ca));
         let mut authorities = vec![authority.certificate().clone()];
-        authorities.extend(self.certificate("next").or_else(|| previous.clone()));
+        let next = self.certificate("next").filter(|_| self.has_next());
+        authorities.extend(next.or_else(|| previous.clone()));
         let current = current.and_then(|bytes| Update::read(bytes).ok());
         let is_known = match &current {
             // Partners have this certificate since the pairing.
@@ -227,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_switch_that_was_cut_off_after_any_step_is_completed() {
-        for done in 1..FILES.len() {
+        for done in 0..=FILES.len() {
             let (dir, now) = authority(90);
             let own = OwnAuthorities::new(dir.path(), true, now);
             own.make_successor()
@@ -235,6 +252,7 @@ mod tests {
                 .expect("it was asked for");
             let next = first(&dir.path().join("next/ca.pem"));
             fs::create_dir(dir.path().join("previous")).expect("the folder is ours");
+            fs::write(dir.path().join("next").join(BEGUN), "").expect("the folder is ours");
             for file in &FILES[..done] {
                 let (present, previous) = (
                     dir.path().join(file),
@@ -253,6 +271,22 @@ mod tests {
             Authority::open(dir.path()).expect("its key belongs to it");
             Authority::open(&dir.path().join("previous")).expect("its key belongs to it");
         }
+    }
+
+    #[test]
+    fn a_successor_that_was_made_by_half_is_made_again_and_never_used() {
+        let (dir, now) = authority(90);
+        let own = OwnAuthorities::new(dir.path(), true, now);
+        own.make_successor()
+            .expect("it is read")
+            .expect("it was asked for");
+        fs::remove_file(dir.path().join("next/issued.toml")).expect("it is there");
+        let present = first(&dir.path().join("ca.pem"));
+        assert_eq!(own.switch(true).expect("it is read"), None);
+        assert_eq!(own.update("dns:a.example", None).expect("it is read"), None);
+        assert!(own.make_successor().expect("it is made").is_some());
+        assert_eq!(first(&dir.path().join("ca.pem")), present);
+        Authority::open(&dir.path().join("next")).expect("it is whole");
     }
 
     #[test]
