@@ -18,6 +18,7 @@ pub mod hl7;
 mod measure;
 pub mod metrics;
 pub mod observe;
+pub mod pairing;
 pub mod pki;
 pub mod proxy;
 pub mod relay;

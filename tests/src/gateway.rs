@@ -21,6 +21,8 @@ pub struct Gateway {
     metrics: Option<SocketAddr>,
     // Processes that took its place. They have its pipes.
     successors: RefCell<Vec<u32>>,
+    // Its certificates are there as long as it runs.
+    _site: Option<Site>,
 }
 
 impl Site {
@@ -43,7 +45,8 @@ impl Gateway {
         let file = folder.path().join("wardgate.toml");
         let site = with_sockets(site, metrics);
         site.write(&file);
-        Self::spawn(&site.program(&file), folder, Some(metrics))
+        let program = site.program(&file);
+        Self::spawn(&program, folder, Some(metrics), Some(site))
     }
 
     /// Starts the program in a network namespace with an operator's configuration, and waits until it reports
@@ -55,10 +58,15 @@ impl Gateway {
         let program = Program::new(wardgate())
             .args(["run", "--config"])
             .arg(&file);
-        Self::spawn(&program.netns(namespace.to_owned()), folder, None)
+        Self::spawn(&program.netns(namespace.to_owned()), folder, None, None)
     }
 
-    fn spawn(program: &Program, folder: TempDir, metrics: Option<SocketAddr>) -> Self {
+    fn spawn(
+        program: &Program,
+        folder: TempDir,
+        metrics: Option<SocketAddr>,
+        site: Option<Site>,
+    ) -> Self {
         let mut child = program.spawn(Stdio::null());
         let mut log = Collector::default();
         log.collect(child.stdout.take().expect("stdout is piped"));
@@ -69,6 +77,7 @@ impl Gateway {
             folder,
             metrics,
             successors: RefCell::default(),
+            _site: site,
         };
         gateway.wait_until_ready();
         gateway

@@ -1,4 +1,4 @@
-//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance`, `docs` and
+//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance`, `failover`, `docs` and
 //! `package`.
 //!
 //! `check` must pass before every commit. `test` runs everything: it installs the programs that the tests
@@ -16,6 +16,7 @@ mod package;
 mod packages;
 mod python;
 mod report;
+mod soak;
 mod steps;
 mod tiers;
 
@@ -68,6 +69,15 @@ enum Task {
         )]
         reload: Option<u32>,
     },
+    /// Measures how long two machines with keepalived take to take over from each other, in network namespaces, and
+    /// prints a table; needs root and takes 40 s for each run
+    Failover {
+        /// How often each fault is repeated
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        runs: u32,
+    },
+    /// Two gateways under a mixed load for hours, with changes and faults; ends at the first thing that is wrong
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +105,14 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
                 Some(seconds) => endure_changes(workspace, *seconds),
                 None => endurance(workspace, *gigabytes),
             });
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Failover { runs } => {
+            steps.run("failover", || failover(workspace, *runs));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Soak(soak) => {
+            steps.run("soak", || soak.run(workspace));
             return Ok(report::print(&[], &steps));
         }
         Task::Docs => {
@@ -226,6 +244,18 @@ fn endure_changes(workspace: &Workspace, seconds: u32) -> anyhow::Result<()> {
     test.env("WARDGATE_ENDURANCE", format!("100,50,5,{seconds}"));
     // A run without the foreign programs would show nothing.
     test.env("WARDGATE_REQUIRE", "interop");
+    steps::must(&mut test)
+}
+
+/// The test of the tier `network` that takes one machine of a pair away, with more repetitions.
+fn failover(workspace: &Workspace, runs: u32) -> anyhow::Result<()> {
+    steps::must(&mut workspace.cargo(&["build", "--locked", "-p", "wardgate"]))?;
+    let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
+    test.args(["--test", "network", "--", "--nocapture", "--exact"]);
+    test.arg("failover::a_second_machine_takes_over_and_every_application_is_told");
+    test.env("WARDGATE_FAILOVER", runs.to_string());
+    // A run without keepalived would show nothing.
+    test.env("WARDGATE_REQUIRE", "network");
     steps::must(&mut test)
 }
 

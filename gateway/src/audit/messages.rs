@@ -122,6 +122,17 @@ pub(crate) static FILES_BAD: LogMessage = LogMessage::error("files_bad");
 /// What to do: nothing if the route was removed or moved on purpose.
 pub(crate) static LISTENER_UNUSED: LogMessage = LogMessage::info("listener_unused");
 
+/// A paired peer has sent new CA certificates over the link. They are stored, and not used yet.
+///
+/// What to do: nothing; `wardgate-pair-renew.timer` checks their signature and uses them.
+pub(crate) static TRUST_UPDATE_RECEIVED: LogMessage = LogMessage::info("trust_update_received");
+
+/// A paired peer has sent CA certificates that were not stored: older than the last ones, or not well formed; or the state
+/// folder cannot be written.
+///
+/// What to do: the message gives the reason; if it is the folder, let the user of the gateway write there.
+pub(crate) static TRUST_UPDATE_REFUSED: LogMessage = LogMessage::warn("trust_update_refused");
+
 // Section: Certificates, keys and lists
 
 /// A certificate, a CA or a revocation list expires soon.
@@ -165,6 +176,11 @@ pub(crate) static COMMAND_DONE: LogMessage = LogMessage::info("command_done");
 ///
 /// What to do: each line names one problem; correct it, and repeat the command.
 pub(crate) static COMMAND_REFUSED: LogMessage = LogMessage::error("command_refused");
+
+/// The process is asked to stop and still accepts, for the longest `drain_delay`. `/readyz` reports it.
+///
+/// What to do: nothing.
+pub(crate) static STOP_ANNOUNCED: LogMessage = LogMessage::info("stop_announced");
 
 /// The process stops, and open connections may end until the `drain` time is over.
 ///

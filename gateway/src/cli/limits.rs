@@ -181,3 +181,8 @@ pub(super) const IMPORT_LINE_CHARS_MAX: usize = 120;
 ///
 /// When reached: the rest of the sentence is not shown.
 pub(super) const IMPORT_SENTENCE_CHARS_MAX: usize = 1000;
+
+/// Bytes of one answer to `wardgate setup`. A DNS name has 253, and 16 targets are a list.
+///
+/// When reached: the command ends, and nothing was changed.
+pub(super) const ANSWER_BYTES_MAX: u64 = 4096;

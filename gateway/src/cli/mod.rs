@@ -9,11 +9,16 @@ pub mod import;
 mod limits;
 mod names;
 mod output;
+mod pair;
 mod pki;
 mod run;
+mod setup;
+mod sheet;
 mod socket;
 mod status;
+mod systemd;
 mod tune;
+mod unpaired;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,12 +54,18 @@ enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
+    /// Set this site up: ask three questions, write the configuration and the certificate, start the service
+    #[command(after_help = setup::HELP)]
+    Setup(Box<setup::SetupArgs>),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
     /// Turn a configuration of stunnel or HAProxy into routes, and report what became of each line
     #[command(after_help = IMPORT_HELP)]
     Import(import::ImportArgs),
+    /// Print what the teams for firewalls, archives and modalities of both sites need, as text or HTML
+    #[command(after_help = sheet::HELP)]
+    Sheet(sheet::SheetArgs),
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
@@ -77,6 +88,9 @@ enum CliCommand {
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::PkiCommand),
+    /// Pair this site with another one: exchange certificates, protected by a code of four words
+    #[command(after_help = PAIR_HELP)]
+    Pair(Box<pair::PairArgs>),
     /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
     #[command(subcommand)]
     Tune(tune::TuneCommand),
@@ -92,6 +106,7 @@ impl CliCommand {
         match self {
             Self::Run(_) => None,
             Self::Pki(command) if !command.is_report() => Some(Works),
+            Self::Pair(_) | Self::Setup(_) => Some(Works),
             Self::Tune(command) if !command.is_report() => Some(Works),
             _ => Some(Reports),
         }
@@ -243,6 +258,25 @@ Exit codes:
   2   the command line is not valid, or there is no such route
   78  the text of the configuration is not valid";
 
+const PAIR_HELP: &str = "\
+One site runs `wardgate pair --listen ADDRESS:PORT` and shows a code of four words. The
+other runs `wardgate pair --connect HOST:PORT`, and a person types the code, which is
+read out over the telephone. Both sites then check each other's certificates, show
+their fingerprints as words, and write a [[peer]] table into their configuration and
+the CA certificate of the other site into --trust-dir. Up to the last step nothing is
+written. The command can be run again: it then replaces what it wrote, and first shows
+the difference. The code is valid for ten minutes, for three tries and for one use.
+
+The port is usually that of the terminate route, because the firewalls let it pass. If
+a gateway runs on it already, use another port that the firewalls let pass, or stop the
+gateway while you pair.
+
+Exit codes:
+  0   both sites have written everything
+  1   not so; standard error says why, and what was written
+  2   the command line is not valid
+  78  the configuration is not valid";
+
 const BUNDLE_HELP: &str = "\
 The file is a .tar.gz that only you can read. It holds no key and no patient data:
 the gateway logs none, and private keys, passwords and tokens in the configuration
@@ -270,6 +304,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
+        CliCommand::Setup(args) => setup::run(&args),
+        CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::Import(args) => import::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
@@ -280,6 +316,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Maintenance(args) => admin::maintenance(args),
         CliCommand::Upgrade(args) => admin::upgrade(&args),
         CliCommand::Pki(command) => pki::run(command),
+        CliCommand::Pair(args) => pair::run(&args),
         CliCommand::Tune(command) => tune::run(command),
         CliCommand::SupportBundle(args) => bundle::run(&args),
     };

@@ -18,6 +18,9 @@ use crate::config::limits::{
     HANDSHAKES_PER_SECOND_MAX, ROUTE_CONNECTIONS_MAX, SOCKET_PATH_BYTES_MAX,
 };
 
+/// The state folder of the packaged service.
+const STATE: &str = "/var/lib/wardgate/state";
+
 /// The CPUs on which the main thread and therefore a new worker may run, in ascending order.
 ///
 /// Workers pin themselves to a CPU, but the main thread never does. Its set is the set of the process, for
@@ -51,6 +54,10 @@ pub(super) fn resolve(
         .admin
         .value()
         .map(|text| problems.accept(scope, "admin", text, admin(folder, &text.value)));
+    let state = written
+        .state
+        .value()
+        .map(|text| problems.accept(scope, "state", text, path(folder, &text.value)));
     let metrics = written.metrics.value();
     let metrics =
         metrics.map(|text| problems.accept(scope, "metrics", text, metrics_address(&text.value)));
@@ -80,6 +87,7 @@ pub(super) fn resolve(
         metrics: metrics?,
         metrics_line: written.metrics.value().map_or(0, |text| text.line),
         web: web?,
+        state: flat(state)?.unwrap_or_else(|| STATE.into()),
         log: flat(log)?.unwrap_or(LogFormat::Text),
         connections,
         handshakes_per_second,

@@ -161,6 +161,11 @@ pub(super) const ASSOCIATION_IDLE_MIN: Duration = Duration::from_secs(1);
 /// When reached: the configuration is refused.
 pub(super) const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest time between the announcement of a drain and its begin. Load balancers ask every few seconds.
+///
+/// When reached: the configuration is refused.
+pub(super) const DRAIN_DELAY_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// Longest keepalive idle time and interval (`MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of Linux).
 ///
 /// When reached: the configuration is refused.

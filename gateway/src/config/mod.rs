@@ -61,8 +61,10 @@ pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub(crate) use load::load_elsewhere;
+pub(crate) use name::check_site_name;
 pub use network::IpNetwork;
 pub use observe::Observe;
+pub(crate) use peer::identity_of;
 pub use peer::is_peer_name;
 pub use problem::{FILL_IN, Problem};
 pub use source::SourceAddress;
@@ -157,6 +159,8 @@ pub struct Config {
     pub peers: Vec<Arc<Peer>>,
     /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
     pub crl_fetches: Vec<CrlFetch>,
+    /// The peers with `renew = true`: `wardgate pair renew` renews their trust over the link.
+    pub renewed: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
@@ -180,6 +184,8 @@ pub struct Gateway {
     pub metrics_line: usize,
     /// The web page at the address of `metrics`, if there is one.
     pub web: Option<WebSetting>,
+    /// The folder in which the gateway keeps what paired peers send for a renewal.
+    pub state: PathBuf,
     /// The format of log lines.
     pub log: LogFormat,
     /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
@@ -545,6 +551,8 @@ pub struct Timeouts {
     pub association_idle: Option<Duration>,
     /// How long a drain waits for open connections.
     pub drain: Duration,
+    /// How long a route accepts after it has reported that it is not ready, before it drains.
+    pub drain_delay: Duration,
     /// TCP keepalive on both sockets.
     pub keepalive: Keepalive,
     /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`).
@@ -573,6 +581,7 @@ impl Default for Timeouts {
             idle: None,
             association_idle: None,
             drain: Duration::from_secs(5 * 60),
+            drain_delay: Duration::ZERO,
             keepalive: Keepalive {
                 idle: Duration::from_secs(60),
                 interval: Duration::from_secs(10),

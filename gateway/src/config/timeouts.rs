@@ -37,6 +37,7 @@ const ASSOCIATION_IDLE: DurationRange = DurationRange {
     never: true,
 };
 const DRAIN: DurationRange = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
+const DRAIN_DELAY: DurationRange = bounds(Duration::ZERO, limits::DRAIN_DELAY_MAX);
 const KEEPALIVE: DurationRange = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
 const USER: DurationRange = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
 const STALL: DurationRange = DurationRange {
@@ -221,6 +222,12 @@ fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> T
         handshake: read("handshake", &own.handshake, HANDSHAKE, below.handshake),
         connect: read("connect", &own.connect, CONNECT, below.connect),
         drain: read("drain", &own.drain, DRAIN, below.drain),
+        drain_delay: read(
+            "drain_delay",
+            &own.drain_delay,
+            DRAIN_DELAY,
+            below.drain_delay,
+        ),
         user: read("user", &own.user, USER, below.user),
         first_byte: or_never(
             (scope, "first_byte", &own.first_byte),

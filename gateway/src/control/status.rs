@@ -173,7 +173,7 @@ pub struct RouteStatus {
     pub mode: String,
     /// Where it accepts.
     pub listen: SocketAddr,
-    /// `open`, `closed` (because of a bad file), `draining`, `drained` or `removed`.
+    /// `open`, `closed` (because of a bad file), `leaving` (drains soon), `draining`, `drained` or `removed`.
     pub state: String,
     /// Its open connections.
     pub connections: u32,

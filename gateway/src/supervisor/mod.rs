@@ -20,6 +20,7 @@ mod nodes;
 mod notify;
 mod prepare;
 mod reload;
+mod renewals;
 mod running;
 mod samples;
 mod signals;
@@ -244,6 +245,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 successor: None,
             },
             stop: None,
+            leaving: None,
             began: std::time::Instant::now(),
             samples: samples::Samples::default(),
             sample_at: tokio::time::Instant::now(),

@@ -113,6 +113,7 @@ mod tests {
 
     fn gateway(cores: &[usize], cores_listed: bool) -> Gateway {
         Gateway {
+            state: "/".into(),
             connections: None,
             handshakes_per_second: 1,
             cores: cores.to_owned(),

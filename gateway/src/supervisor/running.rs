@@ -15,6 +15,7 @@ use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
+use super::renewals::Renewals;
 use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
@@ -23,6 +24,7 @@ use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
+use crate::pairing::desk::RenewalRequest;
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
@@ -62,12 +64,30 @@ pub(super) struct Running {
     /// What runs with earlier contents of its files, as messages.
     pub(super) still_used: Vec<String>,
     pub(super) stop: Option<Stop>,
+    /// The announced stop that has not begun.
+    pub(super) leaving: Option<Leaving>,
     /// When the process began to serve.
     pub(super) began: Instant,
     /// Rates and loads.
     pub(super) samples: Samples,
     /// When they are sampled again.
     pub(super) sample_at: Tick,
+}
+
+/// A stop that is announced: `/readyz` reports it, and the listeners are still open.
+pub(super) struct Leaving {
+    // When the stop begins.
+    until: Tick,
+    // As in `SignalRequest`.
+    is_restart: bool,
+}
+
+/// The next request of a worker.
+async fn next(requests: &mut Option<mpsc::Receiver<RenewalRequest>>) -> Option<RenewalRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => None,
+    }
 }
 
 /// The end of the process.
@@ -91,6 +111,8 @@ impl Running {
         mut requests: mpsc::Receiver<AdminRequest>,
     ) -> Result<(), RunError> {
         let web = self.view.web.clone();
+        let mut renewing = self.workers.take_renewals();
+        let mut renewals = Renewals::default();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -101,13 +123,16 @@ impl Running {
                 self.rotate(Rotation::Expiry).await;
             }
             let (complete, look) = (self.complete_at, self.look_at);
+            let stop_at = self.leaving.as_ref().map(|leaving| leaving.until);
             tokio::select! {
                 () = sleep(self.expiries.rest(now)) => {}
                 () = sleep_until(look), if self.has_to_look() => {
                     self.look_at = Tick::now() + self.look_after();
                     self.look_at_upgrade();
+                    self.begin_announced_drains().await;
                     self.look_at_drains()?;
                 }
+                () = until(stop_at) => self.stop_announced().await,
                 () = sleep_until(self.sample_at) => {
                     self.sample_at = Tick::now() + SAMPLE_EVERY;
                     self.take_samples();
@@ -115,6 +140,9 @@ impl Running {
                 request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
+                Some(request) = next(&mut renewing) => {
+                    renewals.answer(&self.config, &self.journal, request, Instant::now());
+                }
                 () = until(complete) => {
                     self.complete_at = None;
                     self.rotate(Rotation::CompleteFiles).await;
@@ -176,16 +204,22 @@ impl Running {
     async fn on_signal(&mut self, request: SignalRequest) {
         match request {
             SignalRequest::Reload => {
-                let reply = match self.stop {
-                    Some(_) => CommandReply::refused([STOPPING.to_owned()]),
-                    None => self.reload().await,
+                let reply = match self.is_stopping() {
+                    true => CommandReply::refused([STOPPING.to_owned()]),
+                    false => self.reload().await,
                 };
                 self.log_reply("SIGHUP: reload", &reply);
             }
             SignalRequest::Stop | SignalRequest::Restart => {
-                self.stop(request == SignalRequest::Restart).await;
+                let is_second = self.leaving.is_some();
+                let is_restart = request == SignalRequest::Restart;
+                self.announce_stop(is_restart).await;
+                if is_second {
+                    self.stop_announced().await;
+                }
                 let Some(stop) = &mut self.stop else { return };
-                stop.signals = stop.signals.saturating_add(1);
+                let signals = if is_second { 2 } else { 1 };
+                stop.signals = stop.signals.saturating_add(signals);
                 // A second signal ends the drain at once.
                 if stop.signals > 1 {
                     self.drains.hurry(Instant::now());
@@ -204,13 +238,13 @@ impl Running {
             return self.answer_status(answer);
         }
         let what = format!("admin socket: {} ({caller})", command.name());
-        if command == Command::Upgrade && self.stop.is_none() {
+        if command == Command::Upgrade && !self.is_stopping() {
             notice(&self.journal, &messages::COMMAND_RECEIVED, what);
             return self.begin_upgrade(answer);
         }
         let outcome = match command {
-            Command::HandOver if self.stop.is_none() => self.hand_over(caller),
-            Command::TakenOver if self.stop.is_none() => self.taken_over(caller).await.into(),
+            Command::HandOver if !self.is_stopping() => self.hand_over(caller),
+            Command::TakenOver if !self.is_stopping() => self.taken_over(caller).await.into(),
             _ => self.carry_out(&command).await.into(),
         };
         self.log_reply(&what, &outcome.reply);
@@ -219,7 +253,7 @@ impl Running {
     }
 
     async fn carry_out(&mut self, command: &Command) -> CommandReply {
-        if self.stop.is_some() && !matches!(command, Command::End { .. }) {
+        if self.is_stopping() && !matches!(command, Command::End { .. }) {
             return CommandReply::refused([STOPPING.to_owned()]);
         }
         if self.handover.upgrade.is_some()
@@ -231,7 +265,7 @@ impl Running {
         }
         match command {
             Command::Stop => {
-                self.stop(false).await;
+                self.announce_stop(false).await;
                 CommandReply::done(["the gateway drains all routes and then ends".to_owned()])
             }
             Command::Reload => self.reload().await,
@@ -291,6 +325,17 @@ impl Running {
                 ));
                 continue;
             }
+            let delay = route.config.timeouts.drain_delay;
+            if !delay.is_zero() {
+                self.drains.announce(&route, now + delay);
+                lines.push(format!(
+                    "route \"{name}\" reports that it is not ready; after {} s (drain_delay) it accepts no new connections, \
+                     and open ones have {} s to end; `wardgate drain --undo {name}` ends this",
+                    delay.as_secs_f32(),
+                    route.config.timeouts.drain.as_secs()
+                ));
+                continue;
+            }
             self.workers.stop_listening(route.id()).await;
             self.drains.begin(&route, DrainCause::Command, now);
             lines.push(format!(
@@ -312,6 +357,12 @@ impl Running {
         let (mut lines, mut failed) = (Vec::new(), Vec::new());
         for route in routes {
             if !self.drains.is_by_command(route.id()) {
+                continue;
+            }
+            if self.drains.is_announced(route.id()) {
+                self.drains.undo(route.id());
+                let name = &route.config.name;
+                lines.push(format!("route \"{name}\" accepts as before"));
                 continue;
             }
             match self.listen_again(&route, until).await {
@@ -365,6 +416,46 @@ impl Running {
         match self.workers.end(id).await {
             true => CommandReply::done([format!("connection {id} is reset")]),
             false => CommandReply::refused([format!("no connection {id} is open")]),
+        }
+    }
+
+    async fn begin_announced_drains(&mut self) {
+        let due = self.drains.begin_due(Instant::now());
+        for route in &due {
+            self.workers.stop_listening(*route).await;
+        }
+        if !due.is_empty() {
+            self.store_listeners();
+        }
+    }
+
+    /// Reports that the gateway is not ready, and stops it after the longest `drain_delay`. Has no effect if it is
+    /// stopping.
+    async fn announce_stop(&mut self, is_restart: bool) {
+        let delay = longest(&self.config, |timeouts| timeouts.drain_delay);
+        if self.stop.is_some() || delay.is_zero() {
+            return self.stop(is_restart).await;
+        }
+        if self.leaving.is_some() {
+            return;
+        }
+        self.leaving = Some(Leaving {
+            until: Tick::now() + delay,
+            is_restart,
+        });
+        self.view.ready.set(false);
+        notify::stopping();
+        notify::extend(delay + STOP_EXTENDED);
+        let text = format!(
+            "not ready; new connections are accepted for another {} s (drain_delay), then the gateway drains",
+            delay.as_secs_f32()
+        );
+        notice(&self.journal, &messages::STOP_ANNOUNCED, text);
+    }
+
+    async fn stop_announced(&mut self) {
+        if let Some(leaving) = self.leaving.take() {
+            self.stop(leaving.is_restart).await;
         }
     }
 
@@ -484,7 +575,7 @@ impl Running {
 
     /// Whether the process ends after its connections.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stop.is_some()
+        self.stop.is_some() || self.leaving.is_some()
     }
 
     fn take_samples(&mut self) {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::metrics;
+use crate::pairing::desk::{RenewalDesk, RenewalRequest};
 use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
@@ -34,6 +35,8 @@ pub struct Workers {
     pings: Vec<mpsc::Sender<Ping>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<Loads>,
+    // What they ask about peers that renew their CA certificates.
+    renewals: Option<mpsc::Receiver<RenewalRequest>>,
 }
 
 impl Workers {
@@ -58,6 +61,7 @@ impl Workers {
             .iter()
             .map(|cpu| Arc::new(metrics::CoreCounters::new(*cpu)));
         let counters: Vec<_> = counters.collect();
+        let (desk, renewals) = RenewalDesk::new();
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
@@ -67,6 +71,7 @@ impl Workers {
             mailboxes,
             pings,
             threads: Vec::new(),
+            renewals: Some(renewals),
         };
         let failures = Arc::<Failures>::default();
         let resolver = Resolver::start()
@@ -98,6 +103,7 @@ impl Workers {
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
+                renewals: desk.clone(),
             };
             let thread = worker::start(plan, ready.clone());
             workers
@@ -120,6 +126,11 @@ impl Workers {
         let names = self.threads.iter().map(|thread| thread.thread().name());
         let names = names.map(|name| name.unwrap_or("worker").to_owned());
         names.zip(self.pings.iter().cloned()).collect()
+    }
+
+    /// The requests about renewals, at the first call.
+    pub(super) fn take_renewals(&mut self) -> Option<mpsc::Receiver<RenewalRequest>> {
+        self.renewals.take()
     }
 
     /// The number of open connections.

@@ -13,5 +13,7 @@ mod tcp_info;
 pub(crate) use adopt::adopt;
 pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use peer_groups::peer_groups;
-pub(crate) use ring::{RingRequest, look, push_request, submit_and_look};
+#[cfg(test)]
+pub(crate) use ring::push_nop;
+pub(crate) use ring::{RING_OPERATIONS, RingRequest, look, push_request, submit_and_look};
 pub(crate) use tcp_info::tcp_info;

@@ -27,14 +27,14 @@ use super::{
     BufferRanges, Capabilities, KernelPipe, Lent, LookUp, Network, SendQueue, Socket, SocketOptions,
 };
 use crate::sys::tcp_info;
-use crate::uring::limits::{PARTS_MAX, RING_ENTRIES};
+use crate::uring::limits::PARTS_MAX;
 
 /// Starts this thread's ring and runs `main` on it until it ends.
 ///
 /// # Errors
 /// The kernel's error for a ring of our size, which `probe` could not detect.
 pub fn start<F: Future>(capabilities: &Capabilities, main: F) -> io::Result<F::Output> {
-    Driver::run(capabilities.builder().build(RING_ENTRIES)?, main)
+    Driver::run(capabilities.ring()?, main)
 }
 
 /// Runs a task in parallel on this thread's ring.

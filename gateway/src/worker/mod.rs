@@ -34,6 +34,7 @@ use crate::audit::{
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
+use crate::pairing::desk::RenewalDesk;
 use crate::pki::expiry::unix;
 use crate::relay::{
     AcceptedConnection, ConnectionHandle, ConnectionView, Core, HandshakeLimiter, HandshakeRate,
@@ -136,6 +137,8 @@ pub(crate) struct WorkerSetup {
     pub loads: Arc<Loads>,
     /// This core's counters.
     pub counters: Arc<metrics::CoreCounters>,
+    /// Where peers renew their CA certificates.
+    pub renewals: RenewalDesk,
     /// The queue for events.
     pub journal: Journal,
 }
@@ -218,6 +221,7 @@ async fn run(plan: WorkerSetup) {
                 .with_rate(plan.handshake_rate),
             counters: plan.counters,
             journal: plan.journal,
+            renewals: plan.renewals,
             place: plan.core,
         },
         ids,

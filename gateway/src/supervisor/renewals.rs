@@ -1,0 +1,134 @@
+//! Updates of CA certificates that paired peers send: kept in the state folder, for `wardgate pair renew`.
+//!
+//! The gateway changes no trust itself: its process may write only into its state folder, and what is there is used
+//! only after the command has checked the signature of the old CA.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use super::notice;
+use crate::audit::{Journal, messages};
+use crate::config::Config;
+use crate::pairing::desk::RenewalRequest;
+use crate::pairing::limits::RENEWAL_EVERY;
+use crate::pairing::state::StateFolder;
+use crate::pairing::update::{RenewalMessage, Update};
+
+/// Answers the requests of workers.
+#[derive(Default)]
+pub(super) struct Renewals {
+    /// When an update of a peer was stored last.
+    stored: HashMap<String, Instant>,
+}
+
+/// The last byte of a renewal connection.
+const TAKEN: u8 = 1;
+const REFUSED: u8 = 0;
+
+impl Renewals {
+    pub(super) fn answer(
+        &mut self,
+        config: &Config,
+        journal: &Journal,
+        request: RenewalRequest,
+        now: Instant,
+    ) {
+        let RenewalRequest {
+            identity,
+            received,
+            answer,
+        } = request;
+        let is_it = |peer: &&std::sync::Arc<crate::config::Peer>| {
+            peer.identities
+                .iter()
+                .any(|one| one.to_string() == identity)
+        };
+        let peer = config.renewed.iter().find(is_it);
+        let name = peer.and_then(|peer| peer.name.clone());
+        let folder = StateFolder::new(&config.gateway.state);
+        let reply = name.and_then(|name| match received {
+            None => Some(folder.message_for(&name).bytes()),
+            Some(bytes) => self.take(&folder, journal, (&name, &identity), &bytes, now),
+        });
+        // The connection may have ended.
+        let _ = answer.send(reply);
+    }
+
+    fn take(
+        &mut self,
+        folder: &StateFolder,
+        journal: &Journal,
+        (name, identity): (&str, &str),
+        bytes: &[u8],
+        now: Instant,
+    ) -> Option<Vec<u8>> {
+        let message = RenewalMessage::read(bytes).ok().flatten()?;
+        let is_soon = self
+            .stored
+            .get(name)
+            .is_some_and(|at| now.duration_since(*at) < RENEWAL_EVERY);
+        // LIMIT: RENEWAL_EVERY.
+        if is_soon {
+            return None;
+        }
+        self.stored.insert(name.to_owned(), now);
+        let outcome = store(folder, name, identity, &message);
+        let (reply, message, text) = match outcome {
+            Ok(None) => return Some(vec![TAKEN]),
+            Ok(Some(text)) => (TAKEN, &messages::TRUST_UPDATE_RECEIVED, text),
+            Err(text) => (REFUSED, &messages::TRUST_UPDATE_REFUSED, text),
+        };
+        notice(journal, message, format!("peer \"{name}\": {text}"));
+        Some(vec![reply])
+    }
+}
+
+/// Stores an update that is later than the stored one. `None` if there is nothing new.
+fn store(
+    folder: &StateFolder,
+    name: &str,
+    identity: &str,
+    message: &RenewalMessage,
+) -> Result<Option<String>, String> {
+    folder
+        .note_in_use(name, message.in_use)
+        .map_err(|error| unwritable(folder.path(), &error))?;
+    if message.update.is_empty() {
+        return Ok(None);
+    }
+    let update = Update::read(&message.update).map_err(|error| format!("the update {error}"))?;
+    if update.identity != identity {
+        return Err(format!(
+            "the update is of {:?}, and the peer is {identity:?}",
+            update.identity
+        ));
+    }
+    let stored = folder.received(name);
+    if stored.as_deref() == Some(&message.update[..]) {
+        return Ok(None);
+    }
+    let known = stored
+        .and_then(|bytes| Update::read(&bytes).ok())
+        .map_or(0, |update| update.sequence);
+    if update.sequence <= known {
+        return Err("the update is older than the one that was received before".to_owned());
+    }
+    folder
+        .store(name, &message.update)
+        .map_err(|error| unwritable(folder.path(), &error))?;
+    Ok(Some(
+        "new CA certificates were received; `wardgate pair renew` checks and uses them".to_owned(),
+    ))
+}
+
+fn unwritable(folder: &Path, error: &std::io::Error) -> String {
+    let is_there = fs::metadata(folder).is_ok();
+    let remedy = if is_there {
+        "let the user of the gateway write there"
+    } else {
+        "make this folder for the user of the gateway"
+    };
+    format!("{} cannot be written: {error}; {remedy}", folder.display())
+}
