@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 77] = [
+const KEYS: [&str; 80] = [
     "accept_proxy",
     "admin",
     "ae_bind",
@@ -63,6 +63,7 @@ const KEYS: [&str; 77] = [
     "probes",
     "protocol",
     "record_layer",
+    "reload_ports",
     "require_pq",
     "return",
     "rise",
@@ -72,6 +73,8 @@ const KEYS: [&str; 77] = [
     "route.identity",
     "route.timeouts",
     "rules",
+    "run_as",
+    "sandbox",
     "send_proxy",
     "service",
     "slow_start",
