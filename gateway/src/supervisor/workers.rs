@@ -15,6 +15,7 @@ use crate::metrics;
 use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
+use crate::thread_sandbox::ThreadSandbox;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
@@ -37,7 +38,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a worker on each configured core and waits until all are up.
+    /// Starts a worker on each configured core and waits until all are up. The sandboxes are those of a worker and of
+    /// the resolver.
     ///
     /// # Errors
     /// Why a worker could not start.
@@ -46,6 +48,7 @@ impl Workers {
         table: Arc<RouteTable>,
         listeners: Vec<(RouteId, Arc<TcpListener>)>,
         (capabilities, cipher): (Capabilities, Cipher),
+        [sandbox, of_resolver]: [ThreadSandbox; 2],
         journal: &Journal,
         connections_max: usize,
     ) -> Result<Self, String> {
@@ -69,7 +72,7 @@ impl Workers {
             threads: Vec::new(),
         };
         let failures = Arc::<Failures>::default();
-        let resolver = Resolver::start()
+        let resolver = Resolver::start(&of_resolver)
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
         let handshake_rate = Arc::new(HandshakeRate::new(config.handshakes_per_second));
         let mut listeners = workers.assign_listeners(listeners);
@@ -98,6 +101,7 @@ impl Workers {
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
+                sandbox: sandbox.clone(),
             };
             let thread = worker::start(plan, ready.clone());
             workers
@@ -120,6 +124,13 @@ impl Workers {
         let names = self.threads.iter().map(|thread| thread.thread().name());
         let names = names.map(|name| name.unwrap_or("worker").to_owned());
         names.zip(self.pings.iter().cloned()).collect()
+    }
+
+    /// Runs `attack` in the loop of the first worker.
+    #[cfg(test)]
+    pub(super) fn attack(&self, attack: Box<dyn FnOnce() + Send>) {
+        let sent = self.mailboxes[0].try_send(Message::Attack(attack));
+        assert!(sent.is_ok(), "the mailbox of a new worker is empty");
     }
 
     /// The number of open connections.
