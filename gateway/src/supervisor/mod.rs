@@ -4,6 +4,8 @@
 //! After that it serves metrics and handles signals.
 
 mod ambiguity;
+#[cfg(test)]
+mod attacks;
 mod bind;
 mod clock;
 mod drains;
