@@ -19,6 +19,8 @@ pub struct Gateway {
     log: Collector,
     folder: TempDir,
     metrics: Option<SocketAddr>,
+    // Those that its sandbox allows for a reload.
+    reload_ports: Option<String>,
     // Processes that took its place. They have its pipes.
     successors: RefCell<Vec<u32>>,
     // Its certificates are there as long as it runs.
@@ -45,8 +47,11 @@ impl Gateway {
         let file = folder.path().join("wardgate.toml");
         let site = with_sockets(site, metrics);
         site.write(&file);
+        let reload_ports = site.later_ports().map(ToOwned::to_owned);
         let program = site.program(&file);
-        Self::spawn(&program, folder, Some(metrics), Some(site))
+        let mut gateway = Self::spawn(&program, folder, Some(metrics), Some(site));
+        gateway.reload_ports = reload_ports;
+        gateway
     }
 
     /// Starts the program in a network namespace with an operator's configuration, and waits until it reports
@@ -76,6 +81,7 @@ impl Gateway {
             log,
             folder,
             metrics,
+            reload_ports: None,
             successors: RefCell::default(),
             _site: site,
         };
@@ -108,7 +114,12 @@ impl Gateway {
 
     /// Writes another configuration, for a reload. Metrics and admin socket stay where they are.
     pub fn write_config(&self, site: &Site) {
-        with_sockets(site, self.metrics_address()).write(&self.config());
+        let site = with_sockets(site, self.metrics_address());
+        let site = match &self.reload_ports {
+            Some(ports) => site.gateway("reload_ports", ports),
+            None => site,
+        };
+        site.write(&self.config());
     }
 
     /// A command for the running program: `["drain", "out"]`.

@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub http: Arc<metrics::HttpCounters>,
     /// The start of the process, in seconds since 1970.
     pub started: u64,
+    /// The parts of the sandbox, and whether they are on.
+    pub sandbox: Vec<(&'static str, bool)>,
     /// The web page, if it is served.
     pub web: Option<Rc<Web>>,
     /// For the number of dropped log events, and for notices.
@@ -58,6 +60,7 @@ impl View {
             http: Arc::clone(&self.http),
             log: self.journal.counts(),
             started: self.started,
+            sandbox: self.sandbox.clone(),
         };
         snapshot.text()
     }

@@ -50,6 +50,18 @@ impl LogMessage {
 /// What to do: nothing.
 pub(crate) static IO_URING: LogMessage = LogMessage::info("io_uring");
 
+/// At start: the parts of the sandbox that are in force. `wardgate status` shows them too.
+///
+/// What to do: nothing.
+pub(crate) static SANDBOX: LogMessage = LogMessage::info("sandbox");
+
+/// A part of the sandbox is not in force: this kernel does not have it, it failed, or the configuration turns it off. A
+/// break-in would reach further.
+///
+/// What to do: the message names the part, the reason and the remedy. With `sandbox = "require"` in `[gateway]`, the
+/// gateway does not start without a part that the kernel has.
+pub(crate) static SANDBOX_MISSING: LogMessage = LogMessage::warn("sandbox_missing");
+
 /// At start: the implementation that encrypts and decrypts records, and why it was chosen.
 ///
 /// What to do: nothing; `cipher` in `[gateway]` selects another one.

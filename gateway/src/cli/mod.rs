@@ -26,6 +26,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::supervisor;
+
 /// The command succeeded.
 pub const EXIT_GOOD: u8 = 0;
 /// The command failed.
@@ -304,6 +306,17 @@ pub fn command() -> clap::Command {
 /// Parses a command line that begins with the program's name, runs its command and returns the exit code
 /// of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some((first, rest)) = arguments.get(1..).and_then(<[_]>::split_first)
+        && first == supervisor::LAUNCHER
+    {
+        let outcome = supervisor::run_launcher(rest);
+        return ExitCode::from(if outcome.is_ok() {
+            EXIT_GOOD
+        } else {
+            EXIT_FAILED
+        });
+    }
     let command = Cli::parse_from(arguments).command;
     if let Some(kind) = command.kind() {
         output::end_when_not_writable(kind);

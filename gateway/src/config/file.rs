@@ -35,6 +35,9 @@ pub(super) struct Gateway {
     pub(super) log: Text,
     pub(super) connections: Written<i64>,
     pub(super) handshakes_per_second: Written<i64>,
+    pub(super) sandbox: Text,
+    pub(super) run_as: Text,
+    pub(super) reload_ports: Texts,
 }
 
 /// `cores`: a keyword or a list.
@@ -232,6 +235,9 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
             log: Text::Absent,
             connections: Written::Absent,
             handshakes_per_second: Written::Absent,
+            sandbox: Written::Absent,
+            run_as: Written::Absent,
+            reload_ports: Written::Absent,
         };
     };
     let gateway = Gateway {
@@ -246,6 +252,9 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
         log: table.leaf("log", reader),
         connections: table.leaf("connections", reader),
         handshakes_per_second: table.leaf("handshakes_per_second", reader),
+        sandbox: table.leaf("sandbox", reader),
+        run_as: table.leaf("run_as", reader),
+        reload_ports: table.list("reload_ports", reader),
     };
     table.finish(reader);
     gateway

@@ -209,6 +209,17 @@ pub(super) const HANDSHAKES_PER_SECOND: u32 = 1000;
 /// When reached: the configuration is refused.
 pub(super) const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
 
+/// Ports of `reload_ports`, all ranges together. The kernel keeps a rule for each, and looks one up when a socket is
+/// bound or connected. No site adds as many routes without a restart.
+///
+/// When reached: the configuration is refused.
+pub(super) const RELOAD_PORTS_MAX: usize = 16_384;
+
+/// Bytes in the name of a user; the limit of Linux (useradd(8)).
+///
+/// When reached: the configuration is refused.
+pub(super) const USER_NAME_BYTES_MAX: usize = 32;
+
 /// Smallest bandwidth of a route, in bits per second. A turn of 4 KiB takes half a second at this rate.
 ///
 /// When reached: the configuration is refused.

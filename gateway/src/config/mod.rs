@@ -48,6 +48,7 @@ mod written;
 
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,6 +194,34 @@ pub struct Gateway {
     pub connections: Option<u32>,
     /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
     pub handshakes_per_second: u32,
+    /// Whether the process gives up what it does not need, and what happens if a part of that fails.
+    pub sandbox: SandboxSetting,
+    /// The user that the process becomes if root starts it.
+    pub run_as: RunAs,
+    /// Ports that no route uses yet and a reload may use, each range from its first to its last port.
+    pub reload_ports: Vec<RangeInclusive<u16>>,
+}
+
+/// Whether the process gives up what it does not need (the sandbox).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxSetting {
+    /// All that this kernel has, or no start.
+    Require,
+    /// All that can be had; the log and `wardgate status` report what is missing.
+    #[default]
+    Try,
+    /// Nothing.
+    Off,
+}
+
+/// The user that the process becomes if root starts it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum RunAs {
+    /// `wardgate`, because the configuration names none.
+    #[default]
+    Default,
+    /// The one that the configuration names.
+    Named(String),
 }
 
 /// The web page.

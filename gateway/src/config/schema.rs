@@ -63,6 +63,9 @@ pub(super) static GATEWAY: Schema = Schema {
         key("log", "\"text\""),
         key("connections", "20000"),
         key("handshakes_per_second", "1000"),
+        key("sandbox", "\"require\""),
+        key("run_as", "\"wardgate\""),
+        key("reload_ports", "[\"11114\", \"12000-12010\"]"),
     ],
 };
 

@@ -25,6 +25,7 @@ use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
+use crate::hardening::Sandbox;
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
@@ -36,6 +37,8 @@ pub(super) struct Running {
     pub(super) file: PathBuf,
     /// The configuration in use. Its `[gateway]` table is that of the start.
     pub(super) config: Config,
+    /// What the process has given up.
+    pub(super) sandbox: Sandbox,
     pub(super) workers: Workers,
     pub(super) view: Rc<View>,
     pub(super) journal: Journal,

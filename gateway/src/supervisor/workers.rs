@@ -16,6 +16,7 @@ use crate::pairing::desk::{RenewalDesk, RenewalRequest};
 use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
+use crate::thread_sandbox::ThreadSandbox;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
@@ -40,7 +41,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a worker on each configured core and waits until all are up.
+    /// Starts a worker on each configured core and waits until all are up. The sandboxes are those of a worker and of
+    /// the resolver.
     ///
     /// # Errors
     /// Why a worker could not start.
@@ -49,6 +51,7 @@ impl Workers {
         table: Arc<RouteTable>,
         listeners: Vec<(RouteId, Arc<TcpListener>)>,
         (capabilities, cipher): (Capabilities, Cipher),
+        [sandbox, of_resolver]: [ThreadSandbox; 2],
         journal: &Journal,
         connections_max: usize,
     ) -> Result<Self, String> {
@@ -74,7 +77,7 @@ impl Workers {
             renewals: Some(renewals),
         };
         let failures = Arc::<Failures>::default();
-        let resolver = Resolver::start()
+        let resolver = Resolver::start(&of_resolver)
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
         let handshake_rate = Arc::new(HandshakeRate::new(config.handshakes_per_second));
         let mut listeners = workers.assign_listeners(listeners);
@@ -104,6 +107,7 @@ impl Workers {
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
                 renewals: desk.clone(),
+                sandbox: sandbox.clone(),
             };
             let thread = worker::start(plan, ready.clone());
             workers
@@ -131,6 +135,13 @@ impl Workers {
     /// The requests about renewals, at the first call.
     pub(super) fn take_renewals(&mut self) -> Option<mpsc::Receiver<RenewalRequest>> {
         self.renewals.take()
+    }
+
+    /// Runs `attack` in the loop of the first worker.
+    #[cfg(test)]
+    pub(super) fn attack(&self, attack: Box<dyn FnOnce() + Send>) {
+        let sent = self.mailboxes[0].try_send(Message::Attack(attack));
+        assert!(sent.is_ok(), "the mailbox of a new worker is empty");
     }
 
     /// The number of open connections.

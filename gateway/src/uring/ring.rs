@@ -429,6 +429,7 @@ mod tests {
 
     use super::super::{Pipe, probe};
     use super::*;
+    use crate::thread_sandbox::ThreadSandbox;
 
     #[test]
     fn a_reset_after_a_failed_send_is_not_a_clean_end() {
@@ -527,7 +528,7 @@ mod tests {
                 "[::1]:0" => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
                 _ => SocketAddr::from(([127, 0, 0, 1], port)),
             };
-            let ring = Ring::new(Resolver::start().expect("a thread"));
+            let ring = Ring::new(Resolver::start(&ThreadSandbox::none()).expect("a thread"));
             let connected = ring.connect(to, &options).expect("it listens");
             let (accepted, _) = listener.accept().expect("a connection");
             let accepted = RingSocket::new(accepted, &options).expect("good options");

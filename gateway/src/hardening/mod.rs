@@ -1,0 +1,157 @@
+//! The sandbox: what the process gives up after start-up, because a running gateway does not need it.
+//!
+//! Each part has a type of its own and a state that the log, `wardgate status` and a metric report. The parts of the
+//! process are entered once by the main thread, before any other thread exists, so every thread inherits them; the
+//! parts of a thread (a list of system calls, and for workers no file and fewer ports) are entered by the thread itself.
+//! `docs/src/design/hardening.md` says what each part stops and what is left.
+
+mod landlock;
+mod memory;
+mod needs;
+mod part;
+mod privileges;
+pub(crate) mod seccomp;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) use needs::Needs;
+pub(crate) use part::{Part, PartReport, PartState};
+pub(crate) use seccomp::Role;
+
+use crate::config::{Gateway, SandboxSetting};
+use crate::thread_sandbox::ThreadSandbox;
+use landlock::Boundaries;
+use seccomp::Filters;
+
+/// The sandbox of this process.
+pub(crate) struct Sandbox {
+    setting: SandboxSetting,
+    needs: Needs,
+    boundaries: Boundaries,
+    filters: Option<Arc<Filters>>,
+    parts: Vec<PartReport>,
+    // Why threads could not enter their part, if the setting lets them go on.
+    failed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Sandbox {
+    /// Enters the parts of the process. The caller has opened all sockets, and no other thread exists yet. `needs` is
+    /// all that the process may use from now on.
+    ///
+    /// # Errors
+    /// With `sandbox = "require"`, the parts that the kernel has and that cannot be had: one message for each.
+    pub(crate) fn enter(gateway: &Gateway, needs: Needs) -> Result<Self, Vec<String>> {
+        let setting = gateway.sandbox;
+        // Without a sandbox too, keys stay out of core files and of other processes of the same user.
+        let always = |part: Part, state: PartState| PartReport { part, state };
+        if setting == SandboxSetting::Off {
+            let closed = [Part::NotDumpable, Part::NoCore];
+            let parts = Part::ALL.map(|part| {
+                let is_on = closed.contains(&part) || part == Part::Ring;
+                always(
+                    part,
+                    if is_on {
+                        on(part)
+                    } else {
+                        PartState::Off("sandbox = \"off\"".to_owned())
+                    },
+                )
+            });
+            return Ok(Self {
+                setting,
+                needs,
+                boundaries: Boundaries::default(),
+                filters: None,
+                parts: parts.to_vec(),
+                failed: Arc::default(),
+            });
+        }
+        let mut parts = Vec::new();
+        // Before the capabilities are gone.
+        parts.push(always(Part::KeyMemory, memory::keep_from_swap()));
+        parts.push(always(Part::Privileges, privileges::drop(gateway, &needs)));
+        parts.push(always(Part::NoNewPrivileges, privileges::no_new()));
+        // Again: a change of the user makes a process dumpable.
+        parts.push(always(Part::NotDumpable, memory::not_dumpable()));
+        parts.push(always(Part::NoCore, memory::no_core()));
+        parts.push(always(Part::NoNewCode, memory::no_new_code()));
+        let (boundaries, [files, ports]) = landlock::enter(&needs);
+        parts.push(always(Part::Files, files));
+        parts.push(always(Part::Ports, ports));
+        let (filters, state) = match Filters::compile() {
+            Ok(filters) => (Some(Arc::new(filters)), on(Part::SystemCalls)),
+            Err(state) => (None, state),
+        };
+        parts.push(always(Part::SystemCalls, state));
+        parts.push(always(Part::Ring, on(Part::Ring)));
+        let sandbox = Self {
+            setting,
+            needs,
+            boundaries,
+            filters,
+            parts,
+            failed: Arc::default(),
+        };
+        let refused = sandbox.parts.iter().filter_map(PartReport::obstacle);
+        let refused: Vec<_> = refused.collect();
+        match setting == SandboxSetting::Require && !refused.is_empty() {
+            true => Err(refused),
+            false => Ok(sandbox),
+        }
+    }
+
+    /// What a thread of this role gives up.
+    pub(crate) fn thread(&self, role: Role) -> ThreadSandbox {
+        let Some(filters) = self.filters.clone() else {
+            return ThreadSandbox::none();
+        };
+        let boundary = (role == Role::Worker)
+            .then(|| self.boundaries.of_worker())
+            .flatten();
+        let (failed, setting) = (Arc::clone(&self.failed), self.setting);
+        ThreadSandbox::new(move || {
+            let entered = boundary
+                .as_ref()
+                .map_or(Ok(()), landlock::WorkerBoundary::enter)
+                .and_then(|()| filters.apply(role));
+            match entered {
+                Err(error) if setting == SandboxSetting::Try => {
+                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    failed.push(format!("{}: {error}", role.name()));
+                    Ok(())
+                }
+                outcome => outcome,
+            }
+        })
+    }
+
+    /// The parts with their states, in a fixed order.
+    pub(crate) fn parts(&self) -> Vec<PartReport> {
+        let mut parts = self.parts.clone();
+        parts.sort_by_key(|report| Part::ALL.iter().position(|part| *part == report.part));
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(first), Some(report)) = (
+            failed.first(),
+            parts
+                .iter_mut()
+                .find(|report| report.part == Part::SystemCalls),
+        ) {
+            report.state = PartState::Missing(first.clone());
+        }
+        parts
+    }
+
+    /// Why a reload cannot use a configuration that needs `wanted`: the sandbox of a running process cannot be widened.
+    pub(crate) fn obstacles(&self, wanted: &Needs) -> Vec<String> {
+        let is_on = |part: Part| {
+            let mut parts = self.parts.iter();
+            parts.any(|report| report.part == part && matches!(report.state, PartState::On(_)))
+        };
+        self.needs.obstacles(wanted, is_on)
+    }
+}
+
+// A part without a detail.
+fn on(_: Part) -> PartState {
+    PartState::On(String::new())
+}
