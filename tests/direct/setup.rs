@@ -339,3 +339,38 @@ fn what_setup_leaves_is_what_pair_finds_and_a_message_passes_without_an_editor()
         .expect("the message arrives");
     assert_eq!(arrived, message);
 }
+
+#[test]
+fn a_certificate_comes_from_another_ca_and_a_partner_without_wardgate_is_written_as_well() {
+    let (site, partner) = (SetUpSite::new(), SetUpSite::new());
+    partner.setup(&MODALITIES).expect_success();
+    let ca = partner.file("ca/ca.pem").display().to_string();
+    let other = [
+        "--other-ca",
+        &ca,
+        "--other-identity",
+        "dns:gw.region.example",
+    ];
+    let requested = ["--certificate", "csr", "--dns", "gw.hospital-a.example"];
+    let text = site
+        .setup(&[&MODALITIES[..], &other, &requested].concat())
+        .expect_success()
+        .text();
+    assert!(
+        text.contains("send ") && text.contains("site.csr to your CA"),
+        "{text}"
+    );
+    let request = fs::read_to_string(site.file("pki/site.csr")).expect("it was made");
+    assert!(
+        request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"),
+        "{request}"
+    );
+    assert!(!site.file("ca").exists());
+    // Only the certificate is missing: the partner is complete.
+    let check = site.command(&["check"]).run().expect_failure().text();
+    assert!(
+        check.contains("site.pem") && !check.contains("[[peer]]"),
+        "{check}"
+    );
+    assert!(site.file("pki/region-ca.pem").exists());
+}

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::super::admin::CONFIG;
 use super::super::unpaired::missing_peers;
 use super::super::{EXIT_CONFIG, EXIT_GOOD, systemd};
-use super::draft::{Question, SetupAnswers, Side};
+use super::draft::{Question, SetupAnswers, SiteSide};
 use super::terminal::Terminal;
 use super::text::{KnownPeer, SiteFiles};
 use super::trial;
@@ -312,11 +312,13 @@ impl Work<'_> {
                 true => config,
                 false => format!("{config} --dir {folder}/ca --trust-dir {folder}/pki/peers"),
             };
-            let address = self.draft.get(if self.draft.side() == Some(Side::Archive) {
-                Question::Listen
-            } else {
-                Question::OtherSite
-            });
+            let address = self
+                .draft
+                .get(if self.draft.side() == Some(SiteSide::Archive) {
+                    Question::Listen
+                } else {
+                    Question::OtherSite
+                });
             let address = address
                 .unwrap_or_default()
                 .split(',')
@@ -324,7 +326,7 @@ impl Work<'_> {
                 .unwrap_or_default()
                 .to_owned();
             lines.push(match self.draft.side() {
-                Some(Side::Archive) => format!(
+                Some(SiteSide::Archive) => format!(
                     "wardgate pair{config} --listen {address}    (shows a code to read to the other site by telephone)"
                 ),
                 _ => format!("wardgate pair{config} --connect {address}    (asks for the code that the other site shows)"),

@@ -40,7 +40,7 @@ const ALL: [Question; 11] = [
 
 /// What this site has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Side {
+pub(crate) enum SiteSide {
     /// This site has the modalities, or the systems that send HL7: plaintext in, TLS out
     Modalities,
     /// This site has the archive, or the system that receives HL7: TLS in, plaintext out
@@ -114,7 +114,7 @@ impl Question {
             (Self::Protocol, ..) => "DICOM or HL7",
             (Self::Archive, _, Some(Carried::Hl7)) => "receiving system",
             (Self::Archive, ..) => "archive",
-            (Self::OtherSite, Some(Side::Archive), _) => "clients allowed from",
+            (Self::OtherSite, Some(SiteSide::Archive), _) => "clients allowed from",
             (Self::OtherSite, ..) => "other gateway",
             (Self::OtherName, ..) => "name of other site",
             (Self::Listen, ..) => "this gateway listens",
@@ -135,7 +135,7 @@ impl Question {
                 .to_owned(),
             Self::Protocol => "What does the route carry?\n  1  DICOM\n  2  HL7\n1 or 2".to_owned(),
             Self::Archive => format!("Address of the {} (port {port} unless you write another)", self.label(draft)),
-            Self::OtherSite if draft.side() == Some(Side::Archive) => {
+            Self::OtherSite if draft.side() == Some(SiteSide::Archive) => {
                 "Address from which the other site's gateway connects, as this site sees it, or \"any\"".to_owned()
             }
             Self::OtherSite => format!(
@@ -145,7 +145,7 @@ impl Question {
             Self::Listen => format!(
                 "Address of this machine on which the gateway listens for {} (port {port} unless you write another)",
                 match (draft.side(), draft.carried()) {
-                    (Some(Side::Archive), _) => "the other site",
+                    (Some(SiteSide::Archive), _) => "the other site",
                     (_, Some(Carried::Hl7)) => "the sending systems",
                     _ => "the modalities",
                 }
@@ -172,10 +172,10 @@ impl SetupAnswers {
         parts(text).map(str::to_owned).collect()
     }
 
-    pub(super) fn side(&self) -> Option<Side> {
+    pub(super) fn side(&self) -> Option<SiteSide> {
         match self.get(Question::Side)? {
-            "modalities" => Some(Side::Modalities),
-            _ => Some(Side::Archive),
+            "modalities" => Some(SiteSide::Modalities),
+            _ => Some(SiteSide::Archive),
         }
     }
 
@@ -220,7 +220,7 @@ impl SetupAnswers {
                 "2" | "hl7" | "mllp" => "hl7".to_owned(),
                 _ => return Err(format!("{text:?} is neither 1 (DICOM) nor 2 (HL7)")),
             },
-            Question::OtherSite if self.side() == Some(Side::Archive) => {
+            Question::OtherSite if self.side() == Some(SiteSide::Archive) => {
                 let words: Vec<_> = parts(text).map(as_network).collect::<Result<_, _>>()?;
                 if words.len() > 1 && words.iter().any(|word| word == ANY) {
                     return Err("write addresses or any, not both".to_owned());
@@ -269,7 +269,7 @@ impl SetupAnswers {
             Some("make" | "csr" | "keep") | None
         );
         ALL.into_iter().filter(move |question| match question {
-            Question::Archive => self.side() != Some(Side::Modalities),
+            Question::Archive => self.side() != Some(SiteSide::Modalities),
             Question::Key => is_path,
             Question::GatewayName | Question::SiteName => self.makes_certificate(),
             _ => true,
@@ -307,13 +307,13 @@ impl SetupAnswers {
         let (side, machine) = (self.side(), known.machine);
         match question {
             Question::Side | Question::Protocol | Question::Archive | Question::Key => None,
-            Question::OtherSite => (side == Some(Side::Archive)).then(|| ANY.to_owned()),
+            Question::OtherSite => (side == Some(SiteSide::Archive)).then(|| ANY.to_owned()),
             Question::OtherName => Some(self.name_of_other_site()),
             Question::Listen => {
                 let other = self.address_of_other_site();
                 let address = match side? {
-                    Side::Modalities => machine.lan(other),
-                    Side::Archive => machine.wan(other),
+                    SiteSide::Modalities => machine.lan(other),
+                    SiteSide::Archive => machine.wan(other),
                 };
                 let port = self.default_port(question);
                 address.map(|address| SocketAddr::new(address, port).to_string())
@@ -329,8 +329,8 @@ impl SetupAnswers {
                     let other = first.filter(|name| check_site_name(name).is_ok());
                     let other = other.unwrap_or_else(|| self.name_of_other_site());
                     match side? {
-                        Side::Modalities => Some(format!("to-{other}")),
-                        Side::Archive => Some(format!("from-{other}")),
+                        SiteSide::Modalities => Some(format!("to-{other}")),
+                        SiteSide::Archive => Some(format!("from-{other}")),
                     }
                 }
                 [only] => Some(only.clone()),
@@ -373,7 +373,7 @@ impl SetupAnswers {
             (Question::Archive, _) if is_hl7 => PORT_HL7,
             (Question::Archive, _) => PORT_ARCHIVE,
             _ if is_hl7 => PORT_HL7_ROUTE,
-            (Question::Listen, Some(Side::Modalities)) => PORT_DICOM,
+            (Question::Listen, Some(SiteSide::Modalities)) => PORT_DICOM,
             _ => PORT_DICOM_TLS,
         }
     }

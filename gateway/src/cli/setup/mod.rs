@@ -23,7 +23,7 @@ use clap::ValueEnum as _;
 use similar::TextDiff;
 use toml_edit::{DocumentMut, Item};
 
-use self::draft::{Carried, Known, Question, SetupAnswers, Side};
+use self::draft::{Carried, Known, Question, SetupAnswers, SiteSide};
 use self::interfaces::Machine;
 use self::terminal::Terminal;
 use self::text::{KnownPeer, SiteFiles, configuration};
@@ -39,7 +39,7 @@ pub(crate) struct SetupArgs {
     config: PathBuf,
     /// What this site has
     #[arg(long, value_name = "SIDE", value_enum)]
-    site: Option<Side>,
+    site: Option<SiteSide>,
     /// What the route carries
     #[arg(long, value_enum)]
     protocol: Option<Carried>,
@@ -214,8 +214,8 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
 /// The options without which a new configuration cannot be written.
 fn necessary(args: &SetupArgs) -> &'static str {
     match args.site {
-        Some(Side::Modalities) => "--site, --protocol and --other-site",
-        Some(Side::Archive) => "--site, --protocol and --archive",
+        Some(SiteSide::Modalities) => "--site, --protocol and --other-site",
+        Some(SiteSide::Archive) => "--site, --protocol and --archive",
         None => "--site, --protocol, and --other-site (modalities) or --archive (archive)",
     }
 }

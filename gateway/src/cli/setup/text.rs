@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, Value};
 
-use super::draft::{Carried, Question, SetupAnswers, Side};
+use super::draft::{Carried, Question, SetupAnswers, SiteSide};
 
 /// The files of this site's certificate, as `[identity]` names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) fn configuration(
     files: &SiteFiles,
     peer: Option<&KnownPeer>,
 ) -> String {
-    let side = draft.side().unwrap_or(Side::Modalities);
+    let side = draft.side().unwrap_or(SiteSide::Modalities);
     let is_hl7 = draft.carried() == Some(Carried::Hl7);
     let (senders, archive) = match is_hl7 {
         true => ("sending systems", "receiving system"),
@@ -83,15 +83,15 @@ pub(super) fn configuration(
         ));
     }
     out.push_str(match side {
-        Side::Modalities => "\n# From this site to the other one. The other gateway has a route with mode \"terminate\".\n[[route]]\n",
-        Side::Archive => "\n# From the other site to this one. The other gateway has a route with mode \"originate\".\n[[route]]\n",
+        SiteSide::Modalities => "\n# From this site to the other one. The other gateway has a route with mode \"terminate\".\n[[route]]\n",
+        SiteSide::Archive => "\n# From the other site to this one. The other gateway has a route with mode \"originate\".\n[[route]]\n",
     });
     let (mode, why_mode) = match side {
-        Side::Modalities => (
+        SiteSide::Modalities => (
             "originate",
             format!("plaintext from the {senders} in, TLS out"),
         ),
-        Side::Archive => (
+        SiteSide::Archive => (
             "terminate",
             format!("TLS from the other gateway in, plaintext to the {archive} out"),
         ),
@@ -114,8 +114,8 @@ pub(super) fn configuration(
     out.push_str(&line("mode", mode.into(), &why_mode));
     out.push_str(&line("protocol", protocol.into(), why_protocol));
     let why_listen = match side {
-        Side::Modalities => format!("the {senders} send here, as if it were the {archive}"),
-        Side::Archive => {
+        SiteSide::Modalities => format!("the {senders} send here, as if it were the {archive}"),
+        SiteSide::Archive => {
             "the other gateway connects here; its firewall and yours must allow it".to_owned()
         }
     };
@@ -125,7 +125,7 @@ pub(super) fn configuration(
         &why_listen,
     ));
     match side {
-        Side::Modalities => {
+        SiteSide::Modalities => {
             let targets = list(Question::OtherSite, "gw.region.example:2762");
             out.push_str(&line(
                 "targets",
@@ -133,7 +133,7 @@ pub(super) fn configuration(
                 "the other site's gateway",
             ));
         }
-        Side::Archive => {
+        SiteSide::Archive => {
             let targets = list(Question::Archive, "192.0.2.9:104");
             out.push_str(&line("targets", array(&targets), &format!("the {archive}")));
             let from = list(Question::OtherSite, "any");
@@ -154,11 +154,11 @@ pub(super) fn configuration(
     out
 }
 
-fn why_peers(is_known: bool, side: Side) -> &'static str {
+fn why_peers(is_known: bool, side: SiteSide) -> &'static str {
     match (is_known, side) {
         (false, _) => "the other site; `wardgate pair` writes its [[peer]] table",
-        (true, Side::Modalities) => "the partner that must answer there",
-        (true, Side::Archive) => "the partner that may connect",
+        (true, SiteSide::Modalities) => "the partner that must answer there",
+        (true, SiteSide::Archive) => "the partner that may connect",
     }
 }
 

@@ -38,7 +38,7 @@ fn problem(draft: &SetupAnswers, question: Question) -> Option<String> {
         Question::Route => ("name", false),
         Question::Listen => ("listen", false),
         Question::Archive => ("targets", true),
-        Question::OtherSite if draft.side() == Some(super::Side::Archive) => ("from", true),
+        Question::OtherSite if draft.side() == Some(super::SiteSide::Archive) => ("from", true),
         Question::OtherSite => ("targets", true),
         Question::OtherName => ("peers", true),
         Question::GatewayName => return name_problem(draft.get(question)?),

@@ -22,7 +22,7 @@ pub(super) struct RouteSheet {
     /// What it carries and where to, in a sentence.
     pub(super) summary: String,
     pub(super) connections: Vec<Connection>,
-    pub(super) sections: Vec<Section>,
+    pub(super) sections: Vec<SheetSection>,
     pub(super) tests: Vec<Step>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Party {
 
 /// What a team enters on a machine.
 #[derive(Debug)]
-pub(super) struct Section {
+pub(super) struct SheetSection {
     pub(super) title: String,
     pub(super) facts: Vec<Fact>,
 }
@@ -308,10 +308,10 @@ impl RouteParties<'_> {
         all
     }
 
-    fn sections_of_originate(&self, route: &RouteConfig) -> Vec<Section> {
-        let titles = Titles::of(route);
+    fn sections_of_originate(&self, route: &RouteConfig) -> Vec<SheetSection> {
+        let titles = SheetTitles::of(route);
         let sender = match route.protocol {
-            Protocol::Dicom => Section {
+            Protocol::Dicom => SheetSection {
                 title: "Enter on the modality, as its archive".to_owned(),
                 facts: vec![
                     fact("IP address", SheetValue::known(listener(route.listen))),
@@ -324,7 +324,7 @@ impl RouteParties<'_> {
                     ),
                 ],
             },
-            _ => Section {
+            _ => SheetSection {
                 title: format!("Enter on the {}", self.words.senders),
                 facts: vec![
                     fact("IP address", SheetValue::known(listener(route.listen))),
@@ -340,9 +340,9 @@ impl RouteParties<'_> {
         vec![sender, receiver]
     }
 
-    fn sections_of_terminate(&self, route: &RouteConfig) -> Vec<Section> {
-        let titles = Titles::of(route);
-        let there = Section {
+    fn sections_of_terminate(&self, route: &RouteConfig) -> Vec<SheetSection> {
+        let titles = SheetTitles::of(route);
+        let there = SheetSection {
             title: format!("Enter on the {} at {}", self.words.senders, self.other),
             facts: vec![
                 fact("IP address", SheetValue::known("that of the gateway there")),
@@ -354,7 +354,7 @@ impl RouteParties<'_> {
                 ),
             ],
         };
-        let there = Section {
+        let there = SheetSection {
             facts: there
                 .facts
                 .into_iter()
@@ -373,11 +373,11 @@ impl RouteParties<'_> {
     /// What the team of the archive enters: the connections come from a gateway.
     fn receiver_section(
         &self,
-        titles: &Titles,
+        titles: &SheetTitles,
         route: &RouteConfig,
         site: &str,
         gateway: SheetValue,
-    ) -> Section {
+    ) -> SheetSection {
         let mut facts = vec![fact(
             match site == THIS_SITE {
                 true => "Connections come from this gateway",
@@ -406,7 +406,7 @@ impl RouteParties<'_> {
             "TLS, encryption",
             SheetValue::known("off: the gateway decrypts"),
         ));
-        Section {
+        SheetSection {
             title: format!("Enter on the {} at {site}", self.words.receiver),
             facts,
         }
@@ -430,7 +430,7 @@ impl RouteParties<'_> {
             ));
         }
         if route.protocol == Protocol::Dicom && route.mode == Mode::Originate {
-            let titles = Titles::of(route);
+            let titles = SheetTitles::of(route);
             let first = |cell: &SheetValue, unknown: &str| match cell {
                 SheetValue::Known(text) => text.split(", ").next().unwrap_or_default().to_owned(),
                 SheetValue::Blank => unknown.to_owned(),
@@ -472,12 +472,12 @@ impl RouteParties<'_> {
 }
 
 /// The AE titles of a route.
-struct Titles {
+struct SheetTitles {
     called: SheetValue,
     calling: SheetValue,
 }
 
-impl Titles {
+impl SheetTitles {
     fn of(route: &RouteConfig) -> Self {
         let dicom = route.dicom.as_ref();
         let list = |titles: Option<&Vec<_>>| {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::content::{Connection, Fact, RouteSheet, Section, Sheet, SheetValue};
+use super::content::{Connection, Fact, RouteSheet, Sheet, SheetSection, SheetValue};
 
 /// The most columns of a line. A longer address is not broken.
 const COLUMNS: usize = 80;
@@ -44,7 +44,7 @@ fn route(out: &mut String, route: &RouteSheet) {
         }
         self::connection(out, connection);
     }
-    for Section { title, facts } in &route.sections {
+    for SheetSection { title, facts } in &route.sections {
         out.push('\n');
         paragraph(out, "", title);
         out.push('\n');
