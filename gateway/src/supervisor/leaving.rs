@@ -7,18 +7,10 @@ use std::time::Instant;
 
 use tokio::time::Instant as Tick;
 
-use super::running::Running;
+use super::running::{Leaving, Running};
 use super::{longest, notice, notify};
 use crate::audit::messages;
 use crate::supervisor::limits::STOP_EXTENDED;
-
-/// A stop that is announced: `/readyz` reports it, and the listeners are still open.
-pub(super) struct Leaving {
-    // When the stop begins.
-    pub(super) until: Tick,
-    // As in `SignalRequest`.
-    is_restart: bool,
-}
 
 impl Running {
     pub(super) async fn begin_announced_drains(&mut self) {

@@ -14,7 +14,6 @@ use super::expiries::Expiries;
 use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
-use super::leaving::Leaving;
 use super::materials::Materials;
 use super::renewals::{Renewals, next_renewal};
 use super::samples::Samples;
@@ -75,6 +74,14 @@ pub(super) struct Running {
     pub(super) samples: Samples,
     /// When they are sampled again.
     pub(super) sample_at: Tick,
+}
+
+/// A stop that is announced: `/readyz` reports it, and the listeners are still open.
+pub(super) struct Leaving {
+    // When the stop begins.
+    pub(super) until: Tick,
+    // As in `SignalRequest`.
+    pub(super) is_restart: bool,
 }
 
 /// The end of the process.
