@@ -33,6 +33,7 @@ mod problem;
 mod remark;
 mod resolve;
 mod returns;
+mod sandbox;
 mod schema;
 mod show;
 mod source;
@@ -68,6 +69,7 @@ pub use observe::Observe;
 pub(crate) use peer::identity_of;
 pub use peer::is_peer_name;
 pub use problem::{FILL_IN, Problem};
+pub use sandbox::{RunAs, SandboxSetting};
 pub use source::SourceAddress;
 
 use draft::FileContext;
@@ -200,28 +202,6 @@ pub struct Gateway {
     pub run_as: RunAs,
     /// Ports that no route uses yet and a reload may use, each range from its first to its last port.
     pub reload_ports: Vec<RangeInclusive<u16>>,
-}
-
-/// Whether the process gives up what it does not need (the sandbox).
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum SandboxSetting {
-    /// All that this kernel has, or no start.
-    Require,
-    /// All that can be had; the log and `wardgate status` report what is missing.
-    #[default]
-    Try,
-    /// Nothing.
-    Off,
-}
-
-/// The user that the process becomes if root starts it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub enum RunAs {
-    /// `wardgate`, because the configuration names none.
-    #[default]
-    Default,
-    /// The one that the configuration names.
-    Named(String),
 }
 
 /// The web page.

@@ -15,7 +15,7 @@ pub(crate) mod seccomp;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use needs::Needs;
-pub(crate) use part::{Part, PartReport, PartState};
+pub(crate) use part::{PartReport, PartState, SandboxPart};
 pub(crate) use seccomp::Role;
 
 use crate::config::{Gateway, SandboxSetting};
@@ -43,11 +43,11 @@ impl Sandbox {
     pub(crate) fn enter(gateway: &Gateway, needs: Needs) -> Result<Self, Vec<String>> {
         let setting = gateway.sandbox;
         // Without a sandbox too, keys stay out of core files and of other processes of the same user.
-        let always = |part: Part, state: PartState| PartReport { part, state };
+        let always = |part: SandboxPart, state: PartState| PartReport { part, state };
         if setting == SandboxSetting::Off {
-            let closed = [Part::NotDumpable, Part::NoCore];
-            let parts = Part::ALL.map(|part| {
-                let is_on = closed.contains(&part) || part == Part::Ring;
+            let closed = [SandboxPart::NotDumpable, SandboxPart::NoCore];
+            let parts = SandboxPart::ALL.map(|part| {
+                let is_on = closed.contains(&part) || part == SandboxPart::Ring;
                 always(
                     part,
                     if is_on {
@@ -68,22 +68,25 @@ impl Sandbox {
         }
         let mut parts = Vec::new();
         // Before the capabilities are gone.
-        parts.push(always(Part::KeyMemory, memory::keep_from_swap()));
-        parts.push(always(Part::Privileges, privileges::drop(gateway, &needs)));
-        parts.push(always(Part::NoNewPrivileges, privileges::no_new()));
+        parts.push(always(SandboxPart::KeyMemory, memory::keep_from_swap()));
+        parts.push(always(
+            SandboxPart::Privileges,
+            privileges::drop(gateway, &needs),
+        ));
+        parts.push(always(SandboxPart::NoNewPrivileges, privileges::no_new()));
         // Again: a change of the user makes a process dumpable.
-        parts.push(always(Part::NotDumpable, memory::not_dumpable()));
-        parts.push(always(Part::NoCore, memory::no_core()));
-        parts.push(always(Part::NoNewCode, memory::no_new_code()));
+        parts.push(always(SandboxPart::NotDumpable, memory::not_dumpable()));
+        parts.push(always(SandboxPart::NoCore, memory::no_core()));
+        parts.push(always(SandboxPart::NoNewCode, memory::no_new_code()));
         let (boundaries, [files, ports]) = landlock::enter(&needs);
-        parts.push(always(Part::Files, files));
-        parts.push(always(Part::Ports, ports));
+        parts.push(always(SandboxPart::Files, files));
+        parts.push(always(SandboxPart::Ports, ports));
         let (filters, state) = match Filters::compile() {
-            Ok(filters) => (Some(Arc::new(filters)), on(Part::SystemCalls)),
+            Ok(filters) => (Some(Arc::new(filters)), on(SandboxPart::SystemCalls)),
             Err(state) => (None, state),
         };
-        parts.push(always(Part::SystemCalls, state));
-        parts.push(always(Part::Ring, on(Part::Ring)));
+        parts.push(always(SandboxPart::SystemCalls, state));
+        parts.push(always(SandboxPart::Ring, on(SandboxPart::Ring)));
         let sandbox = Self {
             setting,
             needs,
@@ -128,13 +131,17 @@ impl Sandbox {
     /// The parts with their states, in a fixed order.
     pub(crate) fn parts(&self) -> Vec<PartReport> {
         let mut parts = self.parts.clone();
-        parts.sort_by_key(|report| Part::ALL.iter().position(|part| *part == report.part));
+        parts.sort_by_key(|report| {
+            SandboxPart::ALL
+                .iter()
+                .position(|part| *part == report.part)
+        });
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(first), Some(report)) = (
             failed.first(),
             parts
                 .iter_mut()
-                .find(|report| report.part == Part::SystemCalls),
+                .find(|report| report.part == SandboxPart::SystemCalls),
         ) {
             report.state = PartState::Missing(first.clone());
         }
@@ -143,7 +150,7 @@ impl Sandbox {
 
     /// Why a reload cannot use a configuration that needs `wanted`: the sandbox of a running process cannot be widened.
     pub(crate) fn obstacles(&self, wanted: &Needs) -> Vec<String> {
-        let is_on = |part: Part| {
+        let is_on = |part: SandboxPart| {
             let mut parts = self.parts.iter();
             parts.any(|report| report.part == part && matches!(report.state, PartState::On(_)))
         };
@@ -152,6 +159,6 @@ impl Sandbox {
 }
 
 // A part without a detail.
-fn on(_: Part) -> PartState {
+fn on(_: SandboxPart) -> PartState {
     PartState::On(String::new())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::CapabilitySet;
 
-use super::part::Part;
+use super::part::SandboxPart;
 use crate::config::{Config, Host, RouteConfig, Target};
 
 /// All that a process with a configuration uses after its start.
@@ -114,10 +114,14 @@ impl Needs {
     }
 
     /// What `wanted` needs beyond this, for those parts of the sandbox that are on: a message for each.
-    pub(super) fn obstacles(&self, wanted: &Self, is_on: impl Fn(Part) -> bool) -> Vec<String> {
+    pub(super) fn obstacles(
+        &self,
+        wanted: &Self,
+        is_on: impl Fn(SandboxPart) -> bool,
+    ) -> Vec<String> {
         let mut found = Vec::new();
         let mut needs = |what: String| found.push(format!("needs a restart: {what}; {REMEDY}"));
-        if is_on(Part::Files) {
+        if is_on(SandboxPart::Files) {
             let allowed = |folder: &Path| self.folders().any(|own| folder.starts_with(own));
             for folder in wanted.folders().filter(|folder| !allowed(folder)) {
                 needs(format!(
@@ -132,7 +136,7 @@ impl Needs {
                 );
             }
         }
-        if is_on(Part::Ports) {
+        if is_on(SandboxPart::Ports) {
             let (bound, connected) = (self.bound_ports(), self.target_ports());
             for (port, of) in wanted
                 .listen
@@ -153,7 +157,7 @@ impl Needs {
                 ));
             }
         }
-        if is_on(Part::Privileges) {
+        if is_on(SandboxPart::Privileges) {
             let lost = wanted.capabilities() - self.capabilities();
             if lost.contains(CapabilitySet::NET_BIND_SERVICE) {
                 needs("the process has given up the capability for ports below 1024".to_owned());
@@ -237,7 +241,7 @@ mod tests {
         );
         assert!(found[0].contains("listen on port 11113"), "{}", found[0]);
         assert!(found[1].contains("connect to port 105"), "{}", found[1]);
-        let without = own.obstacles(&needs(&[11113], &[105]), |part| part != Part::Ports);
+        let without = own.obstacles(&needs(&[11113], &[105]), |part| part != SandboxPart::Ports);
         assert_eq!(without, Vec::<String>::new());
     }
 
@@ -267,7 +271,7 @@ mod tests {
         wanted.resolves = true;
         wanted.is_transparent = true;
         let found = own
-            .obstacles(&wanted, |part| part != Part::Ports)
+            .obstacles(&wanted, |part| part != SandboxPart::Ports)
             .join("\n");
         for what in [
             "look-ups of names",

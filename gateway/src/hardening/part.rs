@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A part of the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum SandboxPart {
     /// The user, and the capabilities that are left.
     Privileges,
     /// No program that this process starts can have more rights than the process.
@@ -27,7 +27,7 @@ pub(crate) enum Part {
     Ring,
 }
 
-impl Part {
+impl SandboxPart {
     pub(crate) const ALL: [Self; 10] = [
         Self::Privileges,
         Self::NoNewPrivileges,
@@ -92,7 +92,7 @@ impl PartState {
 /// A part and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartReport {
-    pub(crate) part: Part,
+    pub(crate) part: SandboxPart,
     pub(crate) state: PartState,
 }
 
@@ -127,7 +127,7 @@ mod tests {
     fn only_what_the_kernel_has_and_is_missing_prevents_a_start() {
         let obstacle = |state| {
             PartReport {
-                part: Part::Files,
+                part: SandboxPart::Files,
                 state,
             }
             .obstacle()
@@ -146,7 +146,7 @@ mod tests {
     fn a_report_is_one_line() {
         let state = PartState::On("Landlock ABI 7".to_owned());
         let report = PartReport {
-            part: Part::Files,
+            part: SandboxPart::Files,
             state,
         };
         assert_eq!(report.to_string(), "files: on (Landlock ABI 7)");

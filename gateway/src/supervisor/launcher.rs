@@ -3,7 +3,7 @@
 //! The sandbox of a running gateway allows no thread to start a program, and a program that it started would inherit the
 //! sandbox. So the gateway starts a launcher before it enters the sandbox: a process of the same program without any
 //! file, key or socket of the gateway. It knows one act, which is to start `wardgate run` with the arguments that it got
-//! at its own start, and it ends with the gateway. A gateway that was taken over can ask it for nothing else.
+//! at its own start, and it ends with the gateway. A gateway that was taken over can ask it only for that.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};

@@ -31,7 +31,7 @@ pub(crate) fn report_violations() -> io::Result<()> {
 const LINE_BYTES_MAX: usize = 256;
 
 extern "C" fn on_violation(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    let mut line = Line {
+    let mut line = ViolationLine {
         bytes: [0; LINE_BYTES_MAX],
         length: 0,
     };
@@ -81,12 +81,12 @@ struct SysInfo {
 }
 
 /// Text of bounded length, made without an allocation. What does not fit is left out.
-struct Line {
+struct ViolationLine {
     bytes: [u8; LINE_BYTES_MAX],
     length: usize,
 }
 
-impl Line {
+impl ViolationLine {
     fn add(&mut self, text: &[u8]) {
         for (room, byte) in self.bytes.iter_mut().skip(self.length).zip(text) {
             *room = *byte;
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_line_holds_numbers_and_is_cut_at_its_bound() {
-        let mut line = Line {
+        let mut line = ViolationLine {
             bytes: [0; LINE_BYTES_MAX],
             length: 0,
         };
