@@ -66,15 +66,16 @@ impl Sandbox {
                 failed: Arc::default(),
             });
         }
-        let mut parts = Vec::new();
-        // Before the capabilities are gone.
-        parts.push(always(Part::KeyMemory, memory::keep_from_swap()));
-        parts.push(always(Part::Privileges, privileges::drop(gateway, &needs)));
-        parts.push(always(Part::NoNewPrivileges, privileges::no_new()));
-        // Again: a change of the user makes a process dumpable.
-        parts.push(always(Part::NotDumpable, memory::not_dumpable()));
-        parts.push(always(Part::NoCore, memory::no_core()));
-        parts.push(always(Part::NoNewCode, memory::no_new_code()));
+        // In this order: memory is locked before the capabilities are gone, and a change of the user makes a process
+        // dumpable again.
+        let mut parts = vec![
+            always(Part::KeyMemory, memory::keep_from_swap()),
+            always(Part::Privileges, privileges::drop(gateway, &needs)),
+            always(Part::NoNewPrivileges, privileges::no_new()),
+            always(Part::NotDumpable, memory::not_dumpable()),
+            always(Part::NoCore, memory::no_core()),
+            always(Part::NoNewCode, memory::no_new_code()),
+        ];
         let (boundaries, [files, ports]) = landlock::enter(&needs);
         parts.push(always(Part::Files, files));
         parts.push(always(Part::Ports, ports));
