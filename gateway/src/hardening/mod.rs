@@ -66,18 +66,16 @@ impl Sandbox {
                 failed: Arc::default(),
             });
         }
-        let mut parts = Vec::new();
-        // Before the capabilities are gone.
-        parts.push(always(SandboxPart::KeyMemory, memory::keep_from_swap()));
-        parts.push(always(
-            SandboxPart::Privileges,
-            privileges::drop(gateway, &needs),
-        ));
-        parts.push(always(SandboxPart::NoNewPrivileges, privileges::no_new()));
-        // Again: a change of the user makes a process dumpable.
-        parts.push(always(SandboxPart::NotDumpable, memory::not_dumpable()));
-        parts.push(always(SandboxPart::NoCore, memory::no_core()));
-        parts.push(always(SandboxPart::NoNewCode, memory::no_new_code()));
+        // In this order: memory is locked before the capabilities are gone, and a change of the user makes a process
+        // dumpable again.
+        let mut parts = vec![
+            always(SandboxPart::KeyMemory, memory::keep_from_swap()),
+            always(SandboxPart::Privileges, privileges::drop(gateway, &needs)),
+            always(SandboxPart::NoNewPrivileges, privileges::no_new()),
+            always(SandboxPart::NotDumpable, memory::not_dumpable()),
+            always(SandboxPart::NoCore, memory::no_core()),
+            always(SandboxPart::NoNewCode, memory::no_new_code()),
+        ];
         let (boundaries, [files, ports]) = landlock::enter(&needs);
         parts.push(always(SandboxPart::Files, files));
         parts.push(always(SandboxPart::Ports, ports));

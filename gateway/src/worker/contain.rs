@@ -58,7 +58,7 @@ pub(crate) fn report_panics(journal: Journal, sandbox: &ThreadSandbox) -> io::Re
     // LIMIT: PANIC_REPORTS_MAX.
     let (reports, inbox) = sync_channel::<LastReport>(PANIC_REPORTS_MAX);
     sandbox.spawn("panic", move || {
-        inbox.into_iter().for_each(LastReport::write)
+        inbox.into_iter().for_each(LastReport::write);
     })?;
     std::panic::set_hook(Box::new(move |panic| {
         let (text, backtrace) = (report(panic), Backtrace::capture());

@@ -7,7 +7,9 @@ use super::*;
 use crate::config::FILL_IN;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/import")
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/import");
+    // As the included files are named.
+    folder.canonicalize().expect("it is in the repository")
 }
 
 /// Imports a file as if it were in /etc/stunnel or /etc/haproxy.
