@@ -102,6 +102,10 @@ fn restrict(needs: &Needs) -> Result<LandlockStatus, RulesetError> {
     for folder in &needs.sockets {
         ruleset = allow(ruleset, folder, AccessFs::RemoveFile.into())?;
     }
+    if let Some(folder) = &needs.state {
+        let writes = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile;
+        ruleset = allow(ruleset, folder, reads | writes)?;
+    }
     let system = SYSTEM.iter().copied();
     let resolver = RESOLVER.iter().copied().filter(|_| needs.resolves());
     for path in system.chain(resolver).map(Path::new) {

@@ -19,6 +19,8 @@ pub(crate) struct Needs {
     pub(super) files: BTreeSet<PathBuf>,
     /// Folders in which files are removed.
     pub(super) sockets: BTreeSet<PathBuf>,
+    /// The folder in which files are written, if any peer takes part in renewals.
+    pub(super) state: Option<PathBuf>,
     /// Ports to listen on, with the route.
     listen: Vec<(u16, String)>,
     /// Ports to connect to, with the route.
@@ -51,6 +53,7 @@ impl Needs {
                 .collect(),
             files: BTreeSet::new(),
             sockets: BTreeSet::new(),
+            state: None,
             listen: listen.chain(metrics).collect(),
             connect,
             spare: config.gateway.reload_ports.clone(),
@@ -69,6 +72,12 @@ impl Needs {
     pub(crate) fn with_socket(mut self, socket: Option<&Path>) -> Self {
         let folder = socket.and_then(Path::parent).and_then(existing);
         self.sockets.extend(folder);
+        self
+    }
+
+    /// Adds the state folder, if it is written.
+    pub(crate) fn with_state(mut self, folder: &Path, is_written: bool) -> Self {
+        self.state = is_written.then(|| folder.to_owned());
         self
     }
 
@@ -127,6 +136,12 @@ impl Needs {
                 needs(format!(
                     "the sandbox of the running process does not allow to read {}",
                     folder.display()
+                ));
+            }
+            if let Some(state) = wanted.state.as_ref().filter(|_| wanted.state != self.state) {
+                needs(format!(
+                    "the sandbox of the running process does not allow to write in {}, for renewals of paired peers",
+                    state.display()
                 ));
             }
             if wanted.resolves && !self.resolves {

@@ -199,6 +199,8 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         &journal,
         connections_max,
     );
+    let renewals = renewals::Renewals::start(&sandbox.thread(Role::Renewals), &journal)
+        .map_err(|e| refused(e.to_string()))?;
     // All threads that start later have the list of this one.
     let started = started.and_then(|workers| {
         let entered = sandbox.thread(Role::Supervisor).enter();
@@ -243,6 +245,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             config: prepared.config,
             sandbox,
             workers,
+            renewals,
             view,
             journal: journal.clone(),
             expiries: prepared.expiries,
@@ -304,7 +307,9 @@ fn enter_sandbox(file: &FilePath, config: &Config) -> Result<Sandbox, Vec<String
 fn needs(file: &FilePath, config: &Config) -> Needs {
     let admin = bind::admin_path(config);
     let needs = Needs::new(config, files_watch::folders_of_all(file, config));
-    let needs = needs.with_socket(admin.as_deref());
+    let needs = needs
+        .with_socket(admin.as_deref())
+        .with_state(&config.gateway.state, !config.renewed.is_empty());
     // For names of functions in a backtrace.
     match std::env::current_exe() {
         Ok(program) => needs.with_file(&program),

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -14,16 +16,10 @@ use super::notice;
 use crate::audit::{Journal, messages};
 use crate::config::Config;
 use crate::pairing::desk::RenewalRequest;
-use crate::pairing::limits::RENEWAL_EVERY;
+use crate::pairing::limits::{RENEWAL_EVERY, RENEWALS_WAITING_MAX};
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{RenewalMessage, Update};
-
-/// Answers the requests of workers.
-#[derive(Default)]
-pub(super) struct Renewals {
-    /// When an update of a peer was stored last.
-    stored: HashMap<String, Instant>,
-}
+use crate::thread_sandbox::ThreadSandbox;
 
 /// The next request of a worker.
 pub(super) async fn next_renewal(
@@ -39,31 +35,79 @@ pub(super) async fn next_renewal(
 const TAKEN: u8 = 1;
 const REFUSED: u8 = 0;
 
+/// Answers the requests of workers, in a thread of its own: only this one may change files, and no other thread waits
+/// for them.
+pub(super) struct Renewals {
+    jobs: SyncSender<Job>,
+}
+
+/// A request of a peer that takes part in renewals.
+struct Job {
+    peer: String,
+    request: RenewalRequest,
+    folder: StateFolder,
+    at: Instant,
+}
+
 impl Renewals {
-    pub(super) fn answer(
-        &mut self,
-        config: &Config,
-        journal: &Journal,
-        request: RenewalRequest,
-        now: Instant,
-    ) {
+    /// Starts the thread, which ends with this value.
+    ///
+    /// # Errors
+    /// The system gives no thread, or its sandbox cannot be had.
+    pub(super) fn start(sandbox: &ThreadSandbox, journal: &Journal) -> io::Result<Self> {
+        // LIMIT: RENEWALS_WAITING_MAX; a further request is answered with `None`.
+        let (jobs, waiting) = sync_channel::<Job>(RENEWALS_WAITING_MAX);
+        let journal = journal.clone();
+        sandbox.spawn("renewals", move || {
+            let mut keeper = Keeper::default();
+            for job in waiting {
+                keeper.answer(job, &journal);
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Passes a request on.
+    pub(super) fn answer(&self, config: &Config, request: RenewalRequest, now: Instant) {
+        let is_it = |peer: &&std::sync::Arc<crate::config::Peer>| {
+            peer.identities
+                .iter()
+                .any(|one| one.to_string() == request.identity)
+        };
+        let peer = config.renewed.iter().find(is_it);
+        let Some(peer) = peer.and_then(|peer| peer.name.clone()) else {
+            // The connection may have ended.
+            let _ = request.answer.send(None);
+            return;
+        };
+        // If the queue is full, the dropped request is the answer.
+        let _ = self.jobs.try_send(Job {
+            peer,
+            request,
+            folder: StateFolder::new(&config.gateway.state),
+            at: now,
+        });
+    }
+}
+
+/// Reads and writes the state folder.
+#[derive(Default)]
+struct Keeper {
+    /// When an update of a peer was stored last.
+    stored: HashMap<String, Instant>,
+}
+
+impl Keeper {
+    fn answer(&mut self, job: Job, journal: &Journal) {
         let RenewalRequest {
             identity,
             received,
             answer,
-        } = request;
-        let is_it = |peer: &&std::sync::Arc<crate::config::Peer>| {
-            peer.identities
-                .iter()
-                .any(|one| one.to_string() == identity)
+        } = job.request;
+        let reply = match received {
+            None => Some(job.folder.message_for(&job.peer).bytes()),
+            Some(bytes) => self.take(&job.folder, journal, (&job.peer, &identity), &bytes, job.at),
         };
-        let peer = config.renewed.iter().find(is_it);
-        let name = peer.and_then(|peer| peer.name.clone());
-        let folder = StateFolder::new(&config.gateway.state);
-        let reply = name.and_then(|name| match received {
-            None => Some(folder.message_for(&name).bytes()),
-            Some(bytes) => self.take(&folder, journal, (&name, &identity), &bytes, now),
-        });
         // The connection may have ended.
         let _ = answer.send(reply);
     }
@@ -135,7 +179,7 @@ fn store(
     ))
 }
 
-fn unwritable(folder: &Path, error: &std::io::Error) -> String {
+fn unwritable(folder: &Path, error: &io::Error) -> String {
     let is_there = fs::metadata(folder).is_ok();
     let remedy = if is_there {
         "let the user of the gateway write there"

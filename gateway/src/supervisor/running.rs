@@ -65,6 +65,7 @@ pub(super) struct Running {
     pub(super) reading: Arc<AtomicBool>,
     /// What runs with earlier contents of its files, as messages.
     pub(super) still_used: Vec<String>,
+    pub(super) renewals: Renewals,
     pub(super) stop: Option<Stop>,
     /// The announced stop that has not begun.
     pub(super) leaving: Option<Leaving>,
@@ -106,7 +107,6 @@ impl Running {
     ) -> Result<(), RunError> {
         let web = self.view.web.clone();
         let mut renewing = self.workers.take_renewals();
-        let mut renewals = Renewals::default();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -135,7 +135,7 @@ impl Running {
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
                 Some(request) = next_renewal(&mut renewing) => {
-                    renewals.answer(&self.config, &self.journal, request, Instant::now());
+                    self.renewals.answer(&self.config, request, Instant::now());
                 }
                 () = until(complete) => {
                     self.complete_at = None;

@@ -27,14 +27,17 @@ pub(crate) enum Role {
     Resolver,
     /// The writer of the log, and the writer of the last report of a panic.
     Journal,
+    /// The keeper of the state folder: updates of CA certificates from paired peers.
+    Renewals,
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Supervisor,
         Self::Worker,
         Self::Resolver,
         Self::Journal,
+        Self::Renewals,
     ];
 
     /// The name in messages, and of the list.
@@ -44,6 +47,7 @@ impl Role {
             Self::Worker => "worker",
             Self::Resolver => "resolver",
             Self::Journal => "journal",
+            Self::Renewals => "renewals",
         }
     }
 
@@ -53,6 +57,7 @@ impl Role {
             Self::Worker => include_str!("worker.list"),
             Self::Resolver => include_str!("resolver.list"),
             Self::Journal => include_str!("journal.list"),
+            Self::Renewals => include_str!("renewals.list"),
         }
     }
 }
