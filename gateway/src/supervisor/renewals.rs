@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use tokio::sync::mpsc;
+
 use super::notice;
 use crate::audit::{Journal, messages};
 use crate::config::Config;
@@ -15,6 +17,16 @@ use crate::pairing::desk::RenewalRequest;
 use crate::pairing::limits::RENEWAL_EVERY;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{RenewalMessage, Update};
+
+/// The next request of a worker.
+pub(super) async fn next(
+    requests: &mut Option<mpsc::Receiver<RenewalRequest>>,
+) -> Option<RenewalRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => None,
+    }
+}
 
 /// Answers the requests of workers.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
-use super::renewals::Renewals;
+use super::renewals::{Renewals, next};
 use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
@@ -24,7 +24,6 @@ use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
-use crate::pairing::desk::RenewalRequest;
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
@@ -80,14 +79,6 @@ pub(super) struct Leaving {
     until: Tick,
     // As in `SignalRequest`.
     is_restart: bool,
-}
-
-/// The next request of a worker.
-async fn next(requests: &mut Option<mpsc::Receiver<RenewalRequest>>) -> Option<RenewalRequest> {
-    match requests {
-        Some(requests) => requests.recv().await,
-        None => None,
-    }
 }
 
 /// The end of the process.
