@@ -91,7 +91,7 @@ impl OwnAuthorities {
             return Ok(None);
         }
         if next.exists() {
-            // An earlier attempt was cut off. Its key was never used: no update has named its certificate.
+            // An earlier attempt was cut off. Its key has signed nothing, and no update has named its certificate.
             fs::remove_dir_all(&next)?;
         }
         let made = Authority::open(&self.dir)?.successor(&next, CA_DAYS, self.now)?;
