@@ -20,9 +20,10 @@ use tempfile::TempDir;
 
 use super::inherited::Inherited;
 use super::workers::Workers;
-use super::{bind, enter_sandbox, environment, prepare};
+use super::{bind, enter_sandbox, environment, needs, prepare};
 use crate::audit::Journal;
-use crate::hardening::Role;
+use crate::hardening::{Role, Sandbox};
+use crate::pairing::state::StateFolder;
 use crate::sys;
 use crate::tls::Cipher;
 use crate::uring;
@@ -93,7 +94,17 @@ fn be_attacked(folder: &Path, role: Role, attack: fn(&Path) -> io::Result<()>) -
     let connections = environment::raise_descriptors(&prepared.config).expect("enough");
     let routes = &prepared.table.routes;
     let listeners = bind::routes(&prepared.config, routes, &mut Inherited::default());
-    let sandbox = enter_sandbox(&file, &prepared.config).expect("this kernel has all parts");
+    let sandbox = match role {
+        // As if a peer took part in renewals.
+        Role::Renewals => {
+            let state = folder.with_file_name("state");
+            fs::create_dir(&state).expect("our folder");
+            let needs = needs(&file, &prepared.config).with_state(&state, true);
+            Sandbox::enter(&prepared.config.gateway, needs)
+        }
+        _ => enter_sandbox(&file, &prepared.config),
+    };
+    let sandbox = sandbox.expect("this kernel has all parts");
     let (journal, _events) = Journal::unwritten();
     let (sender, outcome) = channel();
     let secret = folder.with_file_name("secret");
@@ -328,7 +339,12 @@ fn a_worker_that_starts_a_thread_is_killed() {
 
 #[test]
 fn no_other_thread_can_start_a_program() {
-    for role in [Role::Supervisor, Role::Resolver, Role::Journal] {
+    for role in [
+        Role::Supervisor,
+        Role::Resolver,
+        Role::Journal,
+        Role::Renewals,
+    ] {
         let ended = attack("no_other_thread_can_start_a_program", role, |_| {
             Err(Command::new("/bin/sh").exec())
         });
@@ -363,6 +379,20 @@ fn the_main_thread_reads_its_configuration_and_cannot_write_it() {
         fs::write(secret.with_file_name("etc").join("new"), "x")
     });
     is_killed(&ended, "openat");
+}
+
+#[test]
+fn the_keeper_of_the_state_folder_cannot_write_elsewhere() {
+    let name = "the_keeper_of_the_state_folder_cannot_write_elsewhere";
+    let ended = attack(name, Role::Renewals, |secret| {
+        let state = secret.with_file_name("state");
+        StateFolder::new(&state).store("clinic", b"an update")?;
+        let own = StateFolder::new(&state).received("clinic");
+        assert_eq!(own.as_deref(), Some(&b"an update"[..]));
+        fs::write(secret.with_file_name("etc").join("new"), "x")
+    });
+    is_refused(&ended);
+    assert!(!ended.output.contains("panicked"), "{}", ended.output);
 }
 
 #[test]
