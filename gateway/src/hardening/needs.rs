@@ -19,8 +19,10 @@ pub(crate) struct Needs {
     pub(super) files: BTreeSet<PathBuf>,
     /// Folders in which files are removed.
     pub(super) sockets: BTreeSet<PathBuf>,
-    /// The folder in which files are written, if any peer takes part in renewals.
+    /// The state folder, in which files may be written.
     pub(super) state: Option<PathBuf>,
+    /// Whether a peer takes part in renewals, so that files are written there.
+    writes_state: bool,
     /// Ports to listen on, with the route.
     listen: Vec<(u16, String)>,
     /// Ports to connect to, with the route.
@@ -54,6 +56,7 @@ impl Needs {
             files: BTreeSet::new(),
             sockets: BTreeSet::new(),
             state: None,
+            writes_state: false,
             listen: listen.chain(metrics).collect(),
             connect,
             spare: config.gateway.reload_ports.clone(),
@@ -75,9 +78,10 @@ impl Needs {
         self
     }
 
-    /// Adds the state folder, if it is written.
+    /// Adds the state folder. A later reload may be the first that writes there, so it is allowed if it exists.
     pub(crate) fn with_state(mut self, folder: &Path, is_written: bool) -> Self {
-        self.state = is_written.then(|| folder.to_owned());
+        self.state = fs::canonicalize(folder).ok();
+        self.writes_state = is_written;
         self
     }
 
@@ -138,11 +142,13 @@ impl Needs {
                     folder.display()
                 ));
             }
-            if let Some(state) = wanted.state.as_ref().filter(|_| wanted.state != self.state) {
-                needs(format!(
-                    "the sandbox of the running process does not allow to write in {}, for renewals of paired peers",
-                    state.display()
-                ));
+            let may_write = self.state.is_some() && self.state == wanted.state;
+            if wanted.writes_state && !may_write {
+                needs(
+                    "the sandbox of the running process does not allow to write in the state folder (state), for \
+                     renewals of paired peers"
+                        .to_owned(),
+                );
             }
             if wanted.resolves && !self.resolves {
                 needs(
@@ -237,6 +243,19 @@ mod tests {
             connect: of(connect),
             ..Needs::default()
         }
+    }
+
+    #[test]
+    fn a_reload_may_write_in_the_state_folder_only_if_the_process_started_with_it() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let without = needs(&[], &[]).with_state(&folder.path().join("missing"), false);
+        let with = needs(&[], &[]).with_state(folder.path(), false);
+        let wanted = needs(&[], &[]).with_state(folder.path(), true);
+        assert!(with.obstacles(&wanted, |_| true).is_empty());
+        let found = without.obstacles(&wanted, |_| true);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("state folder"), "{found:?}");
+        assert!(without.obstacles(&with, |_| true).is_empty());
     }
 
     #[test]

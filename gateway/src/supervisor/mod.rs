@@ -300,6 +300,10 @@ fn enter_sandbox(file: &FilePath, config: &Config) -> Result<Sandbox, Vec<String
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| vec!["no random numbers are available".to_owned()])?;
+    if !config.renewed.is_empty() {
+        // The service has it already. Where it cannot be made, an update is refused with the reason.
+        let _ = std::fs::create_dir_all(&config.gateway.state);
+    }
     Sandbox::enter(&config.gateway, needs(file, config))
 }
 
