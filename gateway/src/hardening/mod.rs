@@ -39,7 +39,7 @@ impl Sandbox {
     /// all that the process may use from now on.
     ///
     /// # Errors
-    /// With `sandbox = "require"`, the parts that the kernel has and that cannot be had: one message for each.
+    /// With `sandbox = "require"`, the parts that the kernel has and that could not be put in force: one message for each.
     pub(crate) fn enter(gateway: &Gateway, needs: Needs) -> Result<Self, Vec<String>> {
         let setting = gateway.sandbox;
         // Without a sandbox too, keys stay out of core files and of other processes of the same user.

@@ -53,7 +53,7 @@ impl Renewals {
     /// Starts the thread, which ends with this value.
     ///
     /// # Errors
-    /// The system gives no thread, or its sandbox cannot be had.
+    /// The system gives no thread, or the thread cannot enter its sandbox.
     pub(super) fn start(sandbox: &ThreadSandbox, journal: &Journal) -> io::Result<Self> {
         // LIMIT: RENEWALS_WAITING_MAX; a further request is answered with `None`.
         let (jobs, waiting) = sync_channel::<Job>(RENEWALS_WAITING_MAX);
