@@ -66,7 +66,7 @@ pub type TryCheck<'c> = dyn FnMut(&mut dyn FnMut() -> bool) -> Result<bool, Reje
 /// because that is a try.
 ///
 /// # Errors
-/// As `Hello` and `Unproved`. The other side was told the reason as far as it may know it.
+/// As `Hello` and `Unproved`. The other side got the reason, as far as it may know it.
 pub fn prove<S: Read + Write>(
     stream: &mut S,
     role: PairRole,
@@ -110,7 +110,7 @@ fn prove_steps<S: Read + Write>(
                 matches!(checked, Some(Ok(_)))
             };
             if let Err(code) = check(&mut try_it) {
-                // The other side is told; its proof was not looked at.
+                // The other side gets the reason; its proof was not checked.
                 let _ = plain_reject(code).send(stream);
                 return Err(PairingError::Rejected {
                     code,

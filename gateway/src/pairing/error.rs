@@ -127,7 +127,7 @@ fn reason_text(reason: &str) -> String {
 }
 
 impl PairingError {
-    /// What the other side is told; `None` if it is gone, or has ended the exchange itself.
+    /// The reason that the other side gets; `None` if it is gone, or has ended the exchange itself.
     #[must_use]
     pub fn reject_code(&self) -> Option<RejectCode> {
         match self {

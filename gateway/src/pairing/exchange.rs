@@ -322,7 +322,7 @@ impl PairingChannel {
     }
 }
 
-/// The frame that ends an exchange before the proofs. It has no reason in words: a stranger may read it.
+/// The frame that ends an exchange before the proofs. It has a code and no text, because anyone on the network may read it.
 #[must_use]
 pub fn plain_reject(code: RejectCode) -> PairingFrame {
     PairingFrame {

@@ -89,5 +89,5 @@ pub const RENEWAL_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often the gateway stores an update of one peer. A peer renews once a day.
 ///
-/// When reached: the update is not stored, and the peer is told so.
+/// When reached: the update is not stored, and the peer gets this as the answer.
 pub const RENEWAL_EVERY: Duration = Duration::from_secs(1);

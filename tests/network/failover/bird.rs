@@ -19,8 +19,9 @@ use wardgate_tests::tier::{self, Need, workspace};
 use wardgate_tests::{Background, Gateway, Pki, Program, Site, until};
 
 use super::echo::{self, Association};
-use super::lab::{inside, ip, replaced, words};
+use super::lab::{ip, replaced, words};
 use crate::namespaces;
+use crate::namespaces::inside;
 
 const SERVICE: &str = "198.51.100.7";
 const PORT: u16 = 2762;

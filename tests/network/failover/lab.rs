@@ -1,17 +1,14 @@
 //! The namespaces of two machines with keepalived, their LAN and their WAN.
 
-use std::fs::{self, File};
-use std::os::fd::AsFd;
-use std::panic::resume_unwind;
+use std::fs;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tempfile::TempDir;
 use wardgate_tests::tier::workspace;
 use wardgate_tests::{Background, DEADLINE, Gateway, Pki, Program, Site, until};
 
-use crate::namespaces;
+use crate::namespaces::{self, inside};
 
 /// The name in the certificates of both machines.
 pub(super) const OWN: &str = "gw.a.example";
@@ -353,20 +350,6 @@ impl Drop for Lab {
             namespaces::remove(&self.namespace(place));
         }
     }
-}
-
-/// Runs `work` on a thread in the network namespace of this name.
-pub(super) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    let file = format!("/run/netns/{namespace}");
-    let namespace = File::open(file).expect("the namespace was made");
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("who may make namespaces may enter them");
-            work()
-        });
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })
 }
 
 pub(super) fn replaced(text: &str, from: &str, to: &str) -> String {

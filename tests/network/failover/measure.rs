@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use wardgate_tests::Gateway;
 
 use super::echo::{ANSWER, Association};
-use super::lab::{LAN_SERVICE, Lab, OTHER_LAN, Place, inside};
+use super::lab::{LAN_SERVICE, Lab, OTHER_LAN, Place};
+use crate::namespaces::inside;
 
 /// What happens to the machine that has the addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -129,12 +129,7 @@ impl Work<'_> {
             }
         };
         let wanted = NewCertificate {
-            dns: vec![
-                self.draft
-                    .get(Question::GatewayName)
-                    .unwrap_or_default()
-                    .to_owned(),
-            ],
+            dns: vec![self.gateway_name()],
             uri: Vec::new(),
             key: KeyType::P256,
             days: CERTIFICATE_DAYS,
@@ -153,6 +148,11 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn gateway_name(&self) -> String {
+        let name = self.draft.get(Question::GatewayName);
+        name.unwrap_or_default().to_owned()
+    }
+
     fn request(&self) -> anyhow::Result<()> {
         let request = self.files.certificate.with_extension("csr");
         if request.exists() {
@@ -160,12 +160,7 @@ impl Work<'_> {
             return Ok(());
         }
         let wanted = NewRequest {
-            dns: vec![
-                self.draft
-                    .get(Question::GatewayName)
-                    .unwrap_or_default()
-                    .to_owned(),
-            ],
+            dns: vec![self.gateway_name()],
             uri: Vec::new(),
             key_type: None,
             key: self.files.key.clone(),
