@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
@@ -106,8 +107,8 @@ impl Process {
     /// Whether something listens on this TCP port in the network namespace of the process.
     pub fn sees_listener(self, port: u16) -> bool {
         ["tcp", "tcp6"].iter().any(|table| {
-            fs::read_to_string(format!("/proc/{}/net/{table}", self.id))
-                .is_ok_and(|text| text.lines().any(|line| is_listener(line, port)))
+            fs::File::open(format!("/proc/{}/net/{table}", self.id))
+                .is_ok_and(|table| has_listener(BufReader::new(table), port))
         })
     }
 
@@ -162,12 +163,25 @@ impl Thread {
     }
 }
 
-/// Whether a line of `/proc/net/tcp` is a socket in LISTEN (state 0A) on `port`.
-fn is_listener(line: &str, port: u16) -> bool {
+/// Whether a table like `/proc/net/tcp` has a socket in LISTEN on `port`.
+///
+/// Such a table begins with all sockets in LISTEN. It is read up to the first other one: tens of thousands in
+/// TIME_WAIT may follow, and the kernel makes their lines only when they are asked for.
+fn has_listener(table: impl BufRead, port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .map_while(Result::ok)
+        .map_while(|line| listening_address(&line).map(str::to_owned))
+        .any(|address| address.ends_with(&port))
+}
+
+/// The local address in a line of `/proc/net/tcp`, if the socket is in LISTEN (state 0A).
+fn listening_address(line: &str) -> Option<&str> {
     let mut fields = line.split_whitespace().skip(1);
-    let local = fields.next().unwrap_or_default();
-    let state = fields.nth(1).unwrap_or_default();
-    state == "0A" && local.ends_with(&format!(":{port:04X}"))
+    let local = fields.next()?;
+    (fields.nth(1)? == "0A").then_some(local)
 }
 
 #[cfg(test)]
@@ -195,5 +209,16 @@ mod tests {
         assert!(process.sees_listener(port));
         drop(listener);
         assert!(!process.sees_listener(port));
+    }
+
+    #[test]
+    fn other_sockets_on_a_port_are_no_listeners_and_end_the_reading() {
+        let table = "  sl  local_address rem_address   st\n\
+                     0: 0100007F:0050 00000000:0000 0A 0\n\
+                     1: 0100007F:0051 00000000:0000 0A 0\n\
+                     2: 0100007F:0052 0100007F:A000 06 0\n";
+        let listens = |port| has_listener(table.as_bytes(), port);
+        assert!(listens(0x50) && listens(0x51));
+        assert!(!listens(0x52) && !listens(0x53));
     }
 }
