@@ -68,6 +68,8 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     store(&hospital, &archive);
     upgrade_starts_a_service_that_had_failed(&hospital);
     store(&hospital, &archive);
+    changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
+    store(&hospital, &archive);
 
     hospital.run("dpkg --remove wardgate").expect_success();
     assert_eq!(hospital.property("wardgate", "ActiveState"), "inactive");

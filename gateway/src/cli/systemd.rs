@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
+use super::{admin, apply};
+
 /// The service of the package.
 const SERVICE: &str = "wardgate.service";
 
@@ -27,14 +29,20 @@ pub(super) fn enable() -> anyhow::Result<()> {
     run(&["--quiet", "enable", SERVICE])
 }
 
-/// Enables the service, and starts it. If it runs, it reads its configuration again.
+/// Enables the service, and starts it. If it runs, it uses its changed configuration.
 ///
 /// # Errors
-/// What systemctl reports.
+/// What systemctl reports, or why the running gateway does not use the configuration.
 pub(super) fn start_or_reload() -> anyhow::Result<()> {
     enable()?;
     if succeeds(&["--quiet", "is-active", SERVICE]) {
-        return run(&["reload", SERVICE]);
+        let reply = apply::use_configuration(&admin::of_packaged_service())?;
+        ensure!(
+            reply.ok,
+            "the running gateway does not use the new configuration: {}",
+            reply.lines.join("; ")
+        );
+        return Ok(());
     }
     // A service that has failed too often is not started otherwise.
     let _ = succeeds(&["reset-failed", SERVICE]);

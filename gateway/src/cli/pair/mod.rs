@@ -26,11 +26,9 @@ use self::connection::{PairingListener, Timed, connect, is_wrong_code};
 use self::edit::Edited;
 use self::site::OwnSite;
 use self::write::PeerWriter;
-use super::limits::REPLY_WITHIN;
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, socket, systemd};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, apply, systemd};
 use crate::audit::{self, messages};
 use crate::config;
-use crate::control::Command;
 use crate::pairing::code::PairingCode;
 use crate::pairing::conversation::{WrittenState, exchange};
 use crate::pairing::exchange::PairingChannel;
@@ -250,9 +248,7 @@ fn reload(file: &Path) {
     let reply = named
         .or(packaged)
         .filter(|socket| socket.exists())
-        .map(|path| {
-            socket::ask(&path, Command::Reload, REPLY_WITHIN).and_then(|text| socket::parse(&text))
-        });
+        .map(|path| apply::use_configuration(&path));
     match reply {
         // `wardgate setup` has enabled it: it starts as soon as the sites are paired.
         None if file == Path::new(admin::CONFIG) && systemd::is_enabled() => {
