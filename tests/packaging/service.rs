@@ -50,6 +50,8 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     commands_of_the_guide_lead_from_the_package_to_the_first_object(&hospital, &region);
     assert_stored(&archive);
     assert!(!listener.has_ended(), "{}", listener.output());
+    changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
+    store(&hospital, &archive);
 
     key_that_only_root_can_read_comes_from_systemd(&hospital);
     store(&hospital, &archive);
@@ -67,8 +69,6 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     upgrade_restarts_although_a_list_has_expired(&hospital);
     store(&hospital, &archive);
     upgrade_starts_a_service_that_had_failed(&hospital);
-    store(&hospital, &archive);
-    changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
     store(&hospital, &archive);
 
     hospital.run("dpkg --remove wardgate").expect_success();
