@@ -222,7 +222,7 @@ fn at_a_terminal_three_answers_suffice_and_an_end_of_input_changes_nothing() {
     }
     let at_a_terminal = |site: &SetUpSite, lines: &str| {
         // The address of the listener is given, because a machine of the tests may have none but its loopback.
-        let command = "script -qec \"$0 setup --config $1 --listen 127.0.0.1\" /dev/null";
+        let command = "script -qec \"$0 setup --tune --config $1 --listen 127.0.0.1\" /dev/null";
         let program = Program::new("sh")
             .args(["-c", command])
             .arg(wardgate())
@@ -241,7 +241,7 @@ fn at_a_terminal_three_answers_suffice_and_an_end_of_input_changes_nothing() {
         assert_ne!(code(&outcome), Some(0), "{}", outcome.text());
         assert_eq!(site.files(), [], "{}", outcome.text());
     }
-    // Accept the answers, write, and leave the settings of the host.
+    // Accept the answers, write, and leave the settings of the host: they are shown, if any differs.
     let outcome = at_a_terminal(&site, "1\n3\n1\ngw.region.example\n\ny\nn\n");
     assert_eq!(code(&outcome), Some(0), "{}", outcome.text());
     assert!(
@@ -257,6 +257,15 @@ fn at_a_terminal_three_answers_suffice_and_an_end_of_input_changes_nothing() {
         "{}",
         site.config()
     );
+    assert!(
+        site.config().contains("listen = \"127.0.0.1:11112\""),
+        "{}",
+        site.config()
+    );
+    let left = ["nothing was changed", "nothing differs that can be changed"];
+    let text = outcome.text();
+    assert!(left.iter().any(|left| text.contains(left)), "{text}");
+    assert!(text.contains("next: wardgate pair"), "{text}");
 }
 
 #[test]

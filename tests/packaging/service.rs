@@ -31,6 +31,9 @@ const COMMANDS_MAX: usize = 4;
 /// The most time that the commands of both sites may take together, without the people who type and telephone.
 const COMMANDS_TIME: Duration = Duration::from_secs(60);
 
+/// The rows of the table in the chapter "Hardening".
+const PARTS_OF_THE_SANDBOX: usize = 10;
+
 /// The folder in which the guide's commands are typed.
 const WORK: &str = "/var/work";
 
@@ -52,6 +55,8 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     assert!(!listener.has_ended(), "{}", listener.output());
     changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
     store(&hospital, &archive);
+
+    every_part_of_the_sandbox_is_in_force(&hospital);
 
     key_that_only_root_can_read_comes_from_systemd(&hospital);
     store(&hospital, &archive);
@@ -183,6 +188,20 @@ fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
     );
     assert!(time < COMMANDS_TIME, "{time:?}");
     configurations_by_hand_are_good(hospital, region);
+}
+
+/// The unit of the package has a filter of its own, which must allow what the sandbox needs.
+fn every_part_of_the_sandbox_is_in_force(machine: &Machine) {
+    let text = machine
+        .run("wardgate status --json")
+        .expect_success()
+        .text();
+    let reply: serde_json::Value = serde_json::from_str(&text).expect(&text);
+    let parts = reply["status"]["sandbox"].as_array().expect(&text);
+    assert!(parts.len() >= PARTS_OF_THE_SANDBOX, "{parts:?}");
+    for part in parts {
+        assert_eq!(part["state"], "on", "{part}");
+    }
 }
 
 /// The region shows a code, and the hospital's administrator types it.
