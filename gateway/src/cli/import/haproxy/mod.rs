@@ -10,6 +10,7 @@ mod peer;
 mod route;
 mod server;
 mod settings;
+mod sources;
 mod targets;
 
 use std::collections::BTreeMap;

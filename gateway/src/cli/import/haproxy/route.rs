@@ -262,6 +262,9 @@ impl Parts<'_> {
         self.versions(tls_options, global, &mut keys);
         self.side_options(&servers, &mut keys, report);
         self.report_differences(&servers, global, report);
+        if let Some(from) = self.from(report) {
+            keys.insert("from", from);
+        }
         let mut timeouts = BTreeMap::new();
         self.timeouts(&mut timeouts, report);
         let health = self.health(&servers, report);
