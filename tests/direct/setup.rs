@@ -92,6 +92,10 @@ fn without_a_terminal_setup_names_the_options_that_are_missing() {
             &["--yes", "--listen", "11112:"],
             "--listen: listen \"11112:\"",
         ),
+        (
+            &["--yes", "--other-name", "192.0.2.1:5"],
+            "\"192.0.2.1:5\" is not a short name",
+        ),
     ] {
         let outcome = site.setup(options);
         assert_eq!(code(&outcome), Some(2), "{}", outcome.text());
@@ -112,6 +116,15 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
         dry.text()
     );
     assert_eq!(site.files(), []);
+    let other = listen();
+    for (place, says) in [
+        ("203.0.113.9:11112", "is not an address of this machine"),
+        (&*address(&other).to_string(), "another program listens on"),
+    ] {
+        let options = [&MODALITIES[..MODALITIES.len() - 1], &[place, "--dry-run"]].concat();
+        let text = site.setup(&options).expect_success().text();
+        assert!(text.contains(says), "{text}");
+    }
 
     let first = site.setup(&MODALITIES).expect_success().text();
     assert!(
@@ -144,6 +157,8 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
         site.config() + "connections = 20 # ours\n",
     )
     .expect("the file is ours");
+    let config = site.file("wardgate.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o660)).expect("the file is ours");
     let changed = site
         .setup(&["--yes", "--listen", "127.0.0.2"])
         .expect_success()
@@ -153,6 +168,7 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
             && changed.contains("\n+listen = \"127.0.0.2:11112\""),
         "{changed}"
     );
+    assert_eq!(mode("wardgate.toml"), 0o660, "the operator's mode stays");
     assert!(
         site.config().ends_with("connections = 20 # ours\n"),
         "{}",

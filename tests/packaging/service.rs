@@ -81,8 +81,9 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     hospital.run("dpkg --purge wardgate").expect_success();
     hospital
         .run(
-            "for left in /etc/wardgate /var/lib/wardgate /etc/systemd/system/wardgate.service.d; do
-                if test -e $left; then echo $left is left; exit 1; fi
+            "for left in /etc/wardgate /var/lib/wardgate /etc/systemd/system/wardgate.service.d \
+                /etc/systemd/system/*.wants/wardgate*; do
+                if test -e $left || test -L $left; then echo $left is left; exit 1; fi
             done
             ! getent passwd wardgate",
         )
@@ -169,6 +170,12 @@ fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
         assert_eq!(key.expect_success().text(), "640 root:wardgate\n");
     }
     timed(&mut || pair_by_telephone((hospital, pair), (region, pair_region)));
+    for machine in [hospital, region] {
+        // Certificates renew without a further command.
+        let timer = "wardgate-pair-renew.timer";
+        assert_eq!(machine.property(timer, "UnitFileState"), "enabled");
+        assert_eq!(machine.property(timer, "ActiveState"), "active");
+    }
     // A modality has DCMTK; the gateway's machine need not.
     let folder = TempDir::new().expect("there is room");
     let objects = dicom::series(folder.path(), "GUIDE", 1, 256);

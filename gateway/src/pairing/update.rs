@@ -118,7 +118,7 @@ impl Update {
         if reader.take(MAGIC.len())? != MAGIC {
             return None;
         }
-        let sequence = reader.number()?;
+        let sequence = reader.u64()?;
         let identity = reader.text(TEXT_BYTES_MAX)?;
         let authorities = reader.certificates(OFFERED_AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX)?;
         let signer = reader.take(32)?.try_into().ok()?;
@@ -214,7 +214,7 @@ impl RenewalMessage {
             return Ok(None);
         };
         let mut reader = Reader::new(head);
-        let in_use = reader.number().ok_or(UpdateError::Unreadable)?;
+        let in_use = reader.u64().ok_or(UpdateError::Unreadable)?;
         let (high, low) = (reader.byte(), reader.byte());
         let length = high
             .zip(low)

@@ -236,6 +236,26 @@ fn report(offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
         println!("{config}: still to do: {problem}");
     }
     reload(&options.files.config);
+    if table.renews {
+        renew_daily(&options.files.config);
+    }
+}
+
+/// Lets certificates renew by themselves: no further command, and no further telephone call, is needed.
+fn renew_daily(file: &Path) {
+    let timer = systemd::RENEWAL_TIMER;
+    if file != Path::new(admin::CONFIG) || !systemd::has_service() {
+        println!(
+            "next: let this machine run `wardgate pair renew --config {}` every day, so that certificates renew by \
+             themselves",
+            file.display()
+        );
+        return;
+    }
+    match systemd::enable_renewal() {
+        Ok(()) => println!("certificates renew by themselves: {timer} is enabled"),
+        Err(error) => eprintln!("wardgate: certificates do not renew by themselves: {error:#}"),
+    }
 }
 
 /// Makes a running gateway use the new configuration.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
 
 use super::super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD};
 use super::args::RenewArgs;
@@ -175,7 +176,7 @@ impl Renewal<'_> {
         let record = path.with_extension("update");
         let known = fs::read(&record).ok();
         if known.as_deref() == Some(bytes) {
-            return Ok(());
+            return self.note_used(peer, name, &Update::read(bytes)?);
         }
         let known = known
             .and_then(|bytes| Update::read(&bytes).ok())
@@ -200,7 +201,6 @@ impl Renewal<'_> {
             .collect();
         write::replace_all(&[(path, text.as_bytes(), MODE), (&record, bytes, MODE)])
             .with_context(|| format!("{} cannot be written", path.display()))?;
-        self.state.note_used(name, update.sequence)?;
         let text = format!(
             "peer \"{name}\": {} has new CA certificates, signed by the old CA; sha256 of the update {}",
             path.display(),
@@ -208,12 +208,26 @@ impl Renewal<'_> {
         );
         println!("{text}");
         audit::record(&messages::TRUST_UPDATE_USED, &text);
-        if !peer.trust.crl.is_empty() {
-            println!(
-                "peer \"{name}\": crl is set, so add the list of the new CA to it before the peer uses the new CA"
+        self.note_used(peer, name, &update)
+    }
+
+    /// Lets the peer know that it may change to its next CA: with `crl`, only if the lists of all its CAs are here,
+    /// because the gateway refuses a certificate of a CA without a list.
+    fn note_used(&self, peer: &Peer, name: &str, update: &Update) -> anyhow::Result<()> {
+        let files = || peer.trust.crl.iter().map(|list| list.value.as_path());
+        let has_list = |ca: &&CertificateDer<'_>| partner::has_list(ca, files(), self.now);
+        if files().next().is_some()
+            && let Some(ca) = update.authorities.iter().find(|ca| !has_list(ca))
+        {
+            anyhow::bail!(
+                "crl has no valid list of its CA {:?} with the key sha256:{}, so its certificates will be refused once it \
+                 changes to this CA; ask the other site for /etc/wardgate/ca/next/ca.crl, add it to crl, and run `wardgate \
+                 reload`. Until then the other site is asked to keep its present CA",
+                partner::subject(ca),
+                partner::hex(&partner::key_sha256(ca).unwrap_or_default())
             );
         }
-        Ok(())
+        Ok(self.state.note_used(name, update.sequence)?)
     }
 }
 

@@ -41,13 +41,15 @@ impl OwnAuthorities {
         self.dir.join("ca.key").exists() || self.dir.join("next/ca.key").exists()
     }
 
-    /// Lets the successor take its place: if every partner uses its certificate and it was asked for, or if a sixth of
-    /// the present CA's time is left. An earlier attempt that was cut off is completed.
+    /// Lets the successor take its place: if every partner is ready for it (`all_know`), when a sixth of the present CA's
+    /// time is left, or earlier if it was asked for; in any case when a twelfth is left. An earlier attempt that was cut
+    /// off is completed.
     pub(super) fn switch(&self, all_know: bool) -> anyhow::Result<Option<String>> {
         let (next, previous) = (self.dir.join("next"), self.dir.join("previous"));
         let marker = next.join(BEGUN);
         if !marker.exists() {
-            let is_due = self.is_left(&self.dir, 6) || (self.is_early && all_know);
+            let is_due = self.is_left(&self.dir, 12)
+                || all_know && (self.is_early || self.is_left(&self.dir, 6));
             if !(self.has_next() && is_due) {
                 return Ok(None);
             }
@@ -229,13 +231,22 @@ mod tests {
         let (dir, now) = authority(90);
         let at =
             |day: u64| OwnAuthorities::new(dir.path(), false, now + Duration::from_secs(day * DAY));
+        assert!(at(65).make_successor().expect("it is read").is_some());
+        assert_eq!(at(70).switch(true).expect("it is read"), None);
+        // A partner is not ready: it would refuse the new CA.
+        assert_eq!(at(80).switch(false).expect("it is read"), None);
+        assert!(at(84).switch(false).expect("it is read").is_some());
+
+        let (dir, now) = authority(90);
+        let at =
+            |day: u64| OwnAuthorities::new(dir.path(), false, now + Duration::from_secs(day * DAY));
         assert_eq!(at(55).make_successor().expect("it is read"), None);
         assert!(at(65).make_successor().expect("it is read").is_some());
         assert_eq!(at(66).make_successor().expect("it is read"), None);
         let old = first(&dir.path().join("ca.pem"));
         let next = first(&dir.path().join("next/ca.pem"));
         assert_eq!(at(70).switch(true).expect("it is read"), None);
-        assert!(at(80).switch(false).expect("it is read").is_some());
+        assert!(at(80).switch(true).expect("it is read").is_some());
         assert_eq!(first(&dir.path().join("ca.pem")), next);
         assert_eq!(first(&dir.path().join("previous/ca.pem")), old);
         assert!(!dir.path().join("next").exists());

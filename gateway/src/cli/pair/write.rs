@@ -116,9 +116,10 @@ impl<'a> PeerWriter<'a> {
         );
         // A link stays a link.
         let config = fs::canonicalize(config)?;
+        let is_new = !ready.trust.exists();
         write::replace_all(&[
             (&ready.trust, ready.trust_pem.as_bytes(), FILE_MODE),
-            (&config, ready.text.as_bytes(), FILE_MODE),
+            (&config, ready.text.as_bytes(), write::MODE_CONFIG),
         ])
         .with_context(|| {
             format!(
@@ -128,7 +129,9 @@ impl<'a> PeerWriter<'a> {
             )
         })?;
         // The umask of an administrator may be closed, and the gateway has to read it.
-        fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        if is_new {
+            fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        }
         Ok(())
     }
 }

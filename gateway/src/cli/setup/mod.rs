@@ -187,6 +187,13 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
             return Ok(EXIT_CONFIG);
         }
         show_difference(&present, &text, &file);
+        // The gateway itself may listen where it did before.
+        let listen = draft.get(Question::Listen);
+        if listen != known.present.get(Question::Listen)
+            && let Some(obstacle) = listen.and_then(trial::listen_obstacle)
+        {
+            println!("{obstacle}");
+        }
         if args.dry_run {
             return Ok(EXIT_GOOD);
         }
@@ -224,7 +231,7 @@ fn necessary(args: &SetupArgs) -> &'static str {
 /// The question before the work begins.
 fn question(present: &str, text: &str) -> &'static str {
     match present == text {
-        true => "Go on?",
+        true => "Go on with the settings of this host and with the service?",
         false => "Write this configuration?",
     }
 }
