@@ -8,8 +8,11 @@ mod connection;
 mod edit;
 mod link;
 mod renew;
+mod replacement;
 mod rotate;
 mod site;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs;

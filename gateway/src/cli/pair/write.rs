@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::args::PairOptions;
 use super::edit::{Edited, PeerTable};
+use super::replacement;
 use super::site::OwnSite;
 use crate::pairing::conversation::Partner;
 use crate::pairing::error::PairingError;
@@ -75,12 +76,13 @@ impl<'a> PeerWriter<'a> {
             renews: offer.renews && self.own.offer.renews,
             name,
         };
-        confirm_replacement(&edited, &table, offer, self.options.yes)?;
         let pem: String = offer
             .authorities
             .iter()
             .map(|ca| pem::of_certificate(ca))
             .collect();
+        replacement::check_file(&edited, &table, &pem)?;
+        confirm_replacement(&edited, &table, offer, self.options.yes)?;
         make_folder(&folder)?;
         for route in &self.options.route {
             edited.list_in_route(route, &table.name)?;
