@@ -214,6 +214,23 @@ impl Edited {
         Ok(())
     }
 
+    /// Writes another file as the trust of a table.
+    ///
+    /// # Errors
+    /// There is no table of this name.
+    pub(super) fn set_trust(&mut self, peer: &str, trust: &Path) -> anyhow::Result<()> {
+        let tables = self
+            .document
+            .get_mut("peer")
+            .and_then(Item::as_array_of_tables_mut);
+        let mut tables = tables.into_iter().flat_map(ArrayOfTables::iter_mut);
+        let table = tables
+            .find(|table| table.get("name").and_then(Item::as_str) == Some(peer))
+            .with_context(|| format!("there is no [[peer]] {peer:?} any more"))?;
+        table.insert("trust", value(trust.display().to_string()));
+        Ok(())
+    }
+
     /// Adds a peer to `peers` of a route.
     ///
     /// # Errors
