@@ -77,8 +77,9 @@ fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
 }
 
 fn type_code(site: &PairedSite, code: &str, arguments: &[&str]) -> Outcome {
+    // The other site is "region", and the route lists "far".
     site.pair(arguments)
-        .args(["--code-file", "-"])
+        .args(["--peer", "far", "--code-file", "-"])
         .stdin(format!("{code}\n"))
         .run()
 }
@@ -221,7 +222,14 @@ fn a_peer_that_is_there_already_is_replaced_only_on_demand() {
         fs::read(region.file("pki/peers/hospital.pem")).expect("it is there"),
         trust
     );
+    // The CA has another key: --yes counts only for the peer that is named.
     let (listening, code) = show(&region, &["--yes"]);
+    let refused = type_code(&hospital, &code, &["--yes"])
+        .expect_failure()
+        .text();
+    assert!(refused.contains("--yes --peer hospital"), "{refused}");
+    assert!(!listening.wait(wardgate_tests::DEADLINE).success());
+    let (listening, code) = show(&region, &["--yes", "--peer", "hospital"]);
     type_code(&hospital, &code, &["--yes"]).expect_success();
     assert!(listening.wait(wardgate_tests::DEADLINE).success());
     assert_ne!(

@@ -8,8 +8,11 @@ mod connection;
 mod edit;
 mod link;
 mod renew;
+mod replacement;
 mod rotate;
 mod site;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs;
@@ -34,6 +37,7 @@ use crate::pairing::conversation::{WrittenState, exchange};
 use crate::pairing::exchange::PairingChannel;
 use crate::pairing::limits::{CODE_LIFE, CODE_TRIES, EXCHANGE_WITHIN};
 use crate::pairing::offer::Offer;
+use crate::pairing::tries::RefusedCodes;
 
 pub(crate) use args::PairArgs;
 
@@ -164,6 +168,7 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         let code = PairingCode::read(&text).map_err(|why| anyhow::anyhow!("the code {why}"))?;
         return connect(to, &code);
     }
+    let mut refused = RefusedCodes::default();
     for _ in 0..CODE_TRIES {
         let text = ask("code that the other site shows: ")?;
         let text = Zeroizing::new(text.context(
@@ -171,8 +176,15 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         )?);
         match PairingCode::read(&text) {
             Err(why) => println!("the code {why}"),
+            Ok(code) if refused.has(&code) => anyhow::bail!(
+                "this code was refused before, so it was not sent again; if it is what the other site shows, a machine in \
+                 the middle may have refused it: run `wardgate pair` again at both sites, for a new code"
+            ),
             Ok(code) => match connect(to, &code) {
-                Err(error) if is_wrong_code(&error) => println!("{error:#}"),
+                Err(error) if is_wrong_code(&error) => {
+                    println!("{error:#}");
+                    refused.add(code);
+                }
                 outcome => return outcome,
             },
         }

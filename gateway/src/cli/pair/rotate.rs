@@ -13,10 +13,14 @@ use rustls::pki_types::CertificateDer;
 use crate::pairing::update::Update;
 use crate::pki::authority::{Authority, CA_DAYS, CERTIFICATE_DAYS, OutputFiles};
 use crate::pki::expiry::unix;
-use crate::pki::{partner, store};
+use crate::pki::{partner, store, write};
 
 /// The file in `next` that shows that its files are being moved.
 const BEGUN: &str = "moving";
+/// The last update that this site has signed. The folder is root's: what the gateway could have written is not the base
+/// of the next signature.
+const LAST: &str = "last.update";
+const LAST_MODE: u32 = 0o644;
 /// The files of a CA.
 const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
 
@@ -172,6 +176,32 @@ impl OwnAuthorities {
             .context("the CA certificate cannot be read")?;
         let signature = signer.sign(&Update::to_sign(&part))?;
         Ok(Some(Update::complete(&part, &signature)))
+    }
+
+    /// The last update that was signed here. `published` is the copy in the state folder, which the gateway's process can
+    /// change: it counts only if there is no other, and a CA of this site has signed it.
+    pub(super) fn last_update(&self, published: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let update = |bytes: &Vec<u8>| {
+            let update = Update::read(bytes).ok()?;
+            (!update.is_in_future(self.now)).then_some(update)
+        };
+        let last = fs::read(self.dir.join(LAST)).ok();
+        if let Some(last) = last.filter(|bytes| update(bytes).is_some()) {
+            return Some(last);
+        }
+        let own: Vec<_> = ["", "next", "previous"]
+            .iter()
+            .filter_map(|folder| self.certificate(folder))
+            .collect();
+        published
+            .filter(|bytes| update(bytes).is_some_and(|update| update.is_signed_by(bytes, &own)))
+    }
+
+    /// Keeps an update as the last one, before it is published.
+    pub(super) fn keep(&self, update: &[u8]) -> anyhow::Result<()> {
+        let path = self.dir.join(LAST);
+        write::replace(&path, update, LAST_MODE)
+            .with_context(|| format!("{} cannot be written", path.display()))
     }
 
     /// The CA certificate in a folder below that of the CA.
