@@ -126,3 +126,57 @@ fn what_pair_does_is_on_standard_error_of_a_machine_without_journald() {
         );
     }
 }
+
+/// A mount namespace in which a file, `$0`, cannot be replaced, as a container has it.
+const WITH_A_MOUNTED_FILE: [&str; 6] = [
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "sh",
+    "-euc",
+    "mount --bind \"$0\" \"$0\"; exec \"$@\"",
+];
+
+#[test]
+fn a_site_that_can_write_only_a_part_reports_so_and_the_other_what_it_has_written() {
+    if !tier::ready("direct", &[Need::Root]) {
+        return;
+    }
+    for is_connecting in [true, false] {
+        let wan = local();
+        let (mut hospital, mut region) = (hospital(local(), wan), region(wan, local()));
+        let failing = if is_connecting {
+            &mut hospital
+        } else {
+            &mut region
+        };
+        failing.within = WITH_A_MOUNTED_FILE.map(str::to_owned).to_vec();
+        let file = failing.file("wardgate.toml");
+        failing.within.push(file.display().to_string());
+        let before = [hospital.config(), region.config()];
+        let (listening, code) = show(&region, &[]);
+        let connecting = type_code(&hospital, &code, &[]).expect_failure().text();
+        let listening = wait(listening);
+        let after = [hospital.config(), region.config()];
+        // The CA certificate of the other site is renamed before the configuration.
+        assert!(hospital.file("pki/peers/far.pem").exists());
+        let (expected_here, expected_there) = if is_connecting {
+            assert_eq!(after, before);
+            assert!(!region.file("pki/peers/hospital.pem").exists());
+            (
+                "a part of the files may have been written at this site, and nothing was written at the other site",
+                "nothing was written at this site, and it is not known whether the other site has written its part",
+            )
+        } else {
+            assert_ne!(after[0], before[0]);
+            assert_eq!(after[1], before[1]);
+            assert!(region.file("pki/peers/hospital.pem").exists());
+            (
+                "this site has written its part, and it is not known whether the other site has written its part",
+                "a part of the files may have been written at this site, and the other site has written its part",
+            )
+        };
+        assert!(connecting.contains(expected_here), "{connecting}");
+        assert!(listening.contains(expected_there), "{listening}");
+    }
+}
