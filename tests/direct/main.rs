@@ -32,6 +32,7 @@ mod noise;
 mod options;
 mod owners;
 mod pair;
+mod pair_records;
 mod pairing;
 mod passing;
 mod passthrough;

@@ -15,9 +15,11 @@ use wardgate_tests::{Background, Outcome, Program, wardgate};
 use crate::pair::{address, listen, local};
 
 /// A site in its folder.
-struct PairedSite {
+pub(crate) struct PairedSite {
     folder: TempDir,
     name: &'static str,
+    /// A command that runs the commands of the site somewhere else, such as in a mount namespace; usually empty.
+    pub(crate) within: Vec<String>,
 }
 
 impl PairedSite {
@@ -25,18 +27,22 @@ impl PairedSite {
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
         fs::write(folder.path().join("wardgate.toml"), config).expect("the folder is ours");
         fs::create_dir(folder.path().join("pki")).expect("the folder is ours");
-        Self { folder, name }
+        Self {
+            folder,
+            name,
+            within: Vec::new(),
+        }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         fs::read_to_string(self.file("wardgate.toml")).expect("it is a text")
     }
 
-    fn pair(&self, arguments: &[&str]) -> Program {
+    pub(crate) fn pair(&self, arguments: &[&str]) -> Program {
         self.command(&["pair"])
             .args([
                 "--site",
@@ -48,8 +54,12 @@ impl PairedSite {
     }
 
     /// A command with the files of this site.
-    fn command(&self, words: &[&str]) -> Program {
-        Program::new(wardgate())
+    pub(crate) fn command(&self, words: &[&str]) -> Program {
+        let program = match self.within.split_first() {
+            None => Program::new(wardgate()),
+            Some((first, rest)) => Program::new(first).args(rest).arg(wardgate()),
+        };
+        program
             .args(words)
             .arg("--config")
             .arg(self.file("wardgate.toml"))
@@ -67,7 +77,7 @@ impl PairedSite {
 }
 
 /// The side that shows the code, and the code.
-fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
+pub(crate) fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
     let mut listening = Background::start(&site.pair(arguments));
     listening.wait_for_output("read the code out");
     let code = listening.output();
@@ -76,7 +86,7 @@ fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
     (listening, code)
 }
 
-fn type_code(site: &PairedSite, code: &str, arguments: &[&str]) -> Outcome {
+pub(crate) fn type_code(site: &PairedSite, code: &str, arguments: &[&str]) -> Outcome {
     // The other site is "region", and the route lists "far".
     site.pair(arguments)
         .args(["--peer", "far", "--code-file", "-"])
@@ -84,7 +94,7 @@ fn type_code(site: &PairedSite, code: &str, arguments: &[&str]) -> Outcome {
         .run()
 }
 
-fn hospital(entry: SocketAddr, wan: SocketAddr) -> PairedSite {
+pub(crate) fn hospital(entry: SocketAddr, wan: SocketAddr) -> PairedSite {
     PairedSite::new(
         "hospital",
         &format!(
@@ -94,7 +104,7 @@ fn hospital(entry: SocketAddr, wan: SocketAddr) -> PairedSite {
     )
 }
 
-fn region(wan: SocketAddr, exit: SocketAddr) -> PairedSite {
+pub(crate) fn region(wan: SocketAddr, exit: SocketAddr) -> PairedSite {
     PairedSite::new(
         "region",
         &format!(

@@ -134,7 +134,8 @@ pub(crate) static FILES_BAD: LogMessage = LogMessage::error("files_bad");
 /// What to do: nothing if the route was removed or moved on purpose.
 pub(crate) static LISTENER_UNUSED: LogMessage = LogMessage::info("listener_unused");
 
-/// `wardgate pair` has written a peer: its name, identity, key and the files. From the command itself, in the journal.
+/// `wardgate pair` has written a peer: its name, identity, key and the files. The command itself logs it and the next three: in the
+/// journal of systemd, or on standard error if the machine has none.
 ///
 /// What to do: nothing; if no person of this site has paired, look at who was logged in.
 pub(crate) static PAIRED: LogMessage = LogMessage::info("paired");

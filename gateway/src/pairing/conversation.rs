@@ -12,8 +12,8 @@
 //! | 8 | writes, DONE → | |
 //! | 9 | | writes, ← DONE |
 //!
-//! Up to step 7 nothing is written at either side. If the connection ends later, the side that connects has written
-//! and does not know of the other; both run the command again, which replaces the same things.
+//! Up to step 7 nothing is written at either side. If the exchange ends later, each side knows only a part of what was
+//! written; both run the command again, which replaces the same things.
 
 use std::io::{Read, Write};
 
@@ -34,19 +34,36 @@ pub trait Partner {
     /// Writes everything.
     ///
     /// # Errors
-    /// `Aborted`: a sentence.
+    /// `Aborted`: a sentence. A part may have been written.
     fn commit(&mut self) -> Result<(), PairingError>;
 }
 
-/// How far a side has come when the exchange ended early.
+/// How much of its files a site has written, as far as one side knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WrittenState {
-    /// Neither side has written anything.
+pub enum WrittenPart {
+    /// Nothing.
     Nothing,
-    /// This side has written nothing; the other side may have.
-    OtherMaybe,
-    /// This side has written everything; the other side may have written nothing.
-    OwnOnly,
+    /// Perhaps nothing, perhaps some files, perhaps all.
+    Maybe,
+    /// Everything.
+    All,
+}
+
+/// What was written when the exchange ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenState {
+    /// At this site.
+    pub own: WrittenPart,
+    /// At the other site.
+    pub other: WrittenPart,
+}
+
+impl WrittenState {
+    /// Neither site has written anything.
+    pub const NOTHING: Self = Self {
+        own: WrittenPart::Nothing,
+        other: WrittenPart::Nothing,
+    };
 }
 
 /// An exchange that ended early.
@@ -134,7 +151,7 @@ pub fn exchange<S: Read + Write>(
     own: &Offer,
     partner: &mut impl Partner,
 ) -> Result<Offer, Interrupted> {
-    let mut written = WrittenState::Nothing;
+    let mut written = WrittenState::NOTHING;
     let outcome = exchange_steps(stream, channel, own, partner, &mut written);
     outcome.map_err(|error| {
         if let Some(code) = error.reject_code()
@@ -168,16 +185,26 @@ fn exchange_steps<S: Read + Write>(
         PairRole::Connects => {
             channel.seal(FrameKind::Ready, &agreed)?.send(stream)?;
             receive_ready(stream, channel, &agreed)?;
+            // A commit that fails may have written a part.
+            written.own = WrittenPart::Maybe;
             partner.commit()?;
-            *written = WrittenState::OwnOnly;
+            // The other side writes when it has DONE.
+            *written = WrittenState {
+                own: WrittenPart::All,
+                other: WrittenPart::Maybe,
+            };
             channel.seal(FrameKind::Done, &[])?.send(stream)?;
             receive_done(stream, channel)?;
         }
         PairRole::Listens => {
             receive_ready(stream, channel, &agreed)?;
-            *written = WrittenState::OtherMaybe;
+            written.other = WrittenPart::Maybe;
             channel.seal(FrameKind::Ready, &agreed)?.send(stream)?;
             receive_done(stream, channel)?;
+            *written = WrittenState {
+                own: WrittenPart::Maybe,
+                other: WrittenPart::All,
+            };
             partner.commit()?;
             // If this frame is lost, the other side says that it does not know; both sides have written.
             let done = channel.seal(FrameKind::Done, &[])?;

@@ -110,10 +110,10 @@ impl Renewal<'_> {
         let has_it =
             |peer: &Arc<Peer>| sequence.is_some_and(|own| self.state.in_use_at(&name(peer)) == own);
         let all_know = self.config.renewed.iter().all(has_it);
-        say(own.switch(all_know)?);
-        say(own.make_successor()?);
+        print_and_record(own.switch(all_know)?);
+        print_and_record(own.make_successor()?);
         let output = OutputFiles { certificate, key };
-        say(own.renew_certificate(&output)?);
+        print_and_record(own.renew_certificate(&output)?);
         let chain = store::certificates(&output.certificate).map_err(|why| {
             anyhow::anyhow!(
                 "certificate {:?} {why}",
@@ -124,7 +124,7 @@ impl Renewal<'_> {
         if let Some(update) = own.update(&identity, current.as_deref())? {
             own.keep(&update)?;
             self.state.set_own(&update)?;
-            say(Some(format!(
+            print_and_record(Some(format!(
                 "signed an update of the CA certificates for partners: sha256 {}",
                 digest_of(&update)
             )));
@@ -264,7 +264,7 @@ impl Renewal<'_> {
 }
 
 /// Prints and records what was renewed.
-fn say(what: Option<String>) {
+fn print_and_record(what: Option<String>) {
     if let Some(what) = what {
         println!("{what}");
         audit::record(&messages::OWN_RENEWED, &what);

@@ -12,8 +12,8 @@ use super::replacement::Replacement;
 use super::rotate::OwnAuthorities;
 use super::site::OwnSite;
 use super::write::PeerWriter;
-use super::{EXIT_FAILED, EXIT_GOOD, renew};
-use crate::pairing::conversation::Partner as _;
+use super::{EXIT_FAILED, EXIT_GOOD, renew, state};
+use crate::pairing::conversation::{Partner as _, WrittenPart, WrittenState};
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::Update;
@@ -348,4 +348,24 @@ fn a_site_gets_the_name_that_a_route_lists_only_if_it_has_it_or_a_person_says_so
     assert_eq!(ask(&site, &offer_of("region"), None), (true, 0));
     site.options.peer = Some("region".to_owned());
     assert_eq!(ask(&site, &clinic, None), (true, 0));
+}
+
+#[test]
+fn an_early_end_is_reported_without_a_claim_that_nothing_was_written_where_something_may_be() {
+    use WrittenPart::{All, Maybe, Nothing};
+    for own in [Nothing, Maybe, All] {
+        for other in [Nothing, Maybe, All] {
+            let text = state(WrittenState { own, other });
+            let is_nothing = |at: &str| text.contains(&format!("nothing was written at {at}"));
+            assert_eq!(
+                is_nothing("either site"),
+                own == Nothing && other == Nothing,
+                "{text}"
+            );
+            let of_one = is_nothing("this site") || is_nothing("either site");
+            assert_eq!(of_one, own == Nothing, "{text}");
+            let of_other = is_nothing("the other site") || is_nothing("either site");
+            assert_eq!(of_other, other == Nothing, "{text}");
+        }
+    }
 }

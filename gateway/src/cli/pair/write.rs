@@ -40,8 +40,22 @@ struct ReadyFiles {
     trust_pem: String,
     text: String,
     table: PeerTable,
+    /// The other site: its name, identity and key.
+    site: String,
     /// Problems that the configuration had before.
     remaining: Vec<String>,
+}
+
+/// What was written, for the operator and for the log.
+pub(super) struct WrittenPeer<'w> {
+    /// A sentence with the files.
+    pub(super) files: String,
+    /// The same with the other site.
+    pub(super) record: String,
+    /// Problems that the configuration still has.
+    pub(super) remaining: &'w [String],
+    /// Whether both sites renew their certificates by themselves.
+    pub(super) renews: bool,
 }
 
 impl<'a> PeerWriter<'a> {
@@ -54,10 +68,19 @@ impl<'a> PeerWriter<'a> {
         }
     }
 
-    /// The table that was written, and the problems that the configuration still has.
-    pub(super) fn written(&self) -> Option<(&PeerTable, &[String])> {
+    /// What is written by `commit`, once everything is ready.
+    pub(super) fn written(&self) -> Option<WrittenPeer<'_>> {
         let ready = self.ready.as_ref()?;
-        Some((&ready.table, &ready.remaining))
+        let (name, trust) = (&ready.table.name, ready.trust.display());
+        let config = self.options.files.config.display();
+        let files = format!("wrote {trust}, and [[peer]] {name:?} in {config}");
+        let record = format!("paired with {}: {files}", ready.site);
+        Some(WrittenPeer {
+            files,
+            record,
+            remaining: &ready.remaining,
+            renews: ready.table.renews,
+        })
     }
 
     fn make_ready(&self, offer: &Offer) -> anyhow::Result<ReadyFiles> {
@@ -108,6 +131,7 @@ impl<'a> PeerWriter<'a> {
             trust_pem: pem,
             text: edited.text(),
             table,
+            site: format!("{:?}, {}, key {}", offer.site, offer.identity, offer.key()),
             remaining,
         })
     }
@@ -119,8 +143,7 @@ impl<'a> PeerWriter<'a> {
             .with_context(|| format!("{} cannot be read", config.display()))?;
         anyhow::ensure!(
             now == self.before,
-            "{} was changed by someone else during the pairing, so nothing was written; run the command again at both \
-             sites",
+            "{} was changed by someone else during the pairing",
             config.display()
         );
         // A link stays a link.

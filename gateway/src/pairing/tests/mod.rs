@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rcgen::{KeyPair, SanType};
 
 use super::code::PairingCode;
-use super::conversation::{Interrupted, Partner, WrittenState, exchange, prove};
+use super::conversation::{Interrupted, Partner, WrittenPart, WrittenState, exchange, prove};
 use super::error::{PairingError, RejectCode};
 use super::exchange::{PairRole, PairingChannel};
 use super::offer::Offer;
@@ -97,7 +97,7 @@ fn side_over<S: Read + Write>(
     let mut check = |is_right: &mut dyn FnMut() -> bool| tries.attempt(Instant::now(), is_right);
     let proved = prove(&mut stream, role, &PairingCode::of(code), &mut check);
     let result = proved
-        .map_err(|error| (WrittenState::Nothing, error))
+        .map_err(|error| (WrittenState::NOTHING, error))
         .and_then(|mut channel: PairingChannel| {
             exchange(&mut stream, &mut channel, offer, &mut done)
                 .map_err(|Interrupted { error, written }| (written, error))
