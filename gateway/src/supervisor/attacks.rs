@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Pid, Resource, Rlimit, Signal, kill_process, set_dumpable_behavior, setrlimit,
 };
@@ -38,6 +41,7 @@ const ATTACKED_ROLE: &str = "WARDGATE_TEST_ATTACKED_ROLE";
 /// How the process of an attack ended.
 struct Ended {
     role: Role,
+    process: u32,
     status: ExitStatus,
     /// What the attack printed: `done`, or the error that it got.
     output: String,
@@ -85,6 +89,7 @@ fn attack(name: &str, role: Role, attack: fn(&Path) -> io::Result<()>) -> Ended 
     let status = child.wait().expect("it is ours");
     Ended {
         role,
+        process: child.id(),
         status,
         output,
         log,
@@ -158,18 +163,19 @@ fn is_killed(ended: &Ended, call: &str) {
         status,
         output,
         log,
+        ..
     } = ended;
     assert_eq!(status.signal(), Some(31), "SIGSYS: {output}{log}");
     let line = log
         .lines()
         .find(|line| line.contains("which its list does not allow"));
     let line = line.unwrap_or_else(|| panic!("no line about a violation: {log}"));
-    let thread = match role {
+    let named = match role {
         Role::Worker => "worker-",
         _ => "attacked\"",
     };
     assert!(
-        line.starts_with(&format!("wardgate: seccomp: thread \"{thread}")),
+        line.starts_with(&format!("wardgate: seccomp: thread \"{named}")),
         "{line}"
     );
     assert!(line.contains(&format!(" ({call}), ")), "{line}");
@@ -384,10 +390,50 @@ fn a_worker_that_starts_a_thread_is_killed() {
     let ended = attack(
         "a_worker_that_starts_a_thread_is_killed",
         Role::Worker,
-        |_| std::thread::Builder::new().spawn(|| {}).map(drop),
+        |_| thread::Builder::new().spawn(|| {}).map(drop),
     );
     // The C library blocks all signals at this call, so the handler does not run; the kernel's log has the line.
     assert_eq!(ended.status.signal(), Some(31), "{}", ended.log);
+    if !kernel_logs_violations() {
+        return;
+    }
+    let line = format!(" pid={} comm=\"worker-", ended.process);
+    let start = Instant::now();
+    while !kernel_log().any(|one| one.contains(&line) && one.contains(" syscall=435 ")) {
+        assert!(start.elapsed() < Duration::from_secs(10), "no line{line}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether this kernel has audit, and its log is where this test looks: without a daemon of audit, and readable.
+fn kernel_logs_violations() -> bool {
+    let names = fs::read_dir("/proc").expect("it is there").flatten();
+    let is_daemon = |name: String| name.trim() == "auditd";
+    let mut names = names.filter_map(|one| fs::read_to_string(one.path().join("comm")).ok());
+    let is_readable = fs::File::open(KERNEL_LOG).is_ok();
+    is_readable && Path::new("/proc/self/loginuid").exists() && !names.any(is_daemon)
+}
+
+const KERNEL_LOG: &str = "/dev/kmsg";
+
+/// The records of the kernel's log until now.
+fn kernel_log() -> impl Iterator<Item = String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let log = rustix::fs::open(KERNEL_LOG, flags, Mode::empty()).expect("it is readable");
+    std::iter::from_fn(move || {
+        let mut record = [0; 8192];
+        loop {
+            match rustix::io::read(&log, &mut record) {
+                Ok(count) => {
+                    let record = record.get(..count).unwrap_or_default();
+                    return Some(String::from_utf8_lossy(record).into_owned());
+                }
+                // The oldest record was overwritten meanwhile.
+                Err(Errno::PIPE) => {}
+                Err(_) => return None,
+            }
+        }
+    })
 }
 
 // The other roles: a break-in into a worker may write into their memory.
