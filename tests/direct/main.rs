@@ -44,6 +44,7 @@ mod reload;
 mod reports;
 mod routes;
 mod same_rate;
+mod sandbox;
 mod service;
 mod setup;
 mod silent;

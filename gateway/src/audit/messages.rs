@@ -88,10 +88,17 @@ pub(crate) static CLOCK_WAITED: LogMessage = LogMessage::warn("clock_waited");
 /// What to do: raise `LimitNOFILE=` in the unit, or write a smaller number.
 pub(crate) static CONNECTIONS_ABOVE_FILES: LogMessage = LogMessage::warn("connections_above_files");
 
-/// The process runs as root.
+/// The process stays root after its start.
 ///
-/// What to do: run the gateway as a user of its own, with `CAP_NET_BIND_SERVICE` for ports below 1024.
+/// What to do: name a user in `run_as`, and make this user; or start the gateway as a user of its own, with
+/// `CAP_NET_BIND_SERVICE` for ports below 1024. The message says why the process stays root.
 pub(crate) static RUNS_AS_ROOT: LogMessage = LogMessage::info("runs_as_root");
+
+/// Root has started the gateway, and the user that it has become cannot read one of its files.
+///
+/// What to do: let the user of `run_as` read the files, by its group for example. The gateway serves with what root has
+/// read; a reload or a replaced file fails until then, and `wardgate upgrade` with it.
+pub(crate) static USER_CANNOT_READ: LogMessage = LogMessage::warn("user_cannot_read");
 
 /// A valid configuration has a setting without effect, or one that is probably not what was meant. `wardgate check` prints
 /// the same remark.

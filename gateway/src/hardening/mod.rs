@@ -12,15 +12,17 @@ mod part;
 mod privileges;
 pub(crate) mod seccomp;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use needs::Needs;
 pub(crate) use part::{PartReport, PartState, SandboxPart};
+pub(crate) use privileges::{becomes, stays_root};
 pub(crate) use seccomp::Role;
 
 use crate::config::{Gateway, SandboxSetting};
 use crate::thread_sandbox::ThreadSandbox;
-use landlock::Boundaries;
+use landlock::{Boundaries, WorkerBoundary};
 use seccomp::Filters;
 
 /// The sandbox of this process.
@@ -31,7 +33,7 @@ pub(crate) struct Sandbox {
     filters: Option<Arc<Filters>>,
     parts: Vec<PartReport>,
     // Why threads could not enter their part, if the setting lets them go on.
-    failed: Arc<Mutex<Vec<String>>>,
+    failed: Arc<Mutex<Vec<PartReport>>>,
 }
 
 impl Sandbox {
@@ -103,26 +105,30 @@ impl Sandbox {
 
     /// What a thread of this role gives up.
     pub(crate) fn thread(&self, role: Role) -> ThreadSandbox {
-        let Some(filters) = self.filters.clone() else {
-            return ThreadSandbox::none();
-        };
+        let filters = self.filters.clone();
         let boundary = (role == Role::Worker)
             .then(|| self.boundaries.of_worker())
             .flatten();
         let (failed, setting) = (Arc::clone(&self.failed), self.setting);
         ThreadSandbox::new(move || {
-            let entered = boundary
-                .as_ref()
-                .map_or(Ok(()), landlock::WorkerBoundary::enter)
-                .and_then(|()| filters.apply(role));
-            match entered {
-                Err(error) if setting == SandboxSetting::Try => {
-                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    failed.push(format!("{}: {error}", role.name()));
-                    Ok(())
+            // One that fails does not prevent the other.
+            let bounded = boundary.as_ref().map_or(Ok(()), WorkerBoundary::enter);
+            let applied = filters.as_ref().map_or(Ok(()), |one| one.apply(role));
+            let outcomes = [
+                (SandboxPart::Files, bounded),
+                (SandboxPart::SystemCalls, applied),
+            ];
+            for (part, outcome) in outcomes {
+                let Err(error) = outcome else { continue };
+                let state = PartState::Missing(format!("thread {}: {error}", role.name()));
+                let report = PartReport { part, state };
+                if setting == SandboxSetting::Require {
+                    return Err(io::Error::other(report.obstacle().unwrap_or_default()));
                 }
-                outcome => outcome,
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.push(report);
             }
+            Ok(())
         })
     }
 
@@ -135,13 +141,12 @@ impl Sandbox {
                 .position(|part| *part == report.part)
         });
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(first), Some(report)) = (
-            failed.first(),
-            parts
-                .iter_mut()
-                .find(|report| report.part == SandboxPart::SystemCalls),
-        ) {
-            report.state = PartState::Missing(first.clone());
+        // The first failure of each part is shown.
+        for of_thread in failed.iter().rev() {
+            let mut same = parts.iter_mut();
+            if let Some(report) = same.find(|report| report.part == of_thread.part) {
+                report.state = of_thread.state.clone();
+            }
         }
         parts
     }

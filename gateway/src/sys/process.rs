@@ -37,6 +37,25 @@ pub(crate) fn trace(process: u32) -> io::Result<()> {
     }
 }
 
+/// Reads the first bytes of another process, for tests of the sandbox.
+#[cfg(test)]
+pub(crate) fn read_memory_of(process: i32) -> io::Result<()> {
+    let mut room = [0_u8; 16];
+    let own = libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
+    };
+    let other = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(4096),
+        iov_len: room.len(),
+    };
+    // SAFETY: the kernel writes to `room`, which outlives the call, and only reads the other process.
+    match unsafe { libc::process_vm_readv(process, &own, 1, &other, 1, 0) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Makes a new page executable, for tests of the sandbox.
 #[cfg(test)]
 pub(crate) fn make_executable() -> io::Result<()> {

@@ -6,7 +6,7 @@
 mod list;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::{fmt, io};
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
@@ -88,10 +88,17 @@ impl Filters {
     /// # Errors
     /// The kernel's error.
     pub(super) fn apply(&self, role: Role) -> io::Result<()> {
+        let failed = |error: &dyn fmt::Display| {
+            io::Error::other(format!("the seccomp filter failed: {error}"))
+        };
         let at = Role::ALL.iter().position(|one| *one == role);
-        for program in at.and_then(|at| self.0.get(at)).into_iter().flatten() {
-            apply_filter(program)
-                .map_err(|error| io::Error::other(format!("the seccomp filter failed: {error}")))?;
+        // The list is the last one. Calls that only fail are no violations, and the kernel does not log them.
+        let of_role = at.and_then(|at| self.0.get(at)).map(Vec::as_slice);
+        if let Some([failing @ .., list]) = of_role {
+            for program in failing {
+                apply_filter(program).map_err(|error| failed(&error))?;
+            }
+            sys::apply_logged_filter(list).map_err(|error| failed(&error))?;
         }
         Ok(())
     }
