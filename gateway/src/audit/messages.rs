@@ -59,7 +59,7 @@ pub(crate) static SANDBOX: LogMessage = LogMessage::info("sandbox");
 /// break-in would reach further.
 ///
 /// What to do: the message names the part, the reason and the remedy. With `sandbox = "require"` in `[gateway]`, the
-/// gateway does not start without a part that the kernel has.
+/// gateway does not start without a part, except those that an older kernel may lack (`ports`, `no_new_code`).
 pub(crate) static SANDBOX_MISSING: LogMessage = LogMessage::warn("sandbox_missing");
 
 /// At start: the implementation that encrypts and decrypts records, and why it was chosen.

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::UnixTime;
 
 use super::files_watch::files_of;
@@ -14,6 +12,7 @@ use super::{Prepared, bind};
 use crate::audit::{self, Level, LogMessage, messages};
 use crate::config::{Config, LogFormat, Mode, RouteConfig};
 use crate::hardening;
+pub(super) use crate::hardening::close_memory;
 use crate::route::Transport;
 use crate::supervisor::limits::DESCRIPTORS_RESERVED;
 use crate::uring::limits::PIPES_MAX;
@@ -26,18 +25,6 @@ use crate::worker::limits::PROBES_MAX;
 /// Why io_uring is not available, and what to do.
 pub(super) fn probe() -> Result<Capabilities, Unavailable> {
     uring::probe()
-}
-
-/// Excludes keys and payload from core files, and keeps other processes of the same user from reading our
-/// memory.
-pub(super) fn close_memory() {
-    // Neither call can fail with these arguments. Even then, core files are off unless an operator enables them.
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let _ = setrlimit(Resource::Core, none);
 }
 
 /// Raises the limit of open file descriptors to the system's maximum and returns how many connections they

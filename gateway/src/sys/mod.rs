@@ -17,6 +17,8 @@ pub(crate) use adopt::adopt;
 pub(crate) use calls::number as call_number;
 pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use peer_groups::peer_groups;
+#[cfg(test)]
+pub(crate) use process::set_limit_at_round_address;
 pub(crate) use process::{close_descriptors, refuse_executable_memory, refuses_executable_memory};
 #[cfg(test)]
 pub(crate) use process::{make_executable, read_memory_of, trace};

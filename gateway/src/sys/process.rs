@@ -74,6 +74,28 @@ pub(crate) fn make_executable() -> io::Result<()> {
     }
 }
 
+/// Sets the limit of core files with a pointer whose lower 32 bits are zero, for tests of the sandbox.
+#[cfg(test)]
+pub(crate) fn set_limit_at_round_address() -> io::Result<()> {
+    let (flags, both) = (
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+        libc::PROT_READ | libc::PROT_WRITE,
+    );
+    let wanted = std::ptr::without_provenance_mut(1 << 32);
+    // SAFETY: the mapping replaces none, and its zeroed page is a valid `rlimit64` that the kernel only reads.
+    let outcome = unsafe {
+        let page = libc::mmap(wanted, 4096, both, flags, -1, 0);
+        if page != wanted {
+            return Err(io::Error::last_os_error());
+        }
+        libc::prlimit64(0, libc::RLIMIT_CORE, page.cast(), std::ptr::null_mut())
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 // linux/prctl.h.
 const PR_SET_MDWE: libc::c_int = 65;
 const PR_GET_MDWE: libc::c_int = 66;

@@ -151,16 +151,87 @@ mod tests {
     fn every_list_compiles_and_each_call_has_its_reason_once() {
         for role in Role::ALL {
             programs(role, 1).unwrap_or_else(|problem| panic!("{}: {problem}", role.name()));
-            let of_common = list::names(COMMON);
-            let own = list::names(role.list());
-            let both = own.intersection(&of_common);
-            // Some threads may map code that is in a file.
-            let both: Vec<_> = both.filter(|call| **call != "mmap").collect();
-            assert!(
-                both.is_empty(),
-                "{}: in common.list too: {both:?}",
-                role.name()
-            );
+            let mut lines = all_lines(role);
+            lines.sort_unstable();
+            for pair in lines.windows(2) {
+                let [(first, condition), (second, other)] = pair else {
+                    unreachable!("a pair");
+                };
+                // A second line makes sense beside a condition only: each of them allows other arguments.
+                let are_different = condition.starts_with("arg") && condition != other;
+                assert!(
+                    first != second || are_different,
+                    "{}: {first} has two lines",
+                    role.name()
+                );
+            }
+        }
+    }
+
+    // The lines of a thread, those for all threads included.
+    fn all_lines(role: Role) -> Vec<(&'static str, &'static str)> {
+        let texts = [COMMON, role.list()];
+        texts.into_iter().flat_map(list::conditions).collect()
+    }
+
+    /// What each line of a call must hold, in every list that has the call: without it, the call leads out of the sandbox.
+    const CONDITIONS: [(&str, &[&str]); 16] = [
+        ("clone", &["arg0 = THREAD"]),
+        ("clone3", &["-> ENOSYS"]),
+        ("fcntl", &["arg1 = "]),
+        ("ioctl", &["arg1 = "]),
+        (
+            "mmap",
+            &["arg2 & PROT_EXEC = 0", "arg2 & PROT_WRITE_EXEC = PROT_EXEC"],
+        ),
+        ("mprotect", &["arg2 & PROT_EXEC = 0"]),
+        ("openat", &["arg2 & O_CHANGE = 0", "-> EACCES"]),
+        ("prctl", &["arg0 = PR_"]),
+        ("prlimit64", &["arg2 = NULL"]),
+        ("rt_sigaction", &["arg0 != SIGSYS"]),
+        ("sendmmsg", &["arg3 & MSG_FASTOPEN = 0"]),
+        ("sendmsg", &["arg2 & MSG_FASTOPEN = 0"]),
+        ("sendto", &["arg3 & MSG_FASTOPEN = 0"]),
+        (
+            "socket",
+            &[
+                "arg0 = AF_UNIX",
+                "arg0 = AF_NETLINK",
+                "SOCK_TYPE = SOCK_DGRAM",
+                "SOCK_TYPE = SOCK_STREAM and arg2 = 0",
+                "SOCK_TYPE = SOCK_STREAM and arg2 = IPPROTO_TCP",
+            ],
+        ),
+        ("socketpair", &["arg0 = AF_UNIX"]),
+        ("tgkill", &["arg0 = SELF"]),
+    ];
+
+    /// Lists in which a call needs no condition, with the reason.
+    const WITHOUT: [(Role, &str); 6] = [
+        // It writes files of the state folder; Landlock limits it to this folder, and its devices.
+        (Role::Renewals, "openat"),
+        (Role::Renewals, "ioctl"),
+        // They change descriptors of this process only.
+        (Role::Renewals, "fcntl"),
+        (Role::Journal, "fcntl"),
+        (Role::Resolver, "fcntl"),
+        (Role::Supervisor, "fcntl"),
+    ];
+
+    #[test]
+    fn a_call_that_needs_a_condition_has_it_in_every_list() {
+        for role in Role::ALL {
+            for (call, condition) in all_lines(role) {
+                let needed = CONDITIONS.iter().find(|(name, _)| *name == call);
+                let Some((_, any)) = needed.filter(|_| !WITHOUT.contains(&(role, call))) else {
+                    continue;
+                };
+                assert!(
+                    any.iter().any(|one| condition.contains(one)),
+                    "{}: {call} {condition}: needs one of {any:?}",
+                    role.name()
+                );
+            }
         }
     }
 
