@@ -113,6 +113,20 @@ fn the_commands_of_the_guide_make_two_machines_that_take_over_from_each_other() 
         network.wait_for_addresses(gw1);
         network.echo();
     }
+    keepalived_that_is_killed_starts_again(gw2);
+}
+
+/// Without it, nobody would take over the next time.
+fn keepalived_that_is_killed_starts_again(machine: &Machine) {
+    let before = machine.property("keepalived", "MainPID");
+    machine
+        .run(&format!("kill -KILL {before}"))
+        .expect_success();
+    until("keepalived runs again", SECONDS, || {
+        let state = machine.property("keepalived", "ActiveState");
+        let process = machine.property("keepalived", "MainPID");
+        (state == "active" && process != before).then_some(())
+    });
 }
 
 /// A fresh machine with its host name and its own addresses, and the package installed.
@@ -267,8 +281,8 @@ impl Network {
     fn wait_for_addresses(&self, machine: &Machine) {
         until("the machine has the addresses", SECONDS, || {
             let shown = machine.run("ip -brief address").expect_success().text();
-            let has = |address: &&str| shown.contains(&format!("{address}/24"));
-            SERVICE.iter().all(|address| has(&address)).then_some(())
+            let has = |address: &str| shown.contains(&format!("{address}/24"));
+            SERVICE.iter().all(|address| has(address)).then_some(())
         });
     }
 
