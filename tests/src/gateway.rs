@@ -263,7 +263,8 @@ impl Gateway {
     fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().expect("the child is ours") {
             self.log.finish();
-            panic!("wardgate ended: {status}");
+            // In the message itself: what `drop` prints beside it may be cut off.
+            panic!("wardgate ended: {status}\n{}", self.output());
         }
     }
 }
@@ -287,5 +288,27 @@ impl Drop for Gateway {
             let tail: Vec<_> = output.lines().skip(first_shown).collect();
             eprintln!("--- wardgate run\n{config}\n---\n{}", tail.join("\n"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_ends_at_start_fails_the_test_with_its_output() {
+        let folder = TempDir::new().expect("there is room");
+        let script = "echo the cause >&2; exit 78";
+        let program = Program::new("sh").args(["-c", script]);
+        let start = || Gateway::spawn(&program, folder, None, None);
+        let failure = std::panic::catch_unwind(std::panic::AssertUnwindSafe(start));
+        let Err(panic) = failure else {
+            panic!("it has not started");
+        };
+        let message = panic.downcast::<String>().expect("a text");
+        assert!(
+            message.contains("78") && message.contains("the cause"),
+            "{message}"
+        );
     }
 }
