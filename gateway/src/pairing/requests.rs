@@ -15,11 +15,11 @@ pub struct RenewalRequest {
     pub answer: oneshot::Sender<Option<Vec<u8>>>,
 }
 
-/// The workers' end of the queue. One that was made by `default` answers nothing.
+/// The end of the queue at which workers ask. One that was made by `default` answers nothing.
 #[derive(Debug, Clone, Default)]
-pub struct RenewalDesk(Option<mpsc::Sender<RenewalRequest>>);
+pub struct RenewalQueue(Option<mpsc::Sender<RenewalRequest>>);
 
-impl RenewalDesk {
+impl RenewalQueue {
     /// A queue.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<RenewalRequest>) {

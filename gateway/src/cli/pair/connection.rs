@@ -14,7 +14,7 @@ use crate::pairing::conversation::prove;
 use crate::pairing::error::{PairingError, RejectCode};
 use crate::pairing::exchange::{PairRole, PairingChannel};
 use crate::pairing::limits::{
-    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX,
+    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_ADDRESS_MAX,
 };
 use crate::pairing::tries::Tries;
 
@@ -148,10 +148,10 @@ impl PairingListener {
     pub(super) fn wait(&self, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
         let tries = Arc::new(Mutex::new(Tries::new(Instant::now())));
         let (done, results) = mpsc::channel();
-        let mut unproved = OpenConnections::default();
+        let mut open = OpenConnections::default();
         loop {
             while let Ok((address, outcome)) = results.try_recv() {
-                unproved.ended(address);
+                open.ended(address);
                 match outcome {
                     Ok(proved) => return Ok(proved),
                     Err(error) => report(address, &error, &tries),
@@ -162,12 +162,12 @@ impl PairingListener {
                 Ok((stream, address)) => {
                     // LIMIT: CONNECTIONS_MAX.
                     anyhow::ensure!(
-                        unproved.count < CONNECTIONS_MAX,
+                        open.count < CONNECTIONS_MAX,
                         "{CONNECTIONS_MAX} connections have come, and none has proved the code; find out who \
                          connects, then run this command again for a new code"
                     );
-                    // LIMIT: UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX; dropping it closes it.
-                    if unproved.begin(address.ip()) {
+                    // LIMIT: UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_ADDRESS_MAX; dropping it closes it.
+                    if open.begin(address.ip()) {
                         let (code, tries, done) = (code.clone(), Arc::clone(&tries), done.clone());
                         thread::Builder::new().spawn(move || {
                             // The command may have ended.
@@ -211,7 +211,7 @@ impl OpenConnections {
         self.count = self.count.saturating_add(1);
         let all: usize = self.open.values().sum();
         let own = self.open.entry(address).or_default();
-        let is_room = all < UNPROVED_MAX && *own < UNPROVED_PER_ADDRESS_MAX;
+        let is_room = all < UNAUTHENTICATED_MAX && *own < UNAUTHENTICATED_PER_ADDRESS_MAX;
         if is_room {
             *own = own.saturating_add(1);
         }

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::args::PairOptions;
 use super::edit::{Edited, PeerTable};
 use super::site::OwnSite;
-use crate::pairing::conversation::Partner;
+use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
 use crate::pki::{pem, write};
@@ -153,7 +153,7 @@ impl<'a> PeerWriter<'a> {
     }
 }
 
-impl Partner for PeerWriter<'_> {
+impl OfferHandler for PeerWriter<'_> {
     fn prepare(&mut self, offer: &Offer) -> Result<(), PairingError> {
         offer
             .check(&self.own.names, SystemTime::now())

@@ -1,4 +1,4 @@
-//! Somebody on the line, or at the port, who does not have the code.
+//! A client or a machine in the middle that does not have the code.
 
 use std::sync::Mutex;
 
@@ -38,7 +38,7 @@ fn bytes_that_are_no_key_exchange_use_up_no_try() {
 }
 
 #[test]
-fn a_client_of_another_version_is_told_which_is_spoken() {
+fn a_client_of_another_version_gets_a_reject_with_this_reason() {
     let body = [&b"WGPAIR\x02C"[..], &[1; 32]].concat();
     let (outcome, sent) = listening(
         &PairingFrame {
