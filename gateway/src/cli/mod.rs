@@ -14,6 +14,7 @@ mod pki;
 mod run;
 mod setup;
 mod sheet;
+mod site_files;
 mod socket;
 mod status;
 mod systemd;

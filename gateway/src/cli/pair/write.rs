@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
 
+use super::super::site_files::{problems, problems_with};
 use super::args::PairOptions;
 use super::edit::{Edited, PeerTable};
 use super::site::OwnSite;
@@ -16,7 +17,6 @@ use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
 use crate::pki::{pem, write};
-use crate::supervisor::prepare;
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
 const FOLDER_MODE: u32 = 0o755;
@@ -246,15 +246,9 @@ fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
 /// # Errors
 /// The problems that the new text adds.
 fn new_problems(config: &Path, text: &str) -> anyhow::Result<Vec<String>> {
-    let folder = config.parent().filter(|folder| *folder != Path::new(""));
-    let mut trial = tempfile::Builder::new()
-        .prefix(".pair")
-        .suffix(".toml")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| format!("no file can be written beside {}", config.display()))?;
-    trial.write_all(text.as_bytes())?;
-    let before = problems(config);
-    let (known, new): (Vec<_>, Vec<_>) = problems(trial.path())
+    let before = without_place(problems(config), config);
+    let found = without_place(problems_with(text, config)?, config);
+    let (known, new): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|problem| before.contains(problem));
     anyhow::ensure!(
@@ -265,17 +259,13 @@ fn new_problems(config: &Path, text: &str) -> anyhow::Result<Vec<String>> {
     Ok(known)
 }
 
-/// The problems of a configuration and its files, without the name of the file and the line.
-fn problems(config: &Path) -> Vec<String> {
-    let found = match prepare(config, SystemTime::now()) {
-        Ok(prepared) => prepared.problems,
-        Err(problems) => problems,
-    };
+/// Problems without the name of the file and the line.
+fn without_place(problems: Vec<String>, config: &Path) -> Vec<String> {
     let file = format!("{}:", config.display());
-    let without = |text: &String| {
-        let text = text.strip_prefix(&file).unwrap_or(text);
+    let without = |text: String| {
+        let text = text.strip_prefix(&file).unwrap_or(&text);
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit());
         text.trim_start_matches([':', ' ']).to_owned()
     };
-    found.iter().map(without).collect()
+    problems.into_iter().map(without).collect()
 }
