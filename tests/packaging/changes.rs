@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use wardgate_tests::{Background, until};
 
+use crate::guide::Site;
 use crate::machine::{CONFIGURATION, Machine, SECONDS, assert_restarted, upgrade};
 
 /// Asks for one association after the other until the file of its first argument is there. A client that is refused
@@ -143,4 +144,33 @@ fn assert_kept(machine: &Machine) {
     until("systemd does not keep the listeners", SECONDS, || {
         (kept() == routes).then_some(())
     });
+}
+
+/// The running services have sandboxes without the ports of the new routes: `setup` asks for an upgrade then.
+pub(crate) fn the_other_direction_is_set_up_while_the_services_run(
+    hospital: &Machine,
+    region: &Machine,
+) {
+    for (machine, address) in [(hospital, "10.20.0.9"), (region, "10.30.0.5")] {
+        let ip = machine.program("ip");
+        let ip = ip.args(["address", "add", address, "dev", "lo"]);
+        ip.run().expect_success();
+    }
+    region
+        .run("echo 192.0.2.7 gw.hospital-a.example >> /etc/hosts")
+        .expect_success();
+    let mut archive = Background::start(&hospital.program("storescp").args(["-v", "104"]));
+    for (machine, site) in [(hospital, Site::Hospital), (region, Site::Region)] {
+        // Between the two machines of this test, the hospital's WAN has another address than in the guide.
+        let command = site.commands_of_the_other_direction();
+        let command = command.trim().replace("198.51.100.7", "192.0.2.7");
+        let text = machine.run(&format!("{command} --yes")).expect_success();
+        let text = text.text();
+        assert!(text.contains("the service runs with this"), "{text}");
+        assert_eq!(machine.property("wardgate", "ActiveState"), "active");
+    }
+    let echo = region.program("echoscu");
+    let echo = echo.args(["-ta", "60", "10.30.0.5", "11112"]);
+    echo.run().expect_success();
+    assert!(!archive.has_ended(), "{}", archive.output());
 }

@@ -31,6 +31,15 @@ impl Site {
         block.lines().map(str::to_owned).collect()
     }
 
+    /// What an administrator of this site types so that the archive's site sends to the other one.
+    pub(crate) fn commands_of_the_other_direction(self) -> String {
+        let page = page("two-sites.md");
+        let (_, section) = page
+            .split_once("\n## The other direction\n")
+            .expect("the chapter has this section");
+        block(section, "sh", self.position())
+    }
+
     /// What the administrator writes into the configuration.
     pub(crate) fn configuration(self) -> String {
         block(&page("two-sites.md"), "toml", self.position())

@@ -161,10 +161,11 @@ pub(crate) static RENEWAL_FAILED: LogMessage = LogMessage::warn("renewal_failed"
 /// What to do: nothing; `wardgate-pair-renew.timer` checks their signature and uses them.
 pub(crate) static TRUST_UPDATE_RECEIVED: LogMessage = LogMessage::info("trust_update_received");
 
-/// A paired peer has sent CA certificates that were not stored: older than the last ones, or not well formed; or the state
-/// folder cannot be written.
+/// A paired peer has sent CA certificates that were not stored: not signed by a CA that is trusted for it, older than the
+/// last ones, made in the future, or not well formed; or the state folder cannot be written.
 ///
-/// What to do: the message gives the reason; if it is the folder, let the user of the gateway write there.
+/// What to do: the message gives the reason; if it is the folder, let the user of the gateway write there. A wrong
+/// signature may come from a stolen key of the peer's certificate: ask the peer.
 pub(crate) static TRUST_UPDATE_REFUSED: LogMessage = LogMessage::warn("trust_update_refused");
 
 // Section: Certificates, keys and lists

@@ -172,8 +172,8 @@ impl AdminArgs {
     }
 }
 
-// An operator can reach the packaged service even if its configuration is not valid any more.
-fn of_packaged_service() -> PathBuf {
+/// The admin socket of the packaged service: an operator can reach it even if its configuration is not valid any more.
+pub(super) fn of_packaged_service() -> PathBuf {
     let config = config::load(Path::new(CONFIG)).config.ok();
     let named = config.and_then(|config| config.gateway.admin);
     named.unwrap_or_else(|| SOCKET.into())

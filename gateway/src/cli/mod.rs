@@ -2,6 +2,7 @@
 
 mod admin;
 mod against;
+mod apply;
 mod bundle;
 mod check;
 mod doctor;

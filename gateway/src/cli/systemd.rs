@@ -5,8 +5,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
+use super::{admin, apply};
+
 /// The service of the package.
 const SERVICE: &str = "wardgate.service";
+/// The timer of the package that runs `wardgate pair renew` every day.
+pub(super) const RENEWAL_TIMER: &str = "wardgate-pair-renew.timer";
 
 /// Whether systemd runs and has the service.
 pub(super) fn has_service() -> bool {
@@ -27,14 +31,28 @@ pub(super) fn enable() -> anyhow::Result<()> {
     run(&["--quiet", "enable", SERVICE])
 }
 
-/// Enables the service, and starts it. If it runs, it reads its configuration again.
+/// Enables the timer of renewals, and starts it.
 ///
 /// # Errors
 /// What systemctl reports.
+pub(super) fn enable_renewal() -> anyhow::Result<()> {
+    run(&["--quiet", "enable", "--now", RENEWAL_TIMER])
+}
+
+/// Enables the service, and starts it. If it runs, it uses its changed configuration.
+///
+/// # Errors
+/// What systemctl reports, or why the running gateway does not use the configuration.
 pub(super) fn start_or_reload() -> anyhow::Result<()> {
     enable()?;
     if succeeds(&["--quiet", "is-active", SERVICE]) {
-        return run(&["reload", SERVICE]);
+        let reply = apply::use_configuration(&admin::of_packaged_service())?;
+        ensure!(
+            reply.ok,
+            "the running gateway does not use the new configuration: {}",
+            reply.lines.join("; ")
+        );
+        return Ok(());
     }
     // A service that has failed too often is not started otherwise.
     let _ = succeeds(&["reset-failed", SERVICE]);
@@ -59,8 +77,9 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let status = status.context("systemctl cannot be started")?;
     ensure!(
         status.success(),
-        "`systemctl {}` failed; `systemctl status wardgate` shows the reason",
-        arguments.join(" ")
+        "`systemctl {}` failed; `systemctl status {}` shows the reason",
+        arguments.join(" "),
+        arguments.last().copied().unwrap_or(SERVICE)
     );
     Ok(())
 }

@@ -127,6 +127,10 @@ pub struct CommandReply {
     pub ok: bool,
     /// What was done, or why nothing was done, in sentences.
     pub lines: Vec<String>,
+    /// A reload was refused because the sandbox of the running process does not allow what the configuration
+    /// needs. An upgrade uses that configuration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_restart: bool,
     /// The changes of a reload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<RouteChange>,

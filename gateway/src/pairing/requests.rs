@@ -40,3 +40,31 @@ impl RenewalQueue {
         answered.await.ok().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_renewal_beyond_the_bound_of_the_queue_is_refused_at_once() {
+        let (renewals, mut queue) = RenewalQueue::new();
+        let waiting: Vec<_> = (0..RENEWALS_WAITING_MAX)
+            .map(|_| {
+                tokio::spawn({
+                    let renewals = renewals.clone();
+                    async move { renewals.ask("dns:gw.a.example", None).await }
+                })
+            })
+            .collect();
+        while queue.len() < RENEWALS_WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(renewals.ask("dns:gw.b.example", None).await, None);
+        while let Ok(request) = queue.try_recv() {
+            request.answer.send(Some(vec![1])).expect("it waits");
+        }
+        for one in waiting {
+            assert_eq!(one.await.expect("it has ended"), Some(vec![1]));
+        }
+    }
+}

@@ -26,7 +26,14 @@ impl Running {
     /// Reads the configuration and its files again, and uses them from now on, unless anything is wrong.
     pub(super) async fn reload(&mut self) -> CommandReply {
         notify::reloading();
-        let reply = match self.load_and_use().await {
+        // Before the files are read: the sandbox would show as files that cannot be read.
+        let obstacles = self.obstacles();
+        let needs_restart = !obstacles.is_empty();
+        let outcome = match needs_restart {
+            true => Err(obstacles),
+            false => self.load_and_use().await,
+        };
+        let reply = match outcome {
             Ok(reply) => {
                 self.view.reloads.succeeded();
                 reply
@@ -34,7 +41,10 @@ impl Running {
             Err(problems) => {
                 self.view.reloads.failed();
                 let nothing = "nothing was changed".to_owned();
-                CommandReply::refused(problems.into_iter().chain([nothing]))
+                CommandReply {
+                    needs_restart,
+                    ..CommandReply::refused(problems.into_iter().chain([nothing]))
+                }
             }
         };
         notify::ready(&self.summary());
@@ -42,7 +52,6 @@ impl Running {
     }
 
     async fn load_and_use(&mut self) -> Result<CommandReply, Vec<String>> {
-        self.check_sandbox()?;
         let (file, kept) = (self.file.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load(&file, SystemTime::now(), Some(kept));
         let mut loaded = self.read_files(load).await??;
@@ -99,16 +108,13 @@ impl Running {
         })
     }
 
-    // Before the files are read: the sandbox would show as files that cannot be read.
-    fn check_sandbox(&self) -> Result<(), Vec<String>> {
-        let Ok(wanted) = config::load(&self.file).config else {
-            return Ok(());
-        };
-        let found = self.sandbox.obstacles(&needs(&self.file, &wanted));
-        match found.is_empty() {
-            true => Ok(()),
-            false => Err(found),
-        }
+    // What the configuration needs, and the sandbox of this process does not allow.
+    fn obstacles(&self) -> Vec<String> {
+        let wanted = config::load(&self.file).config;
+        wanted.map_or_else(
+            |_| Vec::new(),
+            |wanted| self.sandbox.obstacles(&needs(&self.file, &wanted)),
+        )
     }
 
     // Returns why the page is off, or why the earlier token stays in use.

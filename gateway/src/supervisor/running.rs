@@ -138,7 +138,8 @@ impl Running {
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
                 Some(request) = next_renewal(&mut renewing) => {
-                    self.renewals.answer(&self.config, request, Instant::now());
+                    let used = (&self.config, &*self.materials);
+                    self.renewals.answer(used, request, Instant::now());
                 }
                 () = until(complete) => {
                     self.complete_at = None;

@@ -1,9 +1,7 @@
 //! The command: reads the file, writes the new configuration and the report.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,6 +11,7 @@ use super::report::ImportClass;
 use super::{ImportContext, OtherProgram, include};
 use crate::cli::limits::IMPORT_LINES_MAX;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE};
+use crate::pki::write;
 
 /// The options of `wardgate import`.
 #[derive(Debug, Args)]
@@ -119,31 +118,20 @@ fn context(args: &ImportArgs, folder: PathBuf) -> Result<ImportContext, String> 
     Ok(context)
 }
 
-/// Writes the new configuration for its owner and its group, as `wardgate.toml` of the package is.
+/// Writes the new configuration. A file that it replaces keeps its owner and its mode, and a link stays a link.
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o644);
     if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        return write::replace(&target, text.as_bytes(), write::MODE_CONFIG)
+            .with_context(|| format!("cannot write {}", path.display()));
     }
-    let remedy = if force {
-        ""
-    } else {
-        " (--force replaces a file)"
-    };
-    let mut file = options
-        .open(path)
-        .with_context(|| format!("cannot create {}{remedy}", path.display()))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
+    write::create(path, text.as_bytes(), write::MODE_CONFIG)
+        .with_context(|| format!("cannot create {} (--force replaces a file)", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use clap::Parser as _;
 
@@ -178,8 +166,12 @@ mod tests {
         assert_eq!(code("[other]\n", &[]), None, "the file exists");
         let kept = fs::read(folder.path().join("new.toml")).expect("it is still there");
         assert_eq!(first, kept);
+        let new = folder.path().join("new.toml");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o660)).expect("the file is ours");
         let worse = format!("{GOOD}OCSPaia = yes\n");
         assert_eq!(code(&worse, &["--force"]), Some(EXIT_FAILED));
+        let mode = fs::metadata(&new).expect("it is still there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o660);
         let wrong = ["--force", "--peer", "other=dns:gw.b.example"];
         assert_eq!(code(GOOD, &wrong), Some(EXIT_USAGE));
         assert_eq!(code(GOOD, &["--force", "--peer", "pacs"]), Some(EXIT_USAGE));

@@ -8,8 +8,11 @@ mod connection;
 mod edit;
 mod link;
 mod renew;
+mod replacement;
 mod rotate;
 mod site;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs;
@@ -26,16 +29,15 @@ use self::connection::{PairingListener, Timed, connect, is_wrong_code};
 use self::edit::Edited;
 use self::site::OwnSite;
 use self::write::PeerWriter;
-use super::limits::REPLY_WITHIN;
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, socket, systemd};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, apply, systemd};
 use crate::audit::{self, messages};
 use crate::config;
-use crate::control::Command;
 use crate::pairing::code::PairingCode;
 use crate::pairing::conversation::{WrittenPart, WrittenState, exchange};
 use crate::pairing::exchange::PairingChannel;
 use crate::pairing::limits::{CODE_LIFE, CODE_TRIES, EXCHANGE_WITHIN};
 use crate::pairing::offer::Offer;
+use crate::pairing::tries::RefusedCodes;
 
 pub(crate) use args::PairArgs;
 
@@ -175,6 +177,7 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         let code = PairingCode::read(&text).map_err(|why| anyhow::anyhow!("the code {why}"))?;
         return connect(to, &code);
     }
+    let mut refused = RefusedCodes::default();
     for _ in 0..CODE_TRIES {
         let text = ask("code that the other site shows: ")?;
         let text = Zeroizing::new(text.context(
@@ -182,8 +185,15 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         )?);
         match PairingCode::read(&text) {
             Err(why) => println!("the code {why}"),
+            Ok(code) if refused.has(&code) => anyhow::bail!(
+                "this code was refused before, so it was not sent again; if it is what the other site shows, a machine in \
+                 the middle may have refused it: run `wardgate pair` again at both sites, for a new code"
+            ),
             Ok(code) => match connect(to, &code) {
-                Err(error) if is_wrong_code(&error) => println!("{error:#}"),
+                Err(error) if is_wrong_code(&error) => {
+                    println!("{error:#}");
+                    refused.add(code);
+                }
                 outcome => return outcome,
             },
         }
@@ -236,6 +246,26 @@ fn report(offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
         println!("{config}: still to do: {problem}");
     }
     reload(&options.files.config);
+    if wrote.renews {
+        renew_daily(&options.files.config);
+    }
+}
+
+/// Lets certificates renew by themselves: no further command, and no further telephone call, is needed.
+fn renew_daily(file: &Path) {
+    let timer = systemd::RENEWAL_TIMER;
+    if file != Path::new(admin::CONFIG) || !systemd::has_service() {
+        println!(
+            "next: let this machine run `wardgate pair renew --config {}` every day, so that certificates renew by \
+             themselves",
+            file.display()
+        );
+        return;
+    }
+    match systemd::enable_renewal() {
+        Ok(()) => println!("certificates renew by themselves: {timer} is enabled"),
+        Err(error) => eprintln!("wardgate: certificates do not renew by themselves: {error:#}"),
+    }
 }
 
 /// Makes a running gateway use the new configuration.
@@ -248,9 +278,7 @@ fn reload(file: &Path) {
     let reply = named
         .or(packaged)
         .filter(|socket| socket.exists())
-        .map(|path| {
-            socket::ask(&path, Command::Reload, REPLY_WITHIN).and_then(|text| socket::parse(&text))
-        });
+        .map(|path| apply::use_configuration(&path));
     match reply {
         // `wardgate setup` has enabled it: it starts as soon as the sites are paired.
         None if file == Path::new(admin::CONFIG) && systemd::is_enabled() => {
@@ -269,31 +297,6 @@ fn reload(file: &Path) {
         ),
         Some(Err(error)) => {
             println!("the running gateway was not reached: {error:#}; run `wardgate reload`");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_early_end_is_reported_without_a_claim_that_nothing_was_written_where_something_may_be() {
-        use WrittenPart::{All, Maybe, Nothing};
-        for own in [Nothing, Maybe, All] {
-            for other in [Nothing, Maybe, All] {
-                let text = state(WrittenState { own, other });
-                let is_nothing = |at: &str| text.contains(&format!("nothing was written at {at}"));
-                assert_eq!(
-                    is_nothing("either site"),
-                    own == Nothing && other == Nothing,
-                    "{text}"
-                );
-                let of_one = is_nothing("this site") || is_nothing("either site");
-                assert_eq!(of_one, own == Nothing, "{text}");
-                let of_other = is_nothing("the other site") || is_nothing("either site");
-                assert_eq!(of_other, other == Nothing, "{text}");
-            }
         }
     }
 }

@@ -12,10 +12,13 @@ use tempfile::NamedTempFile;
 use super::super::site_files::{problems, problems_with};
 use super::args::PairOptions;
 use super::edit::{Edited, PeerTable};
+use super::replacement::{self, Replacement};
 use super::site::OwnSite;
+use crate::config;
 use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
+use crate::pairing::state::StateFolder;
 use crate::pki::{pem, write};
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
@@ -49,6 +52,8 @@ pub(super) struct WrittenPeer<'w> {
     pub(super) files: String,
     /// The same with the other site.
     pub(super) record: String,
+    /// Whether the CA certificates are renewed over the link.
+    pub(super) renews: bool,
     /// Problems that the configuration still has.
     pub(super) remaining: &'w [String],
 }
@@ -73,6 +78,7 @@ impl<'a> PeerWriter<'a> {
         Some(WrittenPeer {
             files,
             record,
+            renews: ready.table.renews,
             remaining: &ready.remaining,
         })
     }
@@ -95,12 +101,18 @@ impl<'a> PeerWriter<'a> {
             renews: offer.renews && self.own.offer.renews,
             name,
         };
-        confirm_replacement(&edited, &table, offer, self.options.yes)?;
         let pem: String = offer
             .authorities
             .iter()
             .map(|ca| pem::of_certificate(ca))
             .collect();
+        replacement::check_file(&edited, &table, &pem)?;
+        let replacement = Replacement {
+            options: self.options,
+            table: &table,
+            offer,
+        };
+        replacement.confirm(edited.peer(&table.name), &mut super::ask)?;
         make_folder(&folder)?;
         for route in &self.options.route {
             edited.list_in_route(route, &table.name)?;
@@ -112,7 +124,7 @@ impl<'a> PeerWriter<'a> {
             ..table.clone()
         };
         edited.set_peer(&trial)?;
-        let remaining = new_problems(config, &edited.text())?;
+        let remaining = new_problems(config, &edited.text(), (&trial.trust, &table.trust))?;
         edited.set_peer(&table)?;
         Ok(ReadyFiles {
             trust: table.trust.clone(),
@@ -136,9 +148,10 @@ impl<'a> PeerWriter<'a> {
         );
         // A link stays a link.
         let config = fs::canonicalize(config)?;
+        let is_new = !ready.trust.exists();
         write::replace_all(&[
             (&ready.trust, ready.trust_pem.as_bytes(), FILE_MODE),
-            (&config, ready.text.as_bytes(), FILE_MODE),
+            (&config, ready.text.as_bytes(), write::MODE_CONFIG),
         ])
         .with_context(|| {
             format!(
@@ -147,8 +160,15 @@ impl<'a> PeerWriter<'a> {
                 config.display()
             )
         })?;
+        // A stored update of the site as it was before must not be taken for a later one than those that follow. If this
+        // fails, `pair renew` removes it, because no CA that is trusted now has signed it.
+        if let Ok(read) = config::load(&config).config {
+            let _ = StateFolder::new(&read.gateway.state).forget(&ready.table.name);
+        }
         // The umask of an administrator may be closed, and the gateway has to read it.
-        fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        if is_new {
+            fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        }
         Ok(())
     }
 }
@@ -169,58 +189,6 @@ impl OfferHandler for PeerWriter<'_> {
     }
 }
 
-/// Shows what would be replaced, and asks.
-fn confirm_replacement(
-    edited: &Edited,
-    table: &PeerTable,
-    offer: &Offer,
-    yes: bool,
-) -> anyhow::Result<()> {
-    let Some(old) = edited.peer(&table.name) else {
-        return Ok(());
-    };
-    let old_trust = fs::read_to_string(&old.trust).unwrap_or_default();
-    let new_trust: String = offer
-        .authorities
-        .iter()
-        .map(|ca| pem::of_certificate(ca))
-        .collect();
-    if old == *table && old_trust == new_trust {
-        return Ok(());
-    }
-    println!(
-        "the configuration has a peer {:?} already; this would change:",
-        table.name
-    );
-    for (key, before, after) in [
-        ("identity", old.identity.clone(), table.identity.clone()),
-        (
-            "trust",
-            old.trust.display().to_string(),
-            table.trust.display().to_string(),
-        ),
-        ("renew", old.renews.to_string(), table.renews.to_string()),
-    ] {
-        if before != after {
-            println!("  - {key} = {before}\n  + {key} = {after}");
-        }
-    }
-    if old_trust != new_trust {
-        println!("  the CA certificates of the peer");
-    }
-    if yes {
-        return Ok(());
-    }
-    let answer = super::ask("replace it? [y/N] ")?;
-    let answer = answer.context("the peer was not replaced, because there is no terminal to ask at; run the command again with --yes at both sites, or give the other site another name with --peer")?;
-    anyhow::ensure!(
-        ["y", "yes"].contains(&answer.to_lowercase().as_str()),
-        "a person decided not to replace peer {:?}",
-        table.name
-    );
-    Ok(())
-}
-
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let shown = folder.display();
     if !folder.exists() {
@@ -230,7 +198,8 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
+/// A file of certificates in this folder, for a check of the configuration that names it.
+pub(super) fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
     let file = tempfile::Builder::new()
         .prefix(".pair")
         .suffix(".pem")
@@ -241,15 +210,21 @@ fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
 }
 
 /// Checks a new text of the configuration as `wardgate check` does. Returns the problems that the present text has as
-/// well.
+/// well. The new text names the first file of `trial` where the configuration will name the second one.
 ///
 /// # Errors
 /// The problems that the new text adds.
-fn new_problems(config: &Path, text: &str) -> anyhow::Result<Vec<String>> {
+pub(super) fn new_problems(
+    config: &Path,
+    text: &str,
+    trial: (&Path, &Path),
+) -> anyhow::Result<Vec<String>> {
+    let names = [trial.0, trial.1].map(|path| path.display().to_string());
     let before = without_place(problems(config), config);
     let found = without_place(problems_with(text, config)?, config);
     let (known, new): (Vec<_>, Vec<_>) = found
         .into_iter()
+        .map(|problem| problem.replace(&names[0], &names[1]))
         .partition(|problem| before.contains(problem));
     anyhow::ensure!(
         new.is_empty(),

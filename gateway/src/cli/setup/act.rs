@@ -69,7 +69,7 @@ impl Work<'_> {
         if self.text != self.present {
             // A link stays a link.
             let target = fs::canonicalize(self.file).unwrap_or_else(|_| self.file.to_owned());
-            write::replace(&target, self.text.as_bytes(), MODE_PUBLIC)
+            write::replace(&target, self.text.as_bytes(), write::MODE_CONFIG)
                 .with_context(|| format!("{} cannot be written", self.file.display()))?;
             println!("wrote {}", self.file.display());
         }

@@ -1,5 +1,7 @@
 //! Checks a configuration before it is written.
 
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -24,11 +26,44 @@ pub(super) fn answer(
 ) -> Result<(), String> {
     let before = draft.clone();
     draft.set(question, text)?;
+    if question == Question::OtherName {
+        let mut names = text.split(',').map(str::trim);
+        if let Some(name) = names.find(|name| !is_short_name(name) && !config::is_peer_name(name)) {
+            *draft = before;
+            return Err(format!(
+                "{name:?} is not a short name; write letters from a to z, digits, \"-\", \"_\" and \".\", such as region"
+            ));
+        }
+    }
     if let Some(problem) = problem(draft, question) {
         *draft = before;
         return Err(problem);
     }
     Ok(())
+}
+
+/// Whether all characters are those of the name of a peer.
+fn is_short_name(name: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.chars().all(is_legal)
+}
+
+/// Why the gateway could not listen there now; `None` if it could, or if that is not known. The port is open for a moment.
+pub(super) fn listen_obstacle(listen: &str) -> Option<String> {
+    let address: SocketAddr = listen.parse().ok()?;
+    let error = TcpListener::bind(address).err()?;
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => Some(format!(
+            "note: {} is not an address of this machine now, so the gateway cannot listen there; change the answer, unless \
+             two machines share this address",
+            address.ip()
+        )),
+        io::ErrorKind::AddrInUse => Some(format!(
+            "note: another program listens on {address} now; stop it before the gateway starts, or choose another port \
+             (`ss -ltnp` names the program)"
+        )),
+        _ => None,
+    }
 }
 
 /// What `wardgate check` would report about the answer to a question, whatever the others are.

@@ -159,7 +159,8 @@ impl PkiLoader<'_> {
             let is_signer = |ca: &&&Parsed| crl.signer() == Some(&crl::key_hash(&ca.facts.spki));
             let signer = known.iter().find(is_signer);
             let signed = signer.and_then(|ca| facts::certificate_signed_by(&leaf.der, &ca.der));
-            if signed == Some(false) {
+            // A peer's CA may have the same name and a key of another kind. Its list says nothing of this certificate.
+            if signed != Some(true) {
                 continue;
             }
             let (since, list) = (date(at), crl_at.value.display().to_string());

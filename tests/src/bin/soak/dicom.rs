@@ -221,13 +221,14 @@ fn answer(shared: &Shared, mut socket: TcpStream) -> io::Result<()> {
         }
     }
     socket.write_all(&pdu(RELEASE_RP, &[0; 4]))?;
-    // PS3.8 section 9.2: the requestor closes.
-    match socket.read(&mut [0])? {
-        0 => {
+    // PS3.8 section 9.2: the requestor closes. If the answer did not reach it, an A-ABORT may come (state 13).
+    match read_pdu(&mut socket)? {
+        None => {
             SockRef::from(&socket).set_linger(None)?;
             Ok(())
         }
-        _ => Err(Error::other("bytes behind the release")),
+        Some((ABORT, _)) => Err(aborted()),
+        Some((kind, _)) => Err(Error::other(format!("PDU {kind} behind the release"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The two gateways: their configurations, files and processes.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -241,7 +242,7 @@ impl Machine {
 
     fn spawn_once(&mut self) -> Result<PathBuf, String> {
         self.starts += 1;
-        let log = self.folder.join(format!("log-{:03}.json", self.starts));
+        let log = self.log(self.starts);
         let file = File::create(&log).expect("our folder");
         let variables = self.variables.iter();
         let variables = variables.map(|(name, file)| format!("{name}={}", file.display()));
@@ -415,13 +416,36 @@ impl Machine {
             .map_err(|_| "the metrics cannot be read".to_owned())
     }
 
-    /// Ends it, and expects success.
+    /// Ends it. Expects success from it, and no panic and no refused system call from any process before it.
     pub(crate) fn stop(&mut self) -> Result<(), String> {
         self.process.signal(Signal::TERM);
         wait_for("a gateway does not end on SIGTERM", || {
             self.reap();
             self.process.has_ended().then_some(())
-        })
+        })?;
+        // After an upgrade, the process is a child of the gateway's launcher, which takes its status.
+        if let Some(child) = &mut self.started
+            && child.id() == self.process.id()
+        {
+            let status = child.wait().map_err(|error| error.to_string())?;
+            if !status.success() {
+                return Err(format!("the gateway of {:?}: {status}", self.place));
+            }
+        }
+        for start in 1..=self.starts {
+            let log = File::open(self.log(start)).map_err(|error| error.to_string())?;
+            let is_wrong = |line: &String| line.contains("panicked") || line.contains("seccomp:");
+            let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+            if let Some(line) = lines.find(is_wrong) {
+                return Err(format!("the gateway of {:?}: {line}", self.place));
+            }
+        }
+        Ok(())
+    }
+
+    /// The log of all processes from one start to the next.
+    fn log(&self, start: u32) -> PathBuf {
+        self.folder.join(format!("log-{start:03}.json"))
     }
 }
 

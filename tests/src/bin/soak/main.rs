@@ -35,7 +35,7 @@ mod shared;
 mod stream;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -94,12 +94,8 @@ fn main() -> ExitCode {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).expect("the folder can be made");
     let mut run = Run::start(&arguments);
-    let report = run.cycles(arguments.time);
-    let text = report.text();
-    println!("\n{text}");
-    fs::write(folder.join("report.txt"), &text).expect("our folder");
-    let json = format!("{:#}\n", report.json());
-    fs::write(folder.join("report.json"), json).expect("our folder");
+    let report = run.cycles(arguments.time, folder);
+    println!("\n{}", report.text());
     println!(
         "{} holds report.txt, report.json and the logs",
         folder.display()
@@ -157,9 +153,12 @@ impl Run {
     }
 
     /// Cycles until the time is over or something is wrong.
-    fn cycles(&mut self, time: Duration) -> &Report {
+    ///
+    /// The report in `folder` is written after each cycle: a run that is ended from outside leaves it.
+    fn cycles(&mut self, time: Duration, folder: &Path) -> &Report {
         println!("{HEADING}");
         for cycle in 1.. {
+            self.report(folder);
             if cycle > 1 && self.shared.ledger.elapsed() >= time {
                 break;
             }
@@ -178,11 +177,16 @@ impl Run {
                 self.shared.ledger.wrong(&why);
             }
         }
+        self.report(folder)
+    }
+
+    fn report(&mut self, folder: &Path) -> &Report {
         self.report.starts = [0, 1].map(|at| self.parts.machines[at].starts);
         self.report.took = self.shared.ledger.elapsed();
         self.report.totals = self.shared.ledger.totals();
         self.report.repeated = self.shared.repeats();
         self.report.wrong = self.shared.ledger.first_wrong();
+        self.report.write(folder).expect("our folder");
         &self.report
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 
@@ -78,6 +80,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Writes `report.txt` and `report.json`.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::write(folder.join("report.txt"), self.text())?;
+        fs::write(folder.join("report.json"), format!("{:#}\n", self.json()))
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "soak of {:.1} min, {} cycles\n\n{HEADING}\n",
@@ -125,7 +133,7 @@ impl Report {
         text
     }
 
-    pub(crate) fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let totals: BTreeMap<_, _> = self
             .totals
             .iter()

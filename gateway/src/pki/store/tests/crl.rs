@@ -1,6 +1,6 @@
 //! Revocation lists that would refuse every peer, or that are incomplete.
 
-use rcgen::{RevokedCertParams, SerialNumber, SigningKey, date_time_ymd};
+use rcgen::{KeyPair, RevokedCertParams, SerialNumber, SigningKey, date_time_ymd};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Ca, Site};
@@ -95,6 +95,27 @@ fn own_certificate_on_the_list_is_refused() {
              one with `wardgate pki issue`"
         ]
     );
+}
+
+/// A peer chooses the name and the kind of the key of its CA.
+#[test]
+fn a_list_of_a_namesake_of_the_own_ca_says_nothing_of_the_own_certificate() {
+    let mut site = Site::new();
+    site.openssl("genpkey -algorithm RSA -out rsa.key");
+    let mut namesake = Ca::new("Region CA");
+    namesake.key = KeyPair::from_pem(&site.read("rsa.key")).expect("a key");
+    let certificate = namesake.params.self_signed(&namesake.key);
+    namesake.certificate = certificate.expect("a CA");
+    let entry = RevokedCertParams {
+        serial_number: SerialNumber::from(0x1234),
+        revocation_time: date_time_ymd(2026, 5, 19),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let crl = namesake.crl(|crl| crl.revoked_certs = vec![entry]);
+    site.write("trust.pem", [site.ca.pem(), namesake.pem()].concat());
+    site.add_crl("ca.crl", crl);
+    assert_eq!(site.problems(), [""; 0]);
 }
 
 #[test]
