@@ -151,7 +151,7 @@ impl StateFolder {
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         let path = self.0.join(name);
-        // A link that somebody put there is not followed: the rename replaces it.
+        // A symbolic link at this path is not followed: the rename replaces it.
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             fs::remove_file(&path)?;
         }

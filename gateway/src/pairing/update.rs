@@ -1,4 +1,4 @@
-//! The renewal of a paired site's CA certificates: the key of the old CA vouches for the new one.
+//! The renewal of a paired site's CA certificates: the key of the old CA signs the new one.
 //!
 //! An update holds all CA certificates that are to be trusted for a site from now on, and a signature by the key of a CA
 //! that is trusted already, so that anybody who has the old certificate can check it later. Its sequence is a time, and

@@ -491,8 +491,8 @@ fn the_main_thread_reads_its_configuration_and_cannot_write_it() {
 }
 
 #[test]
-fn the_keeper_of_the_state_folder_cannot_write_elsewhere() {
-    let name = "the_keeper_of_the_state_folder_cannot_write_elsewhere";
+fn the_thread_that_writes_the_state_folder_cannot_write_elsewhere() {
+    let name = "the_thread_that_writes_the_state_folder_cannot_write_elsewhere";
     let ended = attack(name, Role::Renewals, |secret| {
         let state = secret.with_file_name("state");
         StateFolder::new(&state).store("clinic", b"an update")?;

@@ -4,6 +4,7 @@
 //! After that it serves metrics and handles signals.
 
 mod ambiguity;
+mod announced_stop;
 #[cfg(test)]
 mod attacks;
 mod bind;
@@ -17,7 +18,6 @@ mod handover;
 mod inherited;
 mod kept_listeners;
 mod launcher;
-mod leaving;
 mod limits;
 mod materials;
 mod nodes;
@@ -278,7 +278,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 has_successor: false,
             },
             stop: None,
-            leaving: None,
+            announced_stop: None,
             began: std::time::Instant::now(),
             samples: samples::Samples::default(),
             sample_at: tokio::time::Instant::now(),

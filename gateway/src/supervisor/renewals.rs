@@ -19,8 +19,8 @@ use super::materials::Materials;
 use super::notice;
 use crate::audit::{Journal, messages};
 use crate::config::Config;
-use crate::pairing::desk::RenewalRequest;
 use crate::pairing::limits::{RENEWAL_EVERY, RENEWALS_WAITING_MAX};
+use crate::pairing::requests::RenewalRequest;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{RenewalMessage, Update, UpdateError};
 use crate::pki::{Trust, partner};
@@ -66,9 +66,9 @@ impl Renewals {
         let (jobs, waiting) = sync_channel::<Job>(RENEWALS_WAITING_MAX);
         let journal = journal.clone();
         sandbox.spawn("renewals", move || {
-            let mut keeper = Keeper::default();
+            let mut writer = StateWriter::default();
             for job in waiting {
-                keeper.answer(job, &journal);
+                writer.answer(job, &journal);
             }
         })?;
         Ok(Self { jobs })
@@ -106,12 +106,12 @@ impl Renewals {
 
 /// Reads and writes the state folder.
 #[derive(Default)]
-struct Keeper {
+struct StateWriter {
     /// When an update of a peer was stored last.
     stored: HashMap<String, Instant>,
 }
 
-impl Keeper {
+impl StateWriter {
     fn answer(&mut self, job: Job, journal: &Journal) {
         let RenewalRequest {
             identity,

@@ -14,7 +14,7 @@ use crate::pairing::conversation::prove;
 use crate::pairing::error::{PairingError, RejectCode};
 use crate::pairing::exchange::{PairRole, PairingChannel};
 use crate::pairing::limits::{
-    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX,
+    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_ADDRESS_MAX,
 };
 use crate::pairing::tries::Tries;
 
@@ -148,10 +148,10 @@ impl PairingListener {
     pub(super) fn wait(&self, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
         let tries = Arc::new(Mutex::new(Tries::new(Instant::now())));
         let (done, results) = mpsc::channel();
-        let mut unproved = OpenConnections::default();
+        let mut open = OpenConnections::default();
         loop {
             while let Ok((address, (outcome, was_right))) = results.try_recv() {
-                unproved.ended(address);
+                open.ended(address);
                 match outcome {
                     Ok(proved) => return Ok(proved),
                     Err(error) if was_right => {
@@ -168,12 +168,12 @@ impl PairingListener {
                 Ok((stream, address)) => {
                     // LIMIT: CONNECTIONS_MAX.
                     anyhow::ensure!(
-                        !unproved.is_over(),
+                        !open.is_over(),
                         "{CONNECTIONS_MAX} connections have come, and none has proved the code; find out who \
                          connects, then run this command again for a new code"
                     );
-                    // LIMIT: UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX; dropping it closes it.
-                    if unproved.begin(address.ip()) {
+                    // LIMIT: UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_ADDRESS_MAX; dropping it closes it.
+                    if open.begin(address.ip()) {
                         let (code, tries, done) = (code.clone(), Arc::clone(&tries), done.clone());
                         thread::Builder::new().spawn(move || {
                             // The command may have ended.
@@ -235,7 +235,7 @@ impl OpenConnections {
     fn begin(&mut self, address: IpAddr) -> bool {
         let all: usize = self.open.values().sum();
         let own = self.open.entry(address).or_default();
-        let is_room = all < UNPROVED_MAX && *own < UNPROVED_PER_ADDRESS_MAX;
+        let is_room = all < UNAUTHENTICATED_MAX && *own < UNAUTHENTICATED_PER_ADDRESS_MAX;
         if is_room {
             *own = own.saturating_add(1);
             // One that is closed at once costs nothing, and does not bring the pairing nearer to its end.

@@ -13,7 +13,7 @@ use super::rotate::OwnAuthorities;
 use super::site::OwnSite;
 use super::write::PeerWriter;
 use super::{EXIT_FAILED, EXIT_GOOD, renew, state};
-use crate::pairing::conversation::{Partner as _, WrittenPart, WrittenState};
+use crate::pairing::conversation::{OfferHandler as _, WrittenPart, WrittenState};
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::Update;

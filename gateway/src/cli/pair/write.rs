@@ -9,17 +9,17 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
 
+use super::super::site_files::{problems, problems_with};
 use super::args::PairOptions;
 use super::edit::{Edited, PeerTable};
 use super::replacement::{self, Replacement};
 use super::site::OwnSite;
 use crate::config;
-use crate::pairing::conversation::Partner;
+use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
 use crate::pki::{pem, write};
-use crate::supervisor::prepare;
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
 const FOLDER_MODE: u32 = 0o755;
@@ -52,10 +52,10 @@ pub(super) struct WrittenPeer<'w> {
     pub(super) files: String,
     /// The same with the other site.
     pub(super) record: String,
+    /// Whether the CA certificates are renewed over the link.
+    pub(super) renews: bool,
     /// Problems that the configuration still has.
     pub(super) remaining: &'w [String],
-    /// Whether both sites renew their certificates by themselves.
-    pub(super) renews: bool,
 }
 
 impl<'a> PeerWriter<'a> {
@@ -173,7 +173,7 @@ impl<'a> PeerWriter<'a> {
     }
 }
 
-impl Partner for PeerWriter<'_> {
+impl OfferHandler for PeerWriter<'_> {
     fn prepare(&mut self, offer: &Offer) -> Result<(), PairingError> {
         offer
             .check(&self.own.names, SystemTime::now())
@@ -220,15 +220,9 @@ pub(super) fn new_problems(
     trial: (&Path, &Path),
 ) -> anyhow::Result<Vec<String>> {
     let names = [trial.0, trial.1].map(|path| path.display().to_string());
-    let folder = config.parent().filter(|folder| *folder != Path::new(""));
-    let mut file = tempfile::Builder::new()
-        .prefix(".pair")
-        .suffix(".toml")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| format!("no file can be written beside {}", config.display()))?;
-    file.write_all(text.as_bytes())?;
-    let before = problems(config);
-    let (known, new): (Vec<_>, Vec<_>) = problems(file.path())
+    let before = without_place(problems(config), config);
+    let found = without_place(problems_with(text, config)?, config);
+    let (known, new): (Vec<_>, Vec<_>) = found
         .into_iter()
         .map(|problem| problem.replace(&names[0], &names[1]))
         .partition(|problem| before.contains(problem));
@@ -240,17 +234,13 @@ pub(super) fn new_problems(
     Ok(known)
 }
 
-/// The problems of a configuration and its files, without the name of the file and the line.
-fn problems(config: &Path) -> Vec<String> {
-    let found = match prepare(config, SystemTime::now()) {
-        Ok(prepared) => prepared.problems,
-        Err(problems) => problems,
-    };
+/// Problems without the name of the file and the line.
+fn without_place(problems: Vec<String>, config: &Path) -> Vec<String> {
     let file = format!("{}:", config.display());
-    let without = |text: &String| {
-        let text = text.strip_prefix(&file).unwrap_or(text);
+    let without = |text: String| {
+        let text = text.strip_prefix(&file).unwrap_or(&text);
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit());
         text.trim_start_matches([':', ' ']).to_owned()
     };
-    found.iter().map(without).collect()
+    problems.into_iter().map(without).collect()
 }

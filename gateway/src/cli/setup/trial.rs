@@ -1,19 +1,19 @@
 //! Checks a configuration before it is written.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 
+use super::super::site_files::problems_with;
 use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
 use super::draft::{Question, SetupAnswers};
 use super::text::{SiteFiles, configuration};
 use crate::config;
 use crate::pki::authority::{Authority, KeyType, NewAuthority, Permitted};
 use crate::pki::write;
-use crate::supervisor::prepare;
 
 /// Sets an answer, and takes it back if the configuration would not be valid because of it.
 ///
@@ -156,22 +156,5 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
         Authority::init(&ca, &wanted, SystemTime::now())?;
         whole = with_stand_ins(text, &ca.join("ca.pem").display().to_string());
     }
-    // In the folder of the configuration, where relative paths begin.
-    let mut candidate = tempfile::Builder::new()
-        .prefix(".setup")
-        .suffix(".toml")
-        .tempfile_in(folder)?;
-    candidate.write_all(whole.as_bytes())?;
-    let problems = match prepare(candidate.path(), SystemTime::now()) {
-        Ok(prepared) => prepared.problems,
-        Err(problems) => problems,
-    };
-    let (tried, meant) = (
-        candidate.path().display().to_string(),
-        file.display().to_string(),
-    );
-    Ok(problems
-        .iter()
-        .map(|problem| problem.replace(&tried, &meant))
-        .collect())
+    problems_with(&whole, file)
 }

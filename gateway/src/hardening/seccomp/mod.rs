@@ -27,7 +27,7 @@ pub(crate) enum Role {
     Resolver,
     /// The writer of the log, and the writer of the last report of a panic.
     Journal,
-    /// The keeper of the state folder: updates of CA certificates from paired peers.
+    /// The thread that writes the state folder: updates of CA certificates from paired peers.
     Renewals,
 }
 

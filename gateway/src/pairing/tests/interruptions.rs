@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn wherever_the_exchange_is_cut_both_sides_say_truly_what_was_written_and_a_second_run_pairs() {
+fn wherever_the_exchange_is_cut_both_sides_report_truly_what_was_written_and_a_second_run_pairs() {
     // HELLO, PROOF, OFFER, READY, DONE in each direction.
     for cut in 0..5 {
         for from_connecting in [true, false] {
@@ -46,7 +46,7 @@ struct Fails {
     in_commit: bool,
 }
 
-impl Partner for Fails {
+impl OfferHandler for Fails {
     fn prepare(&mut self, _: &Offer) -> Result<(), PairingError> {
         match self.in_commit {
             true => Ok(()),

@@ -25,7 +25,7 @@ fn connections_that_are_closed_at_once_do_not_end_a_pairing() {
     let examined = (0..2 * CONNECTIONS_MAX)
         .filter(|_| open.begin(flood))
         .count();
-    assert_eq!(examined, UNPROVED_PER_ADDRESS_MAX);
+    assert_eq!(examined, UNAUTHENTICATED_PER_ADDRESS_MAX);
     assert!(open.count < CONNECTIONS_MAX, "{}", open.count);
     assert!(open.begin(partner));
     // Those that are examined count, however often they come.
@@ -70,12 +70,15 @@ fn connections_that_prove_nothing_are_bounded_for_each_address_and_in_all() {
     let mut open = OpenConnections::default();
     let address = |number: u8| IpAddr::from([192, 0, 2, number]);
     for number in 0..4 {
-        for _ in 0..UNPROVED_PER_ADDRESS_MAX {
+        for _ in 0..UNAUTHENTICATED_PER_ADDRESS_MAX {
             assert!(open.begin(address(number)));
         }
         assert!(!open.begin(address(number)), "more of one address");
     }
-    assert!(!open.begin(address(9)), "more than {UNPROVED_MAX} in all");
+    assert!(
+        !open.begin(address(9)),
+        "more than {UNAUTHENTICATED_MAX} in all"
+    );
     open.ended(address(0));
     assert!(open.begin(address(9)));
     while !open.is_over() {
