@@ -18,6 +18,9 @@ use crate::pairing::limits::{
 };
 use crate::pairing::tries::Tries;
 
+#[cfg(test)]
+mod bounds_tests;
+
 /// How often the listening side looks for new connections and for the end of its time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -294,6 +297,3 @@ pub(super) fn is_wrong_code(error: &anyhow::Error) -> bool {
         _ => false,
     }
 }
-
-#[cfg(test)]
-mod tests;

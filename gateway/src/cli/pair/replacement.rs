@@ -95,16 +95,13 @@ impl Replacement<'_> {
 
     fn decide(&self, ask: &mut Ask<'_>, question: &str, option: &str) -> anyhow::Result<()> {
         let (name, site) = (&self.table.name, &self.offer.site);
-        let option = match option.ends_with("--peer") {
-            true => format!("{option} {name}"),
-            false => option.to_owned(),
-        };
+        let option = option.replace("--peer", &format!("--peer {name}"));
         let answer = ask(&format!("{question} [y/N] "))?;
         let answer = answer.with_context(|| {
             format!(
-                "site {site:?}, {}, is not peer {name:?} yet, and there is no terminal to ask whether it is; if it is, run \
-                 the command again at both sites, with {option} at the site that knows it as {name:?}; if not, give it \
-                 another name there with --peer",
+                "there is no terminal to ask whether site {site:?}, {}, becomes peer {name:?}; if it does, run the command \
+                 again at both sites, with {option} at the site that knows it as {name:?}; if not, give it another name \
+                 there with --peer",
                 self.offer.identity
             )
         })?;
