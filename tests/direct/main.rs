@@ -41,6 +41,7 @@ mod random;
 mod refused;
 mod relay;
 mod reload;
+mod reload_limits;
 mod reports;
 mod routes;
 mod same_rate;
