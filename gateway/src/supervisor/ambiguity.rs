@@ -107,8 +107,8 @@ impl PeerAuthorities {
 
 impl<'a> Overlap<'a> {
     fn of(first: &'a PeerAuthorities, second: &'a PeerAuthorities) -> Option<Self> {
-        // A CA with the name of another one and a key of its own can issue nothing for the other's peer: whoever names
-        // his CAs like those of another peer must not make the configuration invalid.
+        // A CA with the name of another one and a key of its own can issue nothing for the other's peer: a peer that
+        // names its CAs like those of another one must not make the configuration invalid.
         let is_shared = |(name, keys): &(&String, &BTreeSet<_>)| {
             let others = second.authorities.get(*name);
             others.is_some_and(|others| !keys.is_disjoint(others))

@@ -192,8 +192,8 @@ impl Sender<'_> {
 }
 
 /// Stores an update that a trusted CA has signed, and that is later than the stored one. `None` if there is nothing new.
-/// The certificate of the connection is not enough: with the key of a leaf alone, nobody may stand in the way of the
-/// updates that follow.
+/// The certificate of the connection is not enough: with the key of a leaf alone, no sender may block the updates that
+/// follow.
 fn store(
     folder: &StateFolder,
     sender: &Sender<'_>,

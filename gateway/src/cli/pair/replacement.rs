@@ -72,7 +72,7 @@ impl Replacement<'_> {
             );
             return self.decide(ask, &format!("is this site peer {name:?}?"), "--peer");
         };
-        let keys = Keys::of(&old, self.offer);
+        let keys = AuthorityKeys::of(&old, self.offer);
         let has_identity = old
             .identity
             .split(", ")
@@ -112,7 +112,7 @@ impl Replacement<'_> {
         Ok(())
     }
 
-    fn show(&self, old: &PeerTable, keys: &Keys) {
+    fn show(&self, old: &PeerTable, keys: &AuthorityKeys) {
         let table = self.table;
         println!(
             "site {:?}, {}, would replace peer {:?} of the configuration:",
@@ -147,14 +147,14 @@ impl Replacement<'_> {
 }
 
 /// The keys of the peer's CAs before and after.
-struct Keys {
+struct AuthorityKeys {
     removed: BTreeSet<[u8; 32]>,
     added: BTreeSet<[u8; 32]>,
     /// The certificates are others, whatever their keys are.
     is_reissued: bool,
 }
 
-impl Keys {
+impl AuthorityKeys {
     fn of(old: &PeerTable, offer: &Offer) -> Self {
         let before = store::certificates(&old.trust).unwrap_or_default();
         let keys = |all: &[CertificateDer<'_>]| -> BTreeSet<_> {

@@ -197,7 +197,7 @@ fn a_signed_update_that_makes_the_configuration_invalid_is_not_used() {
     assert_eq!(site.renew(false), EXIT_FAILED);
     assert_eq!(site.read("peers/clinic.pem"), trust);
     prepare(&site.path("wardgate.toml"), SystemTime::now()).expect("the gateway starts");
-    // One that gives nobody else's CAs is used.
+    // One without the CAs of another peer is used.
     let mut next = clinic.own.offer.clone();
     next.authorities.extend(offer_of("clinic").authorities);
     let good = clinic.update(seconds(), &next, None);

@@ -42,7 +42,7 @@ fn the_key_of_a_leaf_alone_does_not_stand_in_the_way_of_later_updates() {
     let folder = StateFolder::new(dir.path());
     let (ca, other) = (Ca::new("Clinic"), Ca::new("Clinic"));
     let peer = sender(&ca);
-    // What whoever has only the key of the certificate can send.
+    // What a sender with only the key of the certificate can send.
     for (bad, why) in [
         (
             message(&ca, u64::MAX, Some(b"garbage")),
