@@ -83,7 +83,7 @@ pub type TryCheck<'c> = dyn FnMut(&mut dyn FnMut() -> bool) -> Result<bool, Reje
 /// because that is a try.
 ///
 /// # Errors
-/// As `Hello` and `Unauthenticated`. The other side got the reason, as far as it may know it.
+/// As `Hello` and `SharedSecret`. The other side got the reason, as far as it may know it.
 pub fn prove<S: Read + Write>(
     stream: &mut S,
     role: PairRole,
