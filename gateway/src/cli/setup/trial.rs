@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
 use super::draft::{Question, SetupAnswers};
+use super::leftovers;
 use super::text::{SiteFiles, configuration};
 use crate::config;
 use crate::pki::authority::{Authority, KeyType, NewAuthority, Permitted};
@@ -104,7 +105,9 @@ pub(super) fn text_problems(text: &str, file: &Path) -> Vec<String> {
 /// No file can be written beside the configuration.
 pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String>> {
     let folder = write::folder(file);
-    let trial = tempfile::Builder::new().prefix(".setup").tempdir_in(folder);
+    let trial = tempfile::Builder::new()
+        .prefix(leftovers::PREFIX)
+        .tempdir_in(folder);
     let trial = trial.with_context(|| format!("{} cannot be written", folder.display()))?;
     let mut whole = text.to_owned();
     if !missing_peers(text).is_empty() {
@@ -124,8 +127,8 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
     }
     // In the folder of the configuration, where relative paths begin.
     let mut candidate = tempfile::Builder::new()
-        .prefix(".setup")
-        .suffix(".toml")
+        .prefix(leftovers::PREFIX)
+        .suffix(leftovers::SUFFIX)
         .tempfile_in(folder)?;
     candidate.write_all(whole.as_bytes())?;
     let problems = match prepare(candidate.path(), SystemTime::now()) {
