@@ -1,9 +1,6 @@
 //! The command: reads the file, writes the new configuration and the report.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,6 +10,7 @@ use super::report::ImportClass;
 use super::{ImportContext, OtherProgram, include};
 use crate::cli::limits::IMPORT_LINES_MAX;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE};
+use crate::pki::write;
 
 /// The options of `wardgate import`.
 #[derive(Debug, Args)]
@@ -119,36 +117,32 @@ fn context(args: &ImportArgs, folder: PathBuf) -> Result<ImportContext, String> 
     Ok(context)
 }
 
-/// Writes the new configuration for its owner and its group, as `wardgate.toml` of the package is.
+/// Writes the new configuration whole, or not at all. A file that is replaced keeps its owner, its group and its mode, and
+/// a link is replaced itself. A new file is for its owner, and in a folder such as `/etc/wardgate` for the group of the
+/// service too: the addresses and names in it are for no other user.
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o644);
-    if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
+    let text = text.as_bytes();
+    if force && path.symlink_metadata().is_ok() {
+        return write::replace(path, text, MODE)
+            .with_context(|| format!("cannot replace {}", path.display()));
     }
-    let remedy = if force {
-        ""
-    } else {
-        " (--force replaces a file)"
-    };
-    let mut file = options
-        .open(path)
-        .with_context(|| format!("cannot create {}{remedy}", path.display()))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("cannot write {}", path.display()))
+    write::create_key(path, text)
+        .with_context(|| format!("cannot create {} (--force replaces a file)", path.display()))
 }
+
+/// The mode if there is no old file to take it from: a link whose file is gone.
+const MODE: u32 = 0o640;
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use clap::Parser as _;
 
     use super::*;
     use crate::cli::limits::{IMPORT_BYTES_MAX, IMPORT_LINES_MAX};
+    use crate::cli::socket::is_harmful;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -197,6 +191,48 @@ mod tests {
         );
         let missing = Command::parse_from(["import", "haproxy", "/nowhere/haproxy.cfg"]);
         assert_eq!(run(&missing.args).ok(), Some(EXIT_CONFIG));
+    }
+
+    #[test]
+    fn force_replaces_a_link_itself_and_keeps_the_mode_of_a_file() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let new = folder.path().join("new.toml");
+        let mode = || {
+            let metadata = fs::metadata(&new).expect("it was written");
+            metadata.permissions().mode() & 0o777
+        };
+        assert_eq!(code(folder.path(), GOOD, &[]).ok(), Some(EXIT_GOOD));
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o640)).expect("our file");
+        let again = code(folder.path(), GOOD, &["--force"]);
+        assert_eq!((again.ok(), mode()), (Some(EXIT_GOOD), 0o640));
+        let other = folder.path().join("other");
+        fs::write(&other, "kept").expect("our folder");
+        fs::remove_file(&new).expect("our file");
+        symlink(&other, &new).expect("our folder");
+        let again = code(folder.path(), GOOD, &["--force"]);
+        assert_eq!(again.ok(), Some(EXIT_GOOD));
+        assert_eq!(fs::read(&other).expect("it is there"), b"kept");
+        let written = fs::symlink_metadata(&new).expect("it was written");
+        assert!(written.is_file());
+    }
+
+    #[test]
+    fn text_that_changes_its_direction_reaches_neither_the_report_nor_the_configuration() {
+        let context = ImportContext::default();
+        let text = GOOD.replace("a.pem", "a\u{202e}mep.a") + "other = \u{2066}x\u{61c}\n";
+        let none = |_: &str| Err("none".to_owned());
+        let names = ("stunnel\u{202e}.conf", Path::new("w.toml"));
+        let import =
+            crate::cli::import::import(OtherProgram::Stunnel, &text, names, &context, &none);
+        let open = [import.open.clone(), vec!["a\u{202e}b".to_owned()]].concat();
+        let report = import.report.text(names.0, &open);
+        let json = import.report.json(names.0, &open);
+        for text in [&import.toml, &report, &json] {
+            assert!(!text.contains(|c| c != '\n' && is_harmful(c)), "{text}");
+        }
+        assert!(import.toml.contains("a\\u202Emep.a"), "{}", import.toml);
+        assert!(report.contains("\\u{202e}"), "{report}");
     }
 
     #[test]
