@@ -4,6 +4,8 @@
 //! real workers. The attack then runs inside a worker's loop, or in a thread of another role. The test sees how the
 //! process ended.
 
+mod narrow;
+
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -112,16 +112,33 @@ const EACCES: u32 = 13;
 const ENOSYS: u32 = 38;
 
 /// Names that the lists use for arguments (the headers of Linux on x86-64).
-const VALUES: [(&str, u64); 28] = [
+const VALUES: [(&str, u64); 45] = [
     ("AF_UNIX", 1),
     ("AF_INET", 2),
     ("AF_INET6", 10),
     ("AF_NETLINK", 16),
+    ("NETLINK_ROUTE", 0),
     // Without SOCK_NONBLOCK and SOCK_CLOEXEC.
     ("SOCK_TYPE", 0xf),
     ("SOCK_STREAM", 1),
     ("SOCK_DGRAM", 2),
+    ("IPPROTO_IP", 0),
     ("IPPROTO_TCP", 6),
+    ("IPPROTO_IPV6", 41),
+    ("SOL_SOCKET", 1),
+    ("SO_KEEPALIVE", 9),
+    ("SO_OOBINLINE", 10),
+    ("SO_LINGER", 13),
+    ("TCP_NODELAY", 1),
+    ("TCP_KEEPIDLE", 4),
+    ("TCP_KEEPINTVL", 5),
+    ("TCP_KEEPCNT", 6),
+    ("TCP_QUICKACK", 12),
+    ("TCP_USER_TIMEOUT", 18),
+    ("IP_TOS", 1),
+    ("IP_TRANSPARENT", 19),
+    ("IPV6_TCLASS", 67),
+    ("IPV6_TRANSPARENT", 75),
     ("MSG_FASTOPEN", 0x2000_0000),
     ("PROT_EXEC", 4),
     ("PROT_WRITE_EXEC", 6),
@@ -134,7 +151,7 @@ const VALUES: [(&str, u64); 28] = [
     ("F_SETFL", 4),
     ("F_SETPIPE_SZ", 1031),
     ("F_GETPIPE_SZ", 1032),
-    ("F_ADD_SEALS", 1033),
+    ("TCGETS", 0x5401),
     ("FIONBIO", 0x5421),
     ("FIONREAD", 0x541b),
     ("SIOCGIFINDEX", 0x8933),
