@@ -24,13 +24,13 @@ const SCRIPT: &str = "mount -t tmpfs tmpfs /run
         >/run/systemd/journald.conf.d/test.conf
     exec \"$0\"";
 
-struct Journald {
+pub(crate) struct Journald {
     _processes: Background,
     id: u32,
 }
 
 impl Journald {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let unshare = Program::new("unshare")
             .args(["--mount", "--propagation", "private", "--fork"])
             .args(["--kill-child", "sh", "-euc", SCRIPT, JOURNALD]);
@@ -55,13 +55,13 @@ impl Journald {
     }
 
     /// What begins a command in its namespace.
-    fn inside(&self) -> [String; 3] {
+    pub(crate) fn inside(&self) -> [String; 3] {
         let target = self.id.to_string();
         ["--target".to_owned(), target, "--mount".to_owned()]
     }
 
     /// The entries that match, such as `WARDGATE_ROUTE=ct`.
-    fn entries(&self, matches: &[&str]) -> Vec<Value> {
+    pub(crate) fn entries(&self, matches: &[&str]) -> Vec<Value> {
         let journalctl = [
             "journalctl",
             "--no-pager",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -14,9 +15,11 @@ use wardgate_tests::{Background, Outcome, Program, wardgate};
 use crate::pair::{address, listen, local};
 
 /// A site in its folder.
-struct PairedSite {
+pub(crate) struct PairedSite {
     folder: TempDir,
     name: &'static str,
+    /// A command that runs the commands of the site somewhere else, such as in a mount namespace; usually empty.
+    pub(crate) within: Vec<String>,
 }
 
 impl PairedSite {
@@ -24,18 +27,22 @@ impl PairedSite {
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
         fs::write(folder.path().join("wardgate.toml"), config).expect("the folder is ours");
         fs::create_dir(folder.path().join("pki")).expect("the folder is ours");
-        Self { folder, name }
+        Self {
+            folder,
+            name,
+            within: Vec::new(),
+        }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         fs::read_to_string(self.file("wardgate.toml")).expect("it is a text")
     }
 
-    fn pair(&self, arguments: &[&str]) -> Program {
+    pub(crate) fn pair(&self, arguments: &[&str]) -> Program {
         self.command(&["pair"])
             .args([
                 "--site",
@@ -47,8 +54,12 @@ impl PairedSite {
     }
 
     /// A command with the files of this site.
-    fn command(&self, words: &[&str]) -> Program {
-        Program::new(wardgate())
+    pub(crate) fn command(&self, words: &[&str]) -> Program {
+        let program = match self.within.split_first() {
+            None => Program::new(wardgate()),
+            Some((first, rest)) => Program::new(first).args(rest).arg(wardgate()),
+        };
+        program
             .args(words)
             .arg("--config")
             .arg(self.file("wardgate.toml"))
@@ -66,7 +77,7 @@ impl PairedSite {
 }
 
 /// The side that shows the code, and the code.
-fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
+pub(crate) fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
     let mut listening = Background::start(&site.pair(arguments));
     listening.wait_for_output("read the code out");
     let code = listening.output();
@@ -75,14 +86,15 @@ fn show(site: &PairedSite, arguments: &[&str]) -> (Background, String) {
     (listening, code)
 }
 
-fn type_code(site: &PairedSite, code: &str, arguments: &[&str]) -> Outcome {
+pub(crate) fn type_code(site: &PairedSite, code: &str, arguments: &[&str]) -> Outcome {
+    // The other site is "region", and the route lists "far".
     site.pair(arguments)
-        .args(["--code-file", "-"])
+        .args(["--peer", "far", "--code-file", "-"])
         .stdin(format!("{code}\n"))
         .run()
 }
 
-fn hospital(entry: SocketAddr, wan: SocketAddr) -> PairedSite {
+pub(crate) fn hospital(entry: SocketAddr, wan: SocketAddr) -> PairedSite {
     PairedSite::new(
         "hospital",
         &format!(
@@ -92,7 +104,7 @@ fn hospital(entry: SocketAddr, wan: SocketAddr) -> PairedSite {
     )
 }
 
-fn region(wan: SocketAddr, exit: SocketAddr) -> PairedSite {
+pub(crate) fn region(wan: SocketAddr, exit: SocketAddr) -> PairedSite {
     PairedSite::new(
         "region",
         &format!(
@@ -220,7 +232,14 @@ fn a_peer_that_is_there_already_is_replaced_only_on_demand() {
         fs::read(region.file("pki/peers/hospital.pem")).expect("it is there"),
         trust
     );
+    // The CA has another key: --yes counts only for the peer that is named.
     let (listening, code) = show(&region, &["--yes"]);
+    let refused = type_code(&hospital, &code, &["--yes"])
+        .expect_failure()
+        .text();
+    assert!(refused.contains("--yes --peer hospital"), "{refused}");
+    assert!(!listening.wait(wardgate_tests::DEADLINE).success());
+    let (listening, code) = show(&region, &["--yes", "--peer", "hospital"]);
     type_code(&hospital, &code, &["--yes"]).expect_success();
     assert!(listening.wait(wardgate_tests::DEADLINE).success());
     assert_ne!(
@@ -247,9 +266,13 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     let (entry, wan) = (local(), local());
     let exit = listen();
     let (hospital, region) = (hospital(entry, wan), region(wan, address(&exit)));
+    let config = hospital.file("wardgate.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o660)).expect("the file is ours");
     let (listening, code) = show(&region, &[]);
     type_code(&hospital, &code, &[]).expect_success();
     assert!(listening.wait(wardgate_tests::DEADLINE).success());
+    let mode = fs::metadata(&config).expect("it is there").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o660, "the operator's mode stays");
     let trust_of = |site: &PairedSite, peer: &str| site.file(&format!("pki/peers/{peer}.pem"));
     let first = certificates(&hospital.file("ca/ca.pem"));
     assert_eq!(certificates(&trust_of(&region, "hospital")), first);
@@ -258,6 +281,18 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     let offline = renew(&hospital, &["--early"]).expect_failure().text();
     assert!(offline.contains("made the next CA"), "{offline}");
     assert!(offline.contains("peer \"far\": route \"out\""), "{offline}");
+    // The region checks a revocation list of the hospital.
+    let list = |name: &str| region.file(name).display().to_string();
+    fs::copy(hospital.file("ca/ca.crl"), list("first.crl")).expect("the folder is ours");
+    let plain = region.config();
+    let with_lists = |lists: &str| {
+        let text = plain.replace(
+            "renew = true\n",
+            &format!("renew = true\ncrl = [{lists}]\n"),
+        );
+        fs::write(region.file("wardgate.toml"), text).expect("the folder is ours");
+    };
+    with_lists(&format!("{:?}", list("first.crl")));
     let mut gateway = Background::listening(&region.run(), wan.port());
     let _other = Background::listening(&hospital.run(), entry.port());
     let (mut client, mut server) = (connect(entry), accept(&exit));
@@ -267,20 +302,41 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     // The gateway only stores it; the command checks and uses it.
     assert_eq!(certificates(&trust_of(&region, "hospital")), first);
     let replayed = fs::read(region.file("state/hospital.update")).expect("it was stored");
-    let used = renew(&region, &[]).expect_success().text();
+    let used = renew(&region, &[]).expect_failure().text();
     assert!(used.contains("signed by the old CA"), "{used}");
+    assert!(used.contains("crl has no valid list of its CA"), "{used}");
     let next = certificates(&hospital.file("ca/next/ca.pem"));
     assert_eq!(
         certificates(&trust_of(&region, "hospital")),
         [&first[..], &next].concat()
     );
-    // Not before the hospital knows that the region trusts its next CA.
+    // Not before the region has the list of the next CA: it would refuse every certificate of it.
+    for _ in 0..2 {
+        renew(&hospital, &["--early"]).expect_success();
+        assert_eq!(certificates(&hospital.file("ca/ca.pem")), first);
+    }
+    let made = fs::read(hospital.file("ca/next/ca.crl")).expect("it was made");
+    let lists = Program::new(wardgate()).args(["pki", "renew", "--crl", "--dir"]);
+    lists.arg(hospital.file("ca")).run().expect_success();
+    assert_ne!(
+        fs::read(hospital.file("ca/next/ca.crl")).expect("it is there"),
+        made
+    );
+    fs::copy(hospital.file("ca/next/ca.crl"), list("next.crl")).expect("the folder is ours");
+    with_lists(&format!("{:?}, {:?}", list("first.crl"), list("next.crl")));
+    reload(&region);
+    renew(&region, &[]).expect_success();
+    // Nor before the hospital knows that the region trusts its next CA.
     renew(&hospital, &["--early"]).expect_success();
     assert_eq!(certificates(&hospital.file("ca/ca.pem")), first);
     let switched = renew(&hospital, &["--early"]).expect_success().text();
     assert!(switched.contains("has taken the place"), "{switched}");
     assert_eq!(certificates(&hospital.file("ca/ca.pem")), next);
     through(&mut client, &mut server);
+    let (mut client, mut server) = (connect(entry), accept(&exit));
+    through(&mut client, &mut server);
+    fs::write(region.file("wardgate.toml"), &plain).expect("the folder is ours");
+    reload(&region);
     renew(&region, &[]).expect_success();
 
     // The other direction: the region accepts connections and makes none, so the hospital fetches its update.
@@ -296,8 +352,7 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     fs::write(trust_of(&region, "hospital"), next.concat()).expect("the folder is ours");
     fs::copy(region.file("ca/ca.pem"), trust_of(&hospital, "far")).expect("the folder is ours");
     for site in [&hospital, &region] {
-        let reload = Program::new(wardgate()).args(["reload", "--socket"]);
-        reload.arg(site.file("admin.sock")).run().expect_success();
+        reload(site);
     }
     let (mut client, mut server) = (connect(entry), accept(&exit));
     through(&mut client, &mut server);
@@ -315,8 +370,7 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     // Switched off means off.
     let off = region.config().replace("renew = true\n", "");
     fs::write(region.file("wardgate.toml"), off).expect("the folder is ours");
-    let reload = Program::new(wardgate()).args(["reload", "--socket"]);
-    reload.arg(region.file("admin.sock")).run().expect_success();
+    reload(&region);
     let refused = renew(&hospital, &[]).expect_failure().text();
     assert!(
         refused.contains("does not take part in renewals"),
@@ -325,6 +379,11 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     gateway.wait_for_output("which is off for this peer");
     let nothing = renew(&region, &["--early"]).expect_success().text();
     assert!(nothing.contains("nothing to renew"), "{nothing}");
+}
+
+fn reload(site: &PairedSite) {
+    let reload = Program::new(wardgate()).args(["reload", "--socket"]);
+    reload.arg(site.file("admin.sock")).run().expect_success();
 }
 
 fn has_files(folder: &Path) -> bool {

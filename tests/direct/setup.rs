@@ -92,6 +92,10 @@ fn without_a_terminal_setup_names_the_options_that_are_missing() {
             &["--yes", "--listen", "11112:"],
             "--listen: listen \"11112:\"",
         ),
+        (
+            &["--yes", "--other-name", "192.0.2.1:5"],
+            "\"192.0.2.1:5\" is not a short name",
+        ),
     ] {
         let outcome = site.setup(options);
         assert_eq!(code(&outcome), Some(2), "{}", outcome.text());
@@ -112,6 +116,15 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
         dry.text()
     );
     assert_eq!(site.files(), []);
+    let other = listen();
+    for (place, says) in [
+        ("203.0.113.9:11112", "is not an address of this machine"),
+        (&*address(&other).to_string(), "another program listens on"),
+    ] {
+        let options = [&MODALITIES[..MODALITIES.len() - 1], &[place, "--dry-run"]].concat();
+        let text = site.setup(&options).expect_success().text();
+        assert!(text.contains(says), "{text}");
+    }
 
     let first = site.setup(&MODALITIES).expect_success().text();
     assert!(
@@ -144,6 +157,8 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
         site.config() + "connections = 20 # ours\n",
     )
     .expect("the file is ours");
+    let config = site.file("wardgate.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o660)).expect("the file is ours");
     let changed = site
         .setup(&["--yes", "--listen", "127.0.0.2"])
         .expect_success()
@@ -153,6 +168,7 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
             && changed.contains("\n+listen = \"127.0.0.2:11112\""),
         "{changed}"
     );
+    assert_eq!(mode("wardgate.toml"), 0o660, "the operator's mode stays");
     assert!(
         site.config().ends_with("connections = 20 # ours\n"),
         "{}",
@@ -222,7 +238,7 @@ fn at_a_terminal_three_answers_suffice_and_an_end_of_input_changes_nothing() {
     }
     let at_a_terminal = |site: &SetUpSite, lines: &str| {
         // The address of the listener is given, because a machine of the tests may have none but its loopback.
-        let command = "script -qec \"$0 setup --config $1 --listen 127.0.0.1\" /dev/null";
+        let command = "script -qec \"$0 setup --tune --config $1 --listen 127.0.0.1\" /dev/null";
         let program = Program::new("sh")
             .args(["-c", command])
             .arg(wardgate())
@@ -241,7 +257,7 @@ fn at_a_terminal_three_answers_suffice_and_an_end_of_input_changes_nothing() {
         assert_ne!(code(&outcome), Some(0), "{}", outcome.text());
         assert_eq!(site.files(), [], "{}", outcome.text());
     }
-    // Accept the answers, write, and leave the settings of the host.
+    // Accept the answers, write, and leave the settings of the host: they are shown, if any differs.
     let outcome = at_a_terminal(&site, "1\n3\n1\ngw.region.example\n\ny\nn\n");
     assert_eq!(code(&outcome), Some(0), "{}", outcome.text());
     assert!(
@@ -257,6 +273,15 @@ fn at_a_terminal_three_answers_suffice_and_an_end_of_input_changes_nothing() {
         "{}",
         site.config()
     );
+    assert!(
+        site.config().contains("listen = \"127.0.0.1:11112\""),
+        "{}",
+        site.config()
+    );
+    let left = ["nothing was changed", "nothing differs that can be changed"];
+    let text = outcome.text();
+    assert!(left.iter().any(|left| text.contains(left)), "{text}");
+    assert!(text.contains("next: wardgate pair"), "{text}");
 }
 
 #[test]

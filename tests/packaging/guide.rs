@@ -46,6 +46,38 @@ impl Site {
     }
 }
 
+/// The chapter "Two machines".
+pub(crate) struct TwoMachines {
+    /// The lines of each block of commands, in the order of the chapter.
+    pub(crate) commands: Vec<Vec<String>>,
+    /// What the administrator writes into the configuration of both machines.
+    pub(crate) configuration: String,
+}
+
+impl TwoMachines {
+    pub(crate) fn read() -> Self {
+        let page = page("two-machines.md");
+        let (_, rest) = page
+            .split_once("\n## Set it up\n")
+            .expect("the chapter has this section");
+        // Maintenance, the next section, belongs to it.
+        let (section, _) = rest
+            .split_once("\n## Keep the configurations equal\n")
+            .expect("the chapter has this section");
+        let count = section.matches("```sh\n").count();
+        let commands = (0..count).map(|position| {
+            let block = block(section, "sh", position);
+            // The last line is the indentation of the closing fence.
+            let lines = block.lines().filter(|line| !line.is_empty());
+            lines.map(str::to_owned).collect()
+        });
+        Self {
+            commands: commands.collect(),
+            configuration: block(section, "toml", 0),
+        }
+    }
+}
+
 fn page(name: &str) -> String {
     let file = workspace().join("docs/src/guide").join(name);
     fs::read_to_string(file).expect("the guide has this page")

@@ -81,7 +81,17 @@ fn lives_and_leaves_nothing(suite: Suite) {
     assert_eq!(tree.read("/etc/wardgate/pki/site.key"), "a key");
     assert!(!tree.path("/usr/bin/wardgate").exists());
 
+    // `systemctl enable`, `systemctl edit` and systemd itself leave these.
+    tree.script(
+        "cd /etc/systemd/system && mkdir -p timers.target.wants wardgate-pair-renew.service.d
+        ln -s /lib/systemd/system/wardgate-pair-renew.timer timers.target.wants/
+        touch wardgate-pair-renew.service.d/override.conf
+        mkdir -p /var/lib/systemd/timers && touch /var/lib/systemd/timers/stamp-wardgate-pair-renew.timer",
+    )
+    .expect_success();
     tree.script("dpkg --purge wardgate").expect_success();
+    let folders = "rmdir --ignore-fail-on-non-empty /etc/systemd/system/timers.target.wants /var/lib/systemd/timers";
+    tree.script(folders).expect_success();
     assert_eq!(tree.snapshot().since(&before), [""; 0]);
 }
 

@@ -3,7 +3,7 @@
 //! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded,
 //! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`). Two trees are booted
 //! with their systemd, as the two sites of the guide, whose commands they execute (`machine.rs`, `guide.rs`, `service.rs`, `changes.rs`),
-//! and one in which tuned settings are there again after a start (`tuning.rs`). Nothing is installed on the
+//! two as the two machines of one site with keepalived (`two_machines.rs`), and one in which tuned settings are there again after a start (`tuning.rs`). Nothing is installed on the
 //! machine that runs the tests.
 //!
 //! The trees come from the mirrors of the distributions, once: `target/packaging` keeps them. That of Debian is needed;
@@ -21,6 +21,7 @@ mod rpm;
 mod service;
 mod tree;
 mod tuning;
+mod two_machines;
 
 use wardgate_tests::tier::{self, Need};
 

@@ -31,6 +31,9 @@ const COMMANDS_MAX: usize = 4;
 /// The most time that the commands of both sites may take together, without the people who type and telephone.
 const COMMANDS_TIME: Duration = Duration::from_secs(60);
 
+/// The rows of the table in the chapter "Hardening".
+const PARTS_OF_THE_SANDBOX: usize = 10;
+
 /// The folder in which the guide's commands are typed.
 const WORK: &str = "/var/work";
 
@@ -50,6 +53,10 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     commands_of_the_guide_lead_from_the_package_to_the_first_object(&hospital, &region);
     assert_stored(&archive);
     assert!(!listener.has_ended(), "{}", listener.output());
+    changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
+    store(&hospital, &archive);
+
+    every_part_of_the_sandbox_is_in_force(&hospital);
 
     key_that_only_root_can_read_comes_from_systemd(&hospital);
     store(&hospital, &archive);
@@ -68,16 +75,15 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     store(&hospital, &archive);
     upgrade_starts_a_service_that_had_failed(&hospital);
     store(&hospital, &archive);
-    changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
-    store(&hospital, &archive);
 
     hospital.run("dpkg --remove wardgate").expect_success();
     assert_eq!(hospital.property("wardgate", "ActiveState"), "inactive");
     hospital.run("dpkg --purge wardgate").expect_success();
     hospital
         .run(
-            "for left in /etc/wardgate /var/lib/wardgate /etc/systemd/system/wardgate.service.d; do
-                if test -e $left; then echo $left is left; exit 1; fi
+            "for left in /etc/wardgate /var/lib/wardgate /etc/systemd/system/wardgate.service.d \
+                /etc/systemd/system/*.wants/wardgate*; do
+                if test -e $left || test -L $left; then echo $left is left; exit 1; fi
             done
             ! getent passwd wardgate",
         )
@@ -164,6 +170,12 @@ fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
         assert_eq!(key.expect_success().text(), "640 root:wardgate\n");
     }
     timed(&mut || pair_by_telephone((hospital, pair), (region, pair_region)));
+    for machine in [hospital, region] {
+        // Certificates renew without a further command.
+        let timer = "wardgate-pair-renew.timer";
+        assert_eq!(machine.property(timer, "UnitFileState"), "enabled");
+        assert_eq!(machine.property(timer, "ActiveState"), "active");
+    }
     // A modality has DCMTK; the gateway's machine need not.
     let folder = TempDir::new().expect("there is room");
     let objects = dicom::series(folder.path(), "GUIDE", 1, 256);
@@ -183,6 +195,20 @@ fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
     );
     assert!(time < COMMANDS_TIME, "{time:?}");
     configurations_by_hand_are_good(hospital, region);
+}
+
+/// The unit of the package has a filter of its own, which must allow what the sandbox needs.
+fn every_part_of_the_sandbox_is_in_force(machine: &Machine) {
+    let text = machine
+        .run("wardgate status --json")
+        .expect_success()
+        .text();
+    let reply: serde_json::Value = serde_json::from_str(&text).expect(&text);
+    let parts = reply["status"]["sandbox"].as_array().expect(&text);
+    assert!(parts.len() >= PARTS_OF_THE_SANDBOX, "{parts:?}");
+    for part in parts {
+        assert_eq!(part["state"], "on", "{part}");
+    }
 }
 
 /// The region shows a code, and the hospital's administrator types it.

@@ -24,6 +24,9 @@ pub(crate) const SYSCTL_FILE: &str = "/etc/sysctl.d/99-wardgate-io-uring.conf";
 pub(crate) enum Suite {
     /// Debian 12.
     Bookworm,
+    /// Debian 12 with the packages that the guide's chapter "Two machines" installs, and those that every installation
+    /// of Debian has beside the smallest one.
+    TwoMachines,
     /// Debian 13.
     Trixie,
     /// Ubuntu 24.04.
@@ -43,8 +46,24 @@ impl Suite {
     fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
+            Self::TwoMachines => "two-machines",
             Self::Trixie => "trixie",
             Self::Noble => "noble",
+        }
+    }
+
+    /// As the mirrors name it.
+    fn release(self) -> &'static str {
+        match self {
+            Self::TwoMachines => Self::Bookworm.name(),
+            other => other.name(),
+        }
+    }
+
+    fn packages(self) -> &'static str {
+        match self {
+            Self::TwoMachines => "systemd,passwd,iproute2,procps,keepalived,curl,rsync",
+            _ => "systemd,passwd",
         }
     }
 
@@ -57,7 +76,8 @@ impl Suite {
     fn base(self) -> PathBuf {
         static MADE: OnceLock<()> = OnceLock::new();
         MADE.get_or_init(|| {
-            let missing = [Self::Bookworm, Self::Trixie, Self::Noble].into_iter();
+            let all = [Self::Bookworm, Self::TwoMachines, Self::Trixie, Self::Noble];
+            let missing = all.into_iter();
             let missing = missing.filter(|suite| !suite.folder().is_dir() && suite.is_available());
             std::thread::scope(|scope| {
                 for suite in missing {
@@ -80,14 +100,15 @@ impl Suite {
         let excluded =
             excluded.map(|folder| format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
         Program::new("mmdebstrap")
-            .args(["--quiet", "--variant=essential", "--include=systemd,passwd"])
+            .args(["--quiet", "--variant=essential"])
+            .arg(format!("--include={}", self.packages()))
             .args([
                 "--dpkgopt=force-unsafe-io",
                 "--dpkgopt=path-include=/usr/share/doc/wardgate/*",
             ])
             .args(excluded)
             .args(self.keyring())
-            .arg(self.name())
+            .arg(self.release())
             .arg(&unfinished)
             .args(self.mirror())
             .deadline(Duration::from_secs(300))

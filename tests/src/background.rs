@@ -7,9 +7,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::logs::Collector;
-use crate::{DEADLINE, Process, Program, until};
+use crate::{DEADLINE, Process, Program, until, violation};
 
-/// A running program with its output collected line by line.
+/// A running program with its output collected line by line. Dropping it kills the program, and fails the test if a
+/// seccomp filter has killed it.
 pub struct Background {
     child: Child,
     command: String,
@@ -126,9 +127,12 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // That of a program that had ended before is what it was.
+        let status = self.child.wait().ok();
         if std::thread::panicking() {
             eprintln!("--- {}\n{}", self.command, self.output());
+        } else if let Some(why) = violation::found(status, &self.output()) {
+            panic!("{}: {why}", self.command);
         }
     }
 }

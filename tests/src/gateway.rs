@@ -11,9 +11,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::logs::Collector;
-use crate::{DEADLINE, Line, Process, Program, Site, free_port, http, until, wardgate};
+use crate::{DEADLINE, Line, Process, Program, Site, free_port, http, until, violation, wardgate};
 
-/// A running `wardgate run`. Dropping it kills the process.
+/// A running `wardgate run`. Dropping it kills the process, and fails the test if the process, or one that took its place,
+/// made a system call that its sandbox does not allow.
 pub struct Gateway {
     child: Child,
     log: Collector,
@@ -263,13 +264,17 @@ impl Gateway {
     fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().expect("the child is ours") {
             self.log.finish();
-            panic!("wardgate ended: {status}");
+            // In the message itself: what `drop` prints beside it may be cut off.
+            panic!("wardgate ended: {status}\n{}", self.output());
         }
     }
 }
 
 /// Lines of a gateway's log that a failed test shows.
 const LINES_SHOWN: usize = 100;
+
+/// How long the rest of the output of killed processes may take.
+const OUTPUT_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Drop for Gateway {
     fn drop(&mut self) {
@@ -279,13 +284,44 @@ impl Drop for Gateway {
             }
         }
         let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
+        // That of a process that had ended before is what it was.
+        let status = self.child.wait().ok();
+        // The status of a successor is that process's own; its output is in the same pipe.
+        if !self.successors.borrow().is_empty() {
+            self.log.finish_within(OUTPUT_ENDS_WITHIN);
+        }
+        let violation = violation::found(status, &self.output());
+        if std::thread::panicking() || violation.is_some() {
             let config = fs::read_to_string(self.config()).unwrap_or_default();
             let output = self.output();
             let first_shown = output.lines().count().saturating_sub(LINES_SHOWN);
             let tail: Vec<_> = output.lines().skip(first_shown).collect();
             eprintln!("--- wardgate run\n{config}\n---\n{}", tail.join("\n"));
         }
+        if let Some(why) = violation.filter(|_| !std::thread::panicking()) {
+            panic!("{why}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_ends_at_start_fails_the_test_with_its_output() {
+        let folder = TempDir::new().expect("there is room");
+        let script = "echo the cause >&2; exit 78";
+        let program = Program::new("sh").args(["-c", script]);
+        let start = || Gateway::spawn(&program, folder, None, None);
+        let failure = std::panic::catch_unwind(std::panic::AssertUnwindSafe(start));
+        let Err(panic) = failure else {
+            panic!("it has not started");
+        };
+        let message = panic.downcast::<String>().expect("a text");
+        assert!(
+            message.contains("78") && message.contains("the cause"),
+            "{message}"
+        );
     }
 }

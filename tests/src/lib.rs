@@ -19,6 +19,7 @@ mod site;
 pub mod stream;
 pub mod tier;
 pub mod tls;
+mod violation;
 mod wait;
 
 pub use background::Background;

@@ -44,6 +44,15 @@ impl Collector {
         }
     }
 
+    /// Waits until every pipe has ended, but not longer than `deadline`.
+    pub(crate) fn finish_within(&mut self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        let have_ended = |readers: &[JoinHandle<()>]| readers.iter().all(JoinHandle::is_finished);
+        while !have_ended(&self.readers) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(4));
+        }
+    }
+
     /// All lines until now.
     pub(crate) fn text(&self) -> String {
         self.shared.lock().join("\n")

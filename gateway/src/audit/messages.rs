@@ -59,7 +59,7 @@ pub(crate) static SANDBOX: LogMessage = LogMessage::info("sandbox");
 /// break-in would reach further.
 ///
 /// What to do: the message names the part, the reason and the remedy. With `sandbox = "require"` in `[gateway]`, the
-/// gateway does not start without a part that the kernel has.
+/// gateway does not start without a part, except those that an older kernel may lack (`ports`, `no_new_code`).
 pub(crate) static SANDBOX_MISSING: LogMessage = LogMessage::warn("sandbox_missing");
 
 /// At start: the implementation that encrypts and decrypts records, and why it was chosen.
@@ -88,10 +88,17 @@ pub(crate) static CLOCK_WAITED: LogMessage = LogMessage::warn("clock_waited");
 /// What to do: raise `LimitNOFILE=` in the unit, or write a smaller number.
 pub(crate) static CONNECTIONS_ABOVE_FILES: LogMessage = LogMessage::warn("connections_above_files");
 
-/// The process runs as root.
+/// The process stays root after its start.
 ///
-/// What to do: run the gateway as a user of its own, with `CAP_NET_BIND_SERVICE` for ports below 1024.
+/// What to do: name a user in `run_as`, and make this user; or start the gateway as a user of its own, with
+/// `CAP_NET_BIND_SERVICE` for ports below 1024. The message says why the process stays root.
 pub(crate) static RUNS_AS_ROOT: LogMessage = LogMessage::info("runs_as_root");
+
+/// Root has started the gateway, and the user that it has become cannot read one of its files.
+///
+/// What to do: let the user of `run_as` read the files, by its group for example. The gateway serves with what root has
+/// read; a reload or a replaced file fails until then, and `wardgate upgrade` with it.
+pub(crate) static USER_CANNOT_READ: LogMessage = LogMessage::warn("user_cannot_read");
 
 /// A valid configuration has a setting without effect, or one that is probably not what was meant. `wardgate check` prints
 /// the same remark.
@@ -134,7 +141,8 @@ pub(crate) static FILES_BAD: LogMessage = LogMessage::error("files_bad");
 /// What to do: nothing if the route was removed or moved on purpose.
 pub(crate) static LISTENER_UNUSED: LogMessage = LogMessage::info("listener_unused");
 
-/// `wardgate pair` has written a peer: its name, identity, key and the files. From the command itself, in the journal.
+/// `wardgate pair` has written a peer: its name, identity, key and the files. The command itself logs it and the next three: in the
+/// journal of systemd, or on standard error if the machine has none.
 ///
 /// What to do: nothing; if no person of this site has paired, look at who was logged in.
 pub(crate) static PAIRED: LogMessage = LogMessage::info("paired");
@@ -160,10 +168,11 @@ pub(crate) static RENEWAL_FAILED: LogMessage = LogMessage::warn("renewal_failed"
 /// What to do: nothing; `wardgate-pair-renew.timer` checks their signature and uses them.
 pub(crate) static TRUST_UPDATE_RECEIVED: LogMessage = LogMessage::info("trust_update_received");
 
-/// A paired peer has sent CA certificates that were not stored: older than the last ones, or not well formed; or the state
-/// folder cannot be written.
+/// A paired peer has sent CA certificates that were not stored: not signed by a CA that is trusted for it, older than the
+/// last ones, made in the future, or not well formed; or the state folder cannot be written.
 ///
-/// What to do: the message gives the reason; if it is the folder, let the user of the gateway write there.
+/// What to do: the message gives the reason; if it is the folder, let the user of the gateway write there. A wrong
+/// signature may come from a stolen key of the peer's certificate: ask the peer.
 pub(crate) static TRUST_UPDATE_REFUSED: LogMessage = LogMessage::warn("trust_update_refused");
 
 // Section: Certificates, keys and lists

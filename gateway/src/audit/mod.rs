@@ -21,14 +21,15 @@ mod times;
 mod warning;
 mod warning_line;
 
-/// Records what a command has done in the journal of systemd, if the machine has one. A command has no journal of its own.
+/// Records what a command has done: in the journal of systemd, or, on a machine without one, as a line of the log on standard
+/// error. A command has no journal thread of its own.
 pub(crate) fn record(message: &LogMessage, text: &str) {
-    if journald_problem().is_none() {
-        let lost = std::sync::Arc::default();
-        output::with(crate::config::LogFormat::Journald, &lost, || {
-            journal::notice(message, text);
-        });
-    }
+    let format = match journald_problem() {
+        None => LogFormat::Journald,
+        Some(_) => LogFormat::Text,
+    };
+    let lost = std::sync::Arc::default();
+    output::with(format, &lost, || journal::notice(message, text));
 }
 
 pub use event::{
@@ -43,4 +44,5 @@ pub use output::{JOURNALD, journald_problem};
 pub use refusals::{LastRefusal, Refusals};
 pub use warning::{ConnectionFault, Warning};
 
+use crate::config::LogFormat;
 pub use crate::tls::{PeerInfo, TlsInfo};

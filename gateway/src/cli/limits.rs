@@ -96,6 +96,11 @@ pub(super) const DOCTOR_TARGETS_MAX: usize = 16;
 /// When reached: further addresses are not tried.
 pub(super) const DOCTOR_ADDRESSES_MAX: usize = 4;
 
+/// Addresses of one name that `wardgate pair renew` tries to connect to.
+///
+/// When reached: further addresses are not tried; the next run, a day later, tries again.
+pub(super) const RENEWAL_ADDRESSES_MAX: usize = 4;
+
 /// How long `wardgate doctor` waits for the reply to one UDP packet that examines the path MTU. The round trip
 /// between two sites is below 100 ms.
 ///

@@ -15,6 +15,7 @@ mod pki;
 mod run;
 mod setup;
 mod sheet;
+mod site_files;
 mod socket;
 mod status;
 mod systemd;

@@ -401,6 +401,12 @@ fn renew(args: &Renew, now: SystemTime) -> anyhow::Result<()> {
             authority.publish_crl(path)?;
         }
         report_crl(&written, args.crl_out.as_deref());
+        // `wardgate pair renew` keeps the CAs before and after this one there. Partners that check lists need theirs too.
+        for neighbour in ["next", "previous"] {
+            if let Ok(mut other) = Authority::open(&args.ca.dir.join(neighbour)) {
+                report_crl(&other.renew_crl(args.crl_days.crl_days, now)?, None);
+            }
+        }
     }
     Ok(())
 }

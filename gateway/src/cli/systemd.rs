@@ -9,6 +9,8 @@ use super::{admin, apply};
 
 /// The service of the package.
 const SERVICE: &str = "wardgate.service";
+/// The timer of the package that runs `wardgate pair renew` every day.
+pub(super) const RENEWAL_TIMER: &str = "wardgate-pair-renew.timer";
 
 /// Whether systemd runs and has the service.
 pub(super) fn has_service() -> bool {
@@ -27,6 +29,14 @@ pub(super) fn is_enabled() -> bool {
 /// What systemctl reports.
 pub(super) fn enable() -> anyhow::Result<()> {
     run(&["--quiet", "enable", SERVICE])
+}
+
+/// Enables the timer of renewals, and starts it.
+///
+/// # Errors
+/// What systemctl reports.
+pub(super) fn enable_renewal() -> anyhow::Result<()> {
+    run(&["--quiet", "enable", "--now", RENEWAL_TIMER])
 }
 
 /// Enables the service, and starts it. If it runs, it uses its changed configuration.
@@ -67,8 +77,9 @@ fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let status = status.context("systemctl cannot be started")?;
     ensure!(
         status.success(),
-        "`systemctl {}` failed; `systemctl status wardgate` shows the reason",
-        arguments.join(" ")
+        "`systemctl {}` failed; `systemctl status {}` shows the reason",
+        arguments.join(" "),
+        arguments.last().copied().unwrap_or(SERVICE)
     );
     Ok(())
 }

@@ -122,7 +122,10 @@ Exit codes:
 pub(crate) fn run(command: TuneCommand) -> anyhow::Result<u8> {
     match command {
         TuneCommand::Check(check) => Ok(compare(check)),
-        TuneCommand::Apply(args) => apply(args),
+        TuneCommand::Apply(args) => {
+            let yes = args.yes;
+            apply(args, &mut || Ok(yes || confirmed()?))
+        }
         TuneCommand::Undo(host) => undo(host),
     }
 }
@@ -134,11 +137,12 @@ pub(super) fn differs() -> bool {
     wardgate_tuning::check(&host, &goal).differs()
 }
 
-/// Changes the settings of this host with the default goal, as `wardgate tune apply` does; `yes`: without a question.
+/// Changes the settings of this host with the default goal, as `wardgate tune apply` does. `confirmed` is asked once
+/// they are shown.
 ///
 /// # Errors
 /// As for `wardgate tune apply`.
-pub(super) fn apply_now(yes: bool) -> anyhow::Result<u8> {
+pub(super) fn apply_now(confirmed: &mut dyn FnMut() -> anyhow::Result<bool>) -> anyhow::Result<u8> {
     let goal = TuneGoal {
         profile: None,
         wan: None,
@@ -147,8 +151,8 @@ pub(super) fn apply_now(yes: bool) -> anyhow::Result<u8> {
         interface: Vec::new(),
         host: TunedHost { root: None },
     };
-    let at_boot = None;
-    apply(TuneApply { goal, yes, at_boot })
+    let (yes, at_boot) = (false, None);
+    apply(TuneApply { goal, yes, at_boot }, confirmed)
 }
 
 fn default_options() -> Options {
@@ -207,7 +211,10 @@ fn compare(check: TuneCheck) -> u8 {
     }
 }
 
-fn apply(args: TuneApply) -> anyhow::Result<u8> {
+fn apply(
+    args: TuneApply,
+    confirmed: &mut dyn FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<u8> {
     let (host, goal) = args.goal.resolve();
     if let Some(stage) = args.at_boot {
         let applied = wardgate_tuning::apply_at_boot(&host, &goal, stage)?;
@@ -227,7 +234,7 @@ fn apply(args: TuneApply) -> anyhow::Result<u8> {
         println!("nothing differs that can be changed");
         return Ok(EXIT_GOOD);
     }
-    if !args.yes && !confirmed()? {
+    if !confirmed()? {
         println!("nothing was changed");
         return Ok(EXIT_FAILED);
     }
@@ -277,12 +284,15 @@ fn show(applied: &Applied, changed: &str, written: &str) {
     }
 }
 
+/// The question once the settings are shown.
+pub(super) const CHANGE: &str = "change these settings?";
+
 /// Asks at the terminal.
 fn confirmed() -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         anyhow::bail!("there is no terminal to ask at, and nothing was changed; run it with --yes");
     }
-    print!("change these settings? [y/N] ");
+    print!("{CHANGE} [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -116,7 +116,7 @@ pub(super) const INTERFACE_BYTES_MAX: usize = 15;
 /// Networks in `from` of one route. Every new connection is compared with each.
 ///
 /// When reached: the configuration is refused.
-pub(super) const NETWORKS_MAX: usize = 256;
+pub(crate) const NETWORKS_MAX: usize = 256;
 
 /// Bytes of a Unix socket's path (`sun_path` of unix(7) without the final NUL).
 ///

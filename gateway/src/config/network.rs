@@ -18,6 +18,25 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
+    /// The network of `address` with this prefix length; the bits behind the prefix do not count. `None` if the prefix
+    /// is longer than the address.
+    #[must_use]
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let (address, longest): (IpAddr, u8) = match address {
+            IpAddr::V4(address) => (masked_v4(address, prefix).into(), 32),
+            IpAddr::V6(address) => (masked_v6(address, prefix).into(), 128),
+        };
+        let is_network = prefix <= longest && address == address.to_canonical();
+        is_network.then_some(Self { address, prefix })
+    }
+
+    /// Whether every address of `other` is in this network. If not, and the reverse is not true either, they have no
+    /// address in common.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
+
     /// Whether `address` is in the network. An IPv4 address in the form of IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -103,13 +122,7 @@ pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
             "has no prefix length after the slash; write a number from 0 to {longest}"
         ));
     };
-    let network = IpNetwork {
-        address: match address {
-            IpAddr::V4(address) => masked_v4(address, prefix).into(),
-            IpAddr::V6(address) => masked_v6(address, prefix).into(),
-        },
-        prefix,
-    };
+    let network = IpNetwork::new(address, prefix).ok_or_else(|| FORM.to_owned())?;
     if network.address != address {
         return Err(format!(
             "is an address within a network; write the network \"{network}\", or \"{address}/{longest}\" for \

@@ -3,7 +3,7 @@
 /// Whether the process gives up what it does not need (the sandbox).
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum SandboxSetting {
-    /// All that this kernel has, or no start.
+    /// All parts, or no start. An older kernel may lack the ports, and the protection against new code.
     Require,
     /// All that can be had; the log and `wardgate status` report what is missing.
     #[default]

@@ -67,7 +67,7 @@ pub(super) fn enter(needs: &Needs) -> (Boundaries, [PartState; 2]) {
             return (none, both(PartState::Missing(text.to_owned())));
         }
         LandlockStatus::NotImplemented => {
-            let text = "this kernel was built without Landlock";
+            let text = "this kernel was built without Landlock (CONFIG_SECURITY_LANDLOCK)";
             return (none, both(PartState::NotInKernel(text.to_owned())));
         }
     };
@@ -175,3 +175,59 @@ const RESOLVER: [&str; 12] = [
 
 /// A long answer comes over TCP.
 const DNS_PORT: u16 = 53;
+
+/// Boundaries that the kernel accepts, one within the other (LANDLOCK_MAX_NUM_LAYERS).
+#[cfg(test)]
+const BOUNDARIES_MAX: usize = 16;
+
+/// Enters boundaries that restrict next to nothing, until the kernel accepts no more of them.
+#[cfg(test)]
+pub(super) fn use_up_boundaries() {
+    let enter = || -> Result<_, RulesetError> {
+        let ruleset = Ruleset::default().handle_access(AccessFs::MakeBlock)?;
+        ruleset.create()?.restrict_self()
+    };
+    for _ in 0..BOUNDARIES_MAX {
+        let _ = enter();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::ErrorKind;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use super::*;
+
+    // Without the worker's list of system calls, which refuses files first, and outside of the boundary of the process.
+    #[test]
+    fn the_boundary_of_a_worker_has_no_file_and_the_ports_of_targets_only() {
+        let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = |of: &TcpListener| of.local_addr().expect("it is bound").port();
+        let (target, other, route) = (listener(), listener(), listener());
+        let of_route = port(&route);
+        drop(route);
+        let worker = Some(Arc::new(BTreeSet::from([port(&target)])));
+        let boundary = Boundaries { worker }.of_worker().expect("a boundary");
+        let attempts = move || {
+            boundary.enter().expect("this kernel has Landlock");
+            let own = env!("CARGO_MANIFEST_DIR");
+            [
+                File::open(Path::new(own).join("Cargo.toml")).map(drop),
+                std::fs::read_dir(own).map(drop),
+                File::open("/proc/self/mem").map(drop),
+                TcpListener::bind((Ipv4Addr::LOCALHOST, of_route)).map(drop),
+                TcpStream::connect((Ipv4Addr::LOCALHOST, port(&other))).map(drop),
+                TcpStream::connect((Ipv4Addr::LOCALHOST, port(&target))).map(drop),
+            ]
+        };
+        let thread = std::thread::spawn(attempts).join();
+        let kinds = thread
+            .expect("no panic")
+            .map(|outcome| outcome.err().map(|e| e.kind()));
+        let denied = Some(ErrorKind::PermissionDenied);
+        assert_eq!(kinds, [denied, denied, denied, denied, denied, None]);
+    }
+}

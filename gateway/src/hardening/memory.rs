@@ -10,15 +10,24 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior,
+    setrlimit,
 };
 
 use super::part::PartState;
 use crate::sys;
 
+/// Excludes keys and payload from core files, and keeps other processes of the same user from reading the memory, before
+/// anything is read. A failure is reported with the states of the sandbox, which look at the process again.
+pub(crate) fn close_memory() {
+    let _reported_later = (not_dumpable(), no_core());
+}
+
 /// Keeps other processes of the same user from reading the memory, and the kernel from writing core files.
 pub(super) fn not_dumpable() -> PartState {
-    state(set_dumpable_behavior(DumpableBehavior::NotDumpable))
+    let set = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let now = dumpable_behavior().map(|now| now == DumpableBehavior::NotDumpable);
+    closed(set, now, "the memory can be read (PR_GET_DUMPABLE)")
 }
 
 /// Sets the limit of core files to 0.
@@ -27,7 +36,18 @@ pub(super) fn no_core() -> PartState {
         current: Some(0),
         maximum: Some(0),
     };
-    state(setrlimit(Resource::Core, none))
+    let set = setrlimit(Resource::Core, none);
+    let now = getrlimit(Resource::Core).current == Some(0);
+    closed(set, Ok(now), "the limit of core files is not 0")
+}
+
+// The state that the kernel reports after an attempt to close the memory.
+fn closed(set: Result<(), Errno>, is_closed: Result<bool, Errno>, open: &str) -> PartState {
+    match (set, is_closed) {
+        (_, Ok(true)) => PartState::On(String::new()),
+        (Ok(()), Ok(false)) => PartState::Missing(open.to_owned()),
+        (Err(error), _) | (_, Err(error)) => PartState::Missing(format!("{open}: {error}")),
+    }
 }
 
 /// Refuses memory that was writable to become code.
@@ -98,16 +118,26 @@ fn may_not_swap(root: &Path, group: &Path) -> bool {
     })
 }
 
-fn state(outcome: Result<(), Errno>) -> PartState {
-    match outcome {
-        Ok(()) => PartState::On(String::new()),
-        Err(error) => PartState::Missing(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_closed_if_the_kernel_reports_it_and_not_because_a_call_succeeded() {
+        let on = PartState::On(String::new());
+        assert_eq!(closed(Err(Errno::PERM), Ok(true), "open"), on);
+        for (set, now) in [
+            (Ok(()), Ok(false)),
+            (Err(Errno::PERM), Ok(false)),
+            (Ok(()), Err(Errno::INVAL)),
+        ] {
+            let state = closed(set, now, "it is open");
+            assert_eq!(state.word(), "missing");
+            assert!(state.detail().starts_with("it is open"), "{state:?}");
+        }
+        // The attempt itself, and a look at this process.
+        assert_eq!([not_dumpable(), no_core()], [on.clone(), on]);
+    }
 
     #[test]
     fn swap_is_found_and_so_is_a_group_that_may_not_use_it() {

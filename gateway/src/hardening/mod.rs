@@ -12,15 +12,18 @@ mod part;
 mod privileges;
 pub(crate) mod seccomp;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use memory::close_memory;
 pub(crate) use needs::Needs;
 pub(crate) use part::{PartReport, PartState, SandboxPart};
+pub(crate) use privileges::{becomes, stays_root};
 pub(crate) use seccomp::Role;
 
 use crate::config::{Gateway, SandboxSetting};
 use crate::thread_sandbox::ThreadSandbox;
-use landlock::Boundaries;
+use landlock::{Boundaries, WorkerBoundary};
 use seccomp::Filters;
 
 /// The sandbox of this process.
@@ -31,7 +34,7 @@ pub(crate) struct Sandbox {
     filters: Option<Arc<Filters>>,
     parts: Vec<PartReport>,
     // Why threads could not enter their part, if the setting lets them go on.
-    failed: Arc<Mutex<Vec<String>>>,
+    failed: Arc<Mutex<Vec<PartReport>>>,
 }
 
 impl Sandbox {
@@ -39,90 +42,96 @@ impl Sandbox {
     /// all that the process may use from now on.
     ///
     /// # Errors
-    /// With `sandbox = "require"`, the parts that the kernel has and that could not be put in force: one message for each.
+    /// With `sandbox = "require"`, a message for each part that is missing and must not be.
     pub(crate) fn enter(gateway: &Gateway, needs: Needs) -> Result<Self, Vec<String>> {
-        let setting = gateway.sandbox;
-        // Without a sandbox too, keys stay out of core files and of other processes of the same user.
-        let always = |part: SandboxPart, state: PartState| PartReport { part, state };
-        if setting == SandboxSetting::Off {
-            let closed = [SandboxPart::NotDumpable, SandboxPart::NoCore];
-            let parts = SandboxPart::ALL.map(|part| {
-                let is_on = closed.contains(&part) || part == SandboxPart::Ring;
-                always(
-                    part,
-                    if is_on {
-                        on(part)
-                    } else {
-                        PartState::Off("sandbox = \"off\"".to_owned())
-                    },
-                )
-            });
-            return Ok(Self {
-                setting,
-                needs,
-                boundaries: Boundaries::default(),
-                filters: None,
-                parts: parts.to_vec(),
-                failed: Arc::default(),
-            });
-        }
-        // In this order: memory is locked before the capabilities are gone, and a change of the user makes a process
-        // dumpable again.
-        let mut parts = vec![
-            always(SandboxPart::KeyMemory, memory::keep_from_swap()),
-            always(SandboxPart::Privileges, privileges::drop(gateway, &needs)),
-            always(SandboxPart::NoNewPrivileges, privileges::no_new()),
-            always(SandboxPart::NotDumpable, memory::not_dumpable()),
-            always(SandboxPart::NoCore, memory::no_core()),
-            always(SandboxPart::NoNewCode, memory::no_new_code()),
-        ];
-        let (boundaries, [files, ports]) = landlock::enter(&needs);
-        parts.push(always(SandboxPart::Files, files));
-        parts.push(always(SandboxPart::Ports, ports));
-        let (filters, state) = match Filters::compile() {
-            Ok(filters) => (Some(Arc::new(filters)), on(SandboxPart::SystemCalls)),
-            Err(state) => (None, state),
-        };
-        parts.push(always(SandboxPart::SystemCalls, state));
-        parts.push(always(SandboxPart::Ring, on(SandboxPart::Ring)));
-        let sandbox = Self {
-            setting,
+        let mut sandbox = Self {
+            setting: gateway.sandbox,
             needs,
-            boundaries,
-            filters,
-            parts,
+            boundaries: Boundaries::default(),
+            filters: None,
+            parts: Vec::new(),
             failed: Arc::default(),
         };
+        match gateway.sandbox {
+            SandboxSetting::Off => sandbox.close_memory_only(),
+            SandboxSetting::Try | SandboxSetting::Require => sandbox.enter_all(gateway),
+        }
         let refused = sandbox.parts.iter().filter_map(PartReport::obstacle);
         let refused: Vec<_> = refused.collect();
-        match setting == SandboxSetting::Require && !refused.is_empty() {
+        match sandbox.setting == SandboxSetting::Require && !refused.is_empty() {
             true => Err(refused),
             false => Ok(sandbox),
         }
     }
 
+    // Without a sandbox too, keys stay out of core files and of other processes of the same user.
+    fn close_memory_only(&mut self) {
+        for part in SandboxPart::ALL {
+            let state = match part {
+                SandboxPart::NotDumpable => memory::not_dumpable(),
+                SandboxPart::NoCore => memory::no_core(),
+                SandboxPart::Ring => ring(),
+                _ => PartState::Off("sandbox = \"off\"".to_owned()),
+            };
+            self.report(part, state);
+        }
+    }
+
+    // In this order: memory is locked before the capabilities are gone, and a change of the user makes a process
+    // dumpable again.
+    fn enter_all(&mut self, gateway: &Gateway) {
+        self.report(SandboxPart::KeyMemory, memory::keep_from_swap());
+        let privileges = privileges::drop(gateway, &self.needs);
+        self.report(SandboxPart::Privileges, privileges);
+        self.report(SandboxPart::NoNewPrivileges, privileges::no_new());
+        self.report(SandboxPart::NotDumpable, memory::not_dumpable());
+        self.report(SandboxPart::NoCore, memory::no_core());
+        self.report(SandboxPart::NoNewCode, memory::no_new_code());
+        let (boundaries, [files, ports]) = landlock::enter(&self.needs);
+        self.boundaries = boundaries;
+        self.report(SandboxPart::Files, files);
+        self.report(SandboxPart::Ports, ports);
+        let calls = match Filters::compile() {
+            Ok(filters) => {
+                self.filters = Some(Arc::new(filters));
+                PartState::On(String::new())
+            }
+            Err(state) => state,
+        };
+        self.report(SandboxPart::SystemCalls, calls);
+        self.report(SandboxPart::Ring, ring());
+    }
+
+    fn report(&mut self, part: SandboxPart, state: PartState) {
+        self.parts.push(PartReport { part, state });
+    }
+
     /// What a thread of this role gives up.
     pub(crate) fn thread(&self, role: Role) -> ThreadSandbox {
-        let Some(filters) = self.filters.clone() else {
-            return ThreadSandbox::none();
-        };
+        let filters = self.filters.clone();
         let boundary = (role == Role::Worker)
             .then(|| self.boundaries.of_worker())
             .flatten();
         let (failed, setting) = (Arc::clone(&self.failed), self.setting);
         ThreadSandbox::new(move || {
-            let entered = boundary
-                .as_ref()
-                .map_or(Ok(()), landlock::WorkerBoundary::enter)
-                .and_then(|()| filters.apply(role));
-            match entered {
-                Err(error) if setting == SandboxSetting::Try => {
-                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    failed.push(format!("{}: {error}", role.name()));
-                    Ok(())
+            // One that fails does not prevent the other.
+            let bounded = boundary.as_ref().map_or(Ok(()), WorkerBoundary::enter);
+            let applied = filters.as_ref().map_or(Ok(()), |one| one.apply(role));
+            let outcomes = [
+                (SandboxPart::Files, bounded),
+                (SandboxPart::SystemCalls, applied),
+            ];
+            for (part, outcome) in outcomes {
+                let Err(error) = outcome else { continue };
+                let state = PartState::Missing(format!("thread {}: {error}", role.name()));
+                let report = PartReport { part, state };
+                if setting == SandboxSetting::Require {
+                    return Err(io::Error::other(report.obstacle().unwrap_or_default()));
                 }
-                outcome => outcome,
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.push(report);
             }
+            Ok(())
         })
     }
 
@@ -135,13 +144,12 @@ impl Sandbox {
                 .position(|part| *part == report.part)
         });
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(first), Some(report)) = (
-            failed.first(),
-            parts
-                .iter_mut()
-                .find(|report| report.part == SandboxPart::SystemCalls),
-        ) {
-            report.state = PartState::Missing(first.clone());
+        // The first failure of each part is shown.
+        for of_thread in failed.iter().rev() {
+            let mut same = parts.iter_mut();
+            if let Some(report) = same.find(|report| report.part == of_thread.part) {
+                report.state = of_thread.state.clone();
+            }
         }
         parts
     }
@@ -156,7 +164,70 @@ impl Sandbox {
     }
 }
 
-// A part without a detail.
-fn on(_: SandboxPart) -> PartState {
+// The ring of a worker is always restricted: a worker whose ring cannot be restricted does not start.
+fn ring() -> PartState {
     PartState::On(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    // With the boundary of a worker only. The boundary of a process is that of a thread which ends.
+    fn with_boundary() -> Sandbox {
+        let boundaries = std::thread::spawn(|| landlock::enter(&Needs::default()).0);
+        Sandbox {
+            setting: SandboxSetting::Try,
+            needs: Needs::default(),
+            boundaries: boundaries.join().expect("no panic"),
+            filters: None,
+            parts: Vec::new(),
+            failed: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_worker_whose_boundary_fails_has_its_filter_and_the_states_tell_them_apart() {
+        let mut sandbox = with_boundary();
+        sandbox.filters = Filters::compile().ok().map(Arc::new);
+        for part in SandboxPart::ALL {
+            sandbox.report(part, PartState::On(String::new()));
+        }
+        let of_worker = sandbox.thread(Role::Worker);
+        let outcome = std::thread::spawn(move || {
+            landlock::use_up_boundaries();
+            of_worker.enter().expect("with \"try\" the thread goes on");
+            // No boundary refuses this file: the worker's list does.
+            std::fs::File::open("/proc/self/status").map(drop)
+        });
+        let outcome = outcome.join().expect("no panic");
+        assert_eq!(
+            outcome.expect_err("refused").kind(),
+            ErrorKind::PermissionDenied
+        );
+        let mut missing = sandbox.parts();
+        missing.retain(|report| report.state.word() == "missing");
+        let [report] = &missing[..] else {
+            panic!("one part: {missing:?}");
+        };
+        assert_eq!(report.part, SandboxPart::Files);
+        let detail = report.state.detail();
+        assert!(detail.starts_with("thread worker: "), "{detail}");
+    }
+
+    #[test]
+    fn a_worker_has_its_boundary_without_a_filter_too() {
+        let of_worker = with_boundary().thread(Role::Worker);
+        let outcome = std::thread::spawn(move || {
+            of_worker.enter().expect("this kernel has Landlock");
+            std::fs::File::open("/proc/self/status").map(drop)
+        });
+        let outcome = outcome.join().expect("no panic");
+        assert_eq!(
+            outcome.expect_err("refused").kind(),
+            ErrorKind::PermissionDenied
+        );
+    }
 }

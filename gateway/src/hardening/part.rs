@@ -56,6 +56,12 @@ impl SandboxPart {
             Self::Ring => "ring",
         }
     }
+
+    /// Whether a gateway with `sandbox = "require"` starts on a kernel that does not have the part. The oldest kernels on
+    /// which the gateway runs have all other parts, unless they were built without them.
+    fn may_be_absent(self) -> bool {
+        matches!(self, Self::NoNewCode | Self::Ports)
+    }
 }
 
 /// Whether a part is in force.
@@ -99,13 +105,15 @@ pub(crate) struct PartReport {
 impl PartReport {
     /// Why a gateway with `sandbox = "require"` does not start.
     pub(super) fn obstacle(&self) -> Option<String> {
-        match &self.state {
-            PartState::Missing(why) => Some(format!(
-                "[gateway]: sandbox = \"require\": the part {} is missing: {why}; or write sandbox = \"try\"",
-                self.part.name()
-            )),
-            PartState::On(_) | PartState::NotInKernel(_) | PartState::Off(_) => None,
-        }
+        let why = match &self.state {
+            PartState::Missing(why) => why,
+            PartState::NotInKernel(why) if !self.part.may_be_absent() => why,
+            PartState::On(_) | PartState::NotInKernel(_) | PartState::Off(_) => return None,
+        };
+        Some(format!(
+            "[gateway]: sandbox = \"require\": the part {} is missing: {why}; or write sandbox = \"try\"",
+            self.part.name()
+        ))
     }
 }
 
@@ -124,20 +132,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_kernel_has_and_is_missing_prevents_a_start() {
-        let obstacle = |state| {
-            PartReport {
-                part: SandboxPart::Files,
-                state,
-            }
-            .obstacle()
-        };
+    fn a_part_that_is_missing_prevents_a_start_unless_an_older_kernel_may_lack_it() {
+        let obstacle_of = |part, state| PartReport { part, state }.obstacle();
+        let obstacle = |state| obstacle_of(SandboxPart::Files, state);
         let missing = obstacle(PartState::Missing("it failed".to_owned())).expect("an obstacle");
         assert!(
             missing.contains("the part files is missing: it failed"),
             "{missing}"
         );
-        assert_eq!(obstacle(PartState::NotInKernel("old".to_owned())), None);
+        let absent: Vec<_> = SandboxPart::ALL
+            .into_iter()
+            .filter(|part| obstacle_of(*part, PartState::NotInKernel("old".to_owned())).is_none())
+            .collect();
+        assert_eq!(absent, [SandboxPart::NoNewCode, SandboxPart::Ports]);
         assert_eq!(obstacle(PartState::On(String::new())), None);
         assert_eq!(obstacle(PartState::Off(String::new())), None);
     }

@@ -14,18 +14,14 @@ use rustix::thread::{
 
 use super::needs::Needs;
 use super::part::PartState;
-use crate::config::{Gateway, RunAs};
+use crate::config::{Gateway, RunAs, SandboxSetting};
 
 /// Becomes another user if root has started the process, and keeps only the capabilities that a reload needs.
 ///
 /// Only the calling thread changes, so no other may exist yet.
 pub(super) fn drop(gateway: &Gateway, needs: &Needs) -> PartState {
     let kept = needs.capabilities() | for_rings();
-    let wanted = match &gateway.run_as {
-        RunAs::Named(name) if name == "root" => None,
-        RunAs::Named(name) => Some(name.as_str()),
-        RunAs::Default => Some(DEFAULT),
-    };
+    let wanted = user(gateway);
     if !geteuid().is_root() {
         let text = format!("uid {}, {}", geteuid().as_raw(), in_words(kept));
         return match keep(kept) {
@@ -59,6 +55,44 @@ pub(super) fn drop(gateway: &Gateway, needs: &Needs) -> PartState {
             in_words(kept)
         )),
         Err(error) => PartState::Missing(format!("this process cannot become {name:?}: {error}")),
+    }
+}
+
+/// Why a gateway with this configuration that root starts stays root, and what to do; `None` if it becomes another user.
+pub(crate) fn stays_root(gateway: &Gateway) -> Option<String> {
+    let Some(name) = user(gateway) else {
+        return Some("name a user other than root in run_as".to_owned());
+    };
+    if gateway.sandbox == SandboxSetting::Off {
+        return Some(format!(
+            "with sandbox = \"off\" it does not become the user {name:?} (run_as); write sandbox = \"try\""
+        ));
+    }
+    match Account::read(Path::new("/"), name) {
+        Some(_) => None,
+        None => Some(format!(
+            "there is no user {name:?}, which it would become (run_as); make this user (`useradd --system \
+             {name}`), or name another one in run_as"
+        )),
+    }
+}
+
+/// The user and the group that a gateway with this configuration becomes; `None` if root has not started it, or if it
+/// stays root.
+pub(crate) fn becomes(gateway: &Gateway) -> Option<(u32, u32)> {
+    if !geteuid().is_root() || gateway.sandbox == SandboxSetting::Off {
+        return None;
+    }
+    let account = Account::read(Path::new("/"), user(gateway)?)?;
+    Some((account.user, account.group))
+}
+
+// The user that a process of root becomes; `None` if it stays root.
+fn user(gateway: &Gateway) -> Option<&str> {
+    match &gateway.run_as {
+        RunAs::Named(name) if name == "root" => None,
+        RunAs::Named(name) => Some(name),
+        RunAs::Default => Some(DEFAULT),
     }
 }
 

@@ -12,8 +12,8 @@
 //! | 8 | writes, DONE → | |
 //! | 9 | | writes, ← DONE |
 //!
-//! Up to step 7 nothing is written at either side. If the connection ends later, the side that connects has written
-//! and does not know of the other; both run the command again, which replaces the same things.
+//! Up to step 7 nothing is written at either side. If the exchange ends later, each side knows only a part of what was
+//! written; both run the command again, which replaces the same things.
 
 use std::io::{Read, Write};
 
@@ -24,7 +24,7 @@ use super::frame::{FrameKind, PairingFrame};
 use super::offer::{Offer, agreement};
 
 /// What a side does with the offer of the other one.
-pub trait Partner {
+pub trait OfferHandler {
     /// Checks the offer and makes everything ready to be written, so that `commit` hardly can fail. Changes nothing.
     ///
     /// # Errors
@@ -34,19 +34,36 @@ pub trait Partner {
     /// Writes everything.
     ///
     /// # Errors
-    /// `Aborted`: a sentence.
+    /// `Aborted`: a sentence. A part may have been written.
     fn commit(&mut self) -> Result<(), PairingError>;
 }
 
-/// How far a side has come when the exchange ended early.
+/// How much of its files a site has written, as far as one side knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WrittenState {
-    /// Neither side has written anything.
+pub enum WrittenPart {
+    /// Nothing.
     Nothing,
-    /// This side has written nothing; the other side may have.
-    OtherMaybe,
-    /// This side has written everything; the other side may have written nothing.
-    OwnOnly,
+    /// Perhaps nothing, perhaps some files, perhaps all.
+    Maybe,
+    /// Everything.
+    All,
+}
+
+/// What was written when the exchange ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenState {
+    /// At this site.
+    pub own: WrittenPart,
+    /// At the other site.
+    pub other: WrittenPart,
+}
+
+impl WrittenState {
+    /// Neither site has written anything.
+    pub const NOTHING: Self = Self {
+        own: WrittenPart::Nothing,
+        other: WrittenPart::Nothing,
+    };
 }
 
 /// An exchange that ended early.
@@ -66,7 +83,7 @@ pub type TryCheck<'c> = dyn FnMut(&mut dyn FnMut() -> bool) -> Result<bool, Reje
 /// because that is a try.
 ///
 /// # Errors
-/// As `Hello` and `Unproved`. The other side got the reason, as far as it may know it.
+/// As `Hello` and `Unauthenticated`. The other side got the reason, as far as it may know it.
 pub fn prove<S: Read + Write>(
     stream: &mut S,
     role: PairRole,
@@ -92,21 +109,23 @@ fn prove_steps<S: Read + Write>(
     match role {
         PairRole::Connects => {
             hello.frame().send(stream)?;
-            let unproved = hello.receive(&PairingFrame::receive(stream)?)?;
-            unproved.proof().send(stream)?;
-            unproved.check(&PairingFrame::receive(stream)?)
+            let unauthenticated = hello.receive(&PairingFrame::receive(stream)?)?;
+            unauthenticated.proof().send(stream)?;
+            unauthenticated.check(&PairingFrame::receive(stream)?)
         }
         PairRole::Listens => {
             let first = PairingFrame::receive(stream)?;
             let own = hello.frame().clone();
-            let unproved = hello.receive(&first)?;
+            let unauthenticated = hello.receive(&first)?;
             own.send(stream)?;
-            let proof = unproved.proof();
+            let proof = unauthenticated.proof();
             let received = PairingFrame::receive(stream)?;
             let mut checked = None;
-            let mut unproved = Some(unproved);
+            let mut unauthenticated = Some(unauthenticated);
             let mut try_it = || {
-                checked = unproved.take().map(|unproved| unproved.check(&received));
+                checked = unauthenticated
+                    .take()
+                    .map(|unauthenticated| unauthenticated.check(&received));
                 matches!(checked, Some(Ok(_)))
             };
             if let Err(code) = check(&mut try_it) {
@@ -132,10 +151,10 @@ pub fn exchange<S: Read + Write>(
     stream: &mut S,
     channel: &mut PairingChannel,
     own: &Offer,
-    partner: &mut impl Partner,
+    handler: &mut impl OfferHandler,
 ) -> Result<Offer, Interrupted> {
-    let mut written = WrittenState::Nothing;
-    let outcome = exchange_steps(stream, channel, own, partner, &mut written);
+    let mut written = WrittenState::NOTHING;
+    let outcome = exchange_steps(stream, channel, own, handler, &mut written);
     outcome.map_err(|error| {
         if let Some(code) = error.reject_code()
             && let Ok(frame) = channel.reject(code, &error.to_string())
@@ -151,14 +170,14 @@ fn exchange_steps<S: Read + Write>(
     stream: &mut S,
     channel: &mut PairingChannel,
     own: &Offer,
-    partner: &mut impl Partner,
+    handler: &mut impl OfferHandler,
     written: &mut WrittenState,
 ) -> Result<Offer, PairingError> {
     let own_bytes = own.bytes();
     channel.seal(FrameKind::Offer, &own_bytes)?.send(stream)?;
     let bytes = channel.open(FrameKind::Offer, PairingFrame::receive(stream)?)?;
     let offer = Offer::read(&bytes)?;
-    partner.prepare(&offer)?;
+    handler.prepare(&offer)?;
     let (connecting, listening) = match channel.role() {
         PairRole::Connects => (&own_bytes, &bytes),
         PairRole::Listens => (&bytes, &own_bytes),
@@ -168,18 +187,28 @@ fn exchange_steps<S: Read + Write>(
         PairRole::Connects => {
             channel.seal(FrameKind::Ready, &agreed)?.send(stream)?;
             receive_ready(stream, channel, &agreed)?;
-            partner.commit()?;
-            *written = WrittenState::OwnOnly;
+            // A commit that fails may have written a part.
+            written.own = WrittenPart::Maybe;
+            handler.commit()?;
+            // The other side writes when it has DONE.
+            *written = WrittenState {
+                own: WrittenPart::All,
+                other: WrittenPart::Maybe,
+            };
             channel.seal(FrameKind::Done, &[])?.send(stream)?;
             receive_done(stream, channel)?;
         }
         PairRole::Listens => {
             receive_ready(stream, channel, &agreed)?;
-            *written = WrittenState::OtherMaybe;
+            written.other = WrittenPart::Maybe;
             channel.seal(FrameKind::Ready, &agreed)?.send(stream)?;
             receive_done(stream, channel)?;
-            partner.commit()?;
-            // If this frame is lost, the other side says that it does not know; both sides have written.
+            *written = WrittenState {
+                own: WrittenPart::Maybe,
+                other: WrittenPart::All,
+            };
+            handler.commit()?;
+            // If this frame is lost, the other side reports that it does not know; both sides have written.
             let done = channel.seal(FrameKind::Done, &[])?;
             let _ = done.send(stream);
         }

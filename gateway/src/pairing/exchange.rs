@@ -1,6 +1,6 @@
 //! The key exchange: SPAKE2, the proof of both sides that they have the same code, and the sealed channel after it.
 //!
-//! Each step is a type of its own, so that no step can be left out or repeated: [`Hello`], [`Unproved`], [`PairingChannel`].
+//! Each step is a type of its own, so that no step can be left out or repeated: [`Hello`], [`Unauthenticated`], [`PairingChannel`].
 //! Nothing secret is sent before both proofs. `docs/src/reference/pairing.md` describes every byte.
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -105,7 +105,7 @@ impl Hello {
     ///
     /// # Errors
     /// `NotPairing`, `Version`, `SameRole`, `Rejected` and `Protocol`.
-    pub fn receive(self, frame: &PairingFrame) -> Result<Unproved, PairingError> {
+    pub fn receive(self, frame: &PairingFrame) -> Result<Unauthenticated, PairingError> {
         expect(frame, FrameKind::Hello)?;
         let rest = frame
             .body
@@ -135,12 +135,12 @@ impl Hello {
             PairRole::Connects => [&self.own, frame],
             PairRole::Listens => [frame, &self.own],
         };
-        Ok(Unproved::new(self.role, hellos, &shared))
+        Ok(Unauthenticated::new(self.role, hellos, &shared))
     }
 }
 
 /// A side that has the shared secret, which is the same at both sides only if their codes are.
-pub struct Unproved {
+pub struct Unauthenticated {
     role: PairRole,
     transcript: [u8; 32],
     own_proof: hmac::Key,
@@ -156,7 +156,7 @@ struct Sealing {
     next: u64,
 }
 
-impl Unproved {
+impl Unauthenticated {
     fn new(role: PairRole, hellos: [&PairingFrame; 2], shared: &[u8]) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         for hello in hellos {
@@ -356,7 +356,7 @@ fn expect(frame: &PairingFrame, kind: FrameKind) -> Result<(), PairingError> {
     match frame.kind {
         found if found == kind => Ok(()),
         FrameKind::Reject => Err(match rejection(&frame.body) {
-            // Before the proofs anybody may have written the words.
+            // Before the proofs the text is not authenticated.
             PairingError::Rejected { code, .. } => PairingError::Rejected {
                 code,
                 reason: String::new(),

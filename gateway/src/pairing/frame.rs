@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::error::PairingError;
-use super::limits::{FRAME_BYTES_MAX, UNPROVED_FRAME_BYTES_MAX};
+use super::limits::{FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX};
 
 /// Bytes in front of a body.
 pub(super) const HEADER_BYTES: usize = 3;
@@ -51,7 +51,7 @@ impl FrameKind {
     /// The most bytes of its body. A REJECT has one byte and a reason, which is sealed only after the proofs.
     fn bytes_max(self) -> usize {
         match self {
-            Self::Hello | Self::Proof => UNPROVED_FRAME_BYTES_MAX,
+            Self::Hello | Self::Proof => UNAUTHENTICATED_FRAME_BYTES_MAX,
             Self::Reject => 1024,
             Self::Offer | Self::Ready | Self::Done => FRAME_BYTES_MAX,
         }
@@ -93,7 +93,7 @@ impl PairingFrame {
         // No type is 21 (a TLS alert) or a letter (HTTP, SSH, SMTP).
         let kind = FrameKind::from_byte(kind).ok_or(PairingError::NotPairing)?;
         let length = usize::from(u16::from_be_bytes([high, low]));
-        // LIMIT: FRAME_BYTES_MAX, UNPROVED_FRAME_BYTES_MAX.
+        // LIMIT: FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX.
         if length > kind.bytes_max() {
             return Err(PairingError::Protocol("a frame that is too long"));
         }

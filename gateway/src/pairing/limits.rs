@@ -19,18 +19,18 @@ pub const PROOF_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the rest of the exchange may take: a person may be asked a question in between.
 ///
-/// When reached: pairing fails, and says what was written.
+/// When reached: pairing fails, and both commands print what was written.
 pub const EXCHANGE_WITHIN: Duration = Duration::from_secs(180);
 
-/// Connections that may be unproved at the same time.
+/// Connections that may be unauthenticated at the same time: the client has not proved the code.
 ///
 /// When reached: a further connection is closed at once.
-pub const UNPROVED_MAX: usize = 16;
+pub const UNAUTHENTICATED_MAX: usize = 16;
 
-/// Connections from one address that may be unproved at the same time.
+/// Connections from one address that may be unauthenticated at the same time.
 ///
 /// When reached: a further connection of this address is closed at once.
-pub const UNPROVED_PER_ADDRESS_MAX: usize = 4;
+pub const UNAUTHENTICATED_PER_ADDRESS_MAX: usize = 4;
 
 /// Connections that one code may cause to be examined.
 ///
@@ -45,7 +45,7 @@ pub const FRAME_BYTES_MAX: usize = 32 << 10;
 /// Bytes of the body of a frame before both sides have proved the code.
 ///
 /// When reached: the frame is refused, and the connection ends. No try is used up.
-pub const UNPROVED_FRAME_BYTES_MAX: usize = 64;
+pub const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 64;
 
 /// Certificates of a site's own chain in an offer: a leaf and three CAs.
 ///
@@ -77,7 +77,8 @@ pub const UPDATE_BYTES_MAX: usize = 9 << 10;
 /// When reached: the update is refused.
 pub const UPDATE_SIGNATURE_BYTES_MAX: usize = 512;
 
-/// Renewal connections that wait for the supervisor.
+/// Renewal requests that wait in each of two queues in series: from the workers to the supervisor, and from there to the thread that
+/// writes the state folder.
 ///
 /// When reached: a further connection is closed; the peer tries again at its next renewal.
 pub const RENEWALS_WAITING_MAX: usize = 16;

@@ -62,6 +62,22 @@ impl StateFolder {
         self.write(&format!("{peer}.update"), update)
     }
 
+    /// Removes the stored update of a peer, so that it cannot be taken for a later one than the next.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn forget(&self, peer: &str) -> io::Result<()> {
+        self.remove(&format!("{peer}.update"))
+    }
+
+    /// Removes the own update.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn remove_own(&self) -> io::Result<()> {
+        self.remove(OWN)
+    }
+
     /// Notes the own update that a peer uses.
     ///
     /// # Errors
@@ -125,10 +141,17 @@ impl StateFolder {
         (bytes.len() <= UPDATE_BYTES_MAX).then_some(bytes)
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.0.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.0)?;
         let path = self.0.join(name);
-        // A link that somebody put there is not followed: the rename replaces it.
+        // A symbolic link at this path is not followed: the rename replaces it.
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             fs::remove_file(&path)?;
         }

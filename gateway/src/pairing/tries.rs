@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::code::PairingCode;
 use super::error::RejectCode;
 use super::limits::{CODE_LIFE, CODE_TRIES};
 
@@ -56,6 +57,12 @@ impl Tries {
         self.left
     }
 
+    /// Whether a try was right, so that the code is used.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.is_used
+    }
+
     /// The time until the code is void.
     #[must_use]
     pub fn rest(&self, now: Instant) -> Duration {
@@ -63,9 +70,38 @@ impl Tries {
     }
 }
 
+/// The codes that were typed at the connecting side and refused. A machine in the middle can check one guess for each
+/// time that the right code is used, so a code is used once: a person who mistyped it types another one.
+#[derive(Default)]
+pub struct RefusedCodes(Vec<PairingCode>);
+
+impl RefusedCodes {
+    /// Whether this code was refused before.
+    #[must_use]
+    pub fn has(&self, code: &PairingCode) -> bool {
+        self.0.contains(code)
+    }
+
+    /// Adds a code that was refused.
+    pub fn add(&mut self, code: PairingCode) {
+        // LIMIT: CODE_TRIES; the caller asks no more often.
+        self.0.push(code);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_that_was_refused_is_not_used_again_at_the_connecting_side() {
+        let mut refused = RefusedCodes::default();
+        let (right, mistyped) = (PairingCode::of([1, 2, 3, 4]), PairingCode::of([1, 2, 3, 5]));
+        refused.add(mistyped.clone());
+        assert!(refused.has(&mistyped) && !refused.has(&right));
+        refused.add(right.clone());
+        assert!(refused.has(&right));
+    }
 
     #[test]
     fn a_code_is_void_after_three_wrong_tries() {

@@ -1,4 +1,4 @@
-//! The renewal of a paired site's CA certificates: the key of the old CA vouches for the new one.
+//! The renewal of a paired site's CA certificates: the key of the old CA signs the new one.
 //!
 //! An update holds all CA certificates that are to be trusted for a site from now on, and a signature by the key of a CA
 //! that is trusted already, so that anybody who has the old certificate can check it later. Its sequence is a time, and
@@ -118,7 +118,7 @@ impl Update {
         if reader.take(MAGIC.len())? != MAGIC {
             return None;
         }
-        let sequence = reader.number()?;
+        let sequence = reader.u64()?;
         let identity = reader.text(TEXT_BYTES_MAX)?;
         let authorities = reader.certificates(OFFERED_AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX)?;
         let signer = reader.take(32)?.try_into().ok()?;
@@ -154,26 +154,38 @@ impl Update {
         if sequence <= known {
             return Err(UpdateError::Older { sequence, known });
         }
-        let since = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        if sequence > since.saturating_add(AHEAD).as_secs() {
+        if self.is_in_future(now) {
             return Err(UpdateError::Future);
         }
-        let signed = bytes.len().checked_sub(2 + self.signature.len());
-        let signed = signed
-            .and_then(|length| bytes.get(..length))
-            .ok_or(UpdateError::Unreadable)?;
-        let is_signer = |ca: &&CertificateDer<'_>| partner::key_sha256(ca) == Some(self.signer);
-        let mut signers = trusted.iter().filter(is_signer);
-        let message = Self::to_sign(signed);
-        if !signers.any(|ca| partner::has_signed(ca, &message, &self.signature)) {
+        if !self.is_signed_by(bytes, trusted) {
             return Err(UpdateError::Unsigned);
         }
         for authority in &self.authorities {
             partner::check_authority(authority, now).map_err(UpdateError::Certificate)?;
         }
         Ok(())
+    }
+
+    /// Whether the sequence is further in the future than clocks differ.
+    #[must_use]
+    pub fn is_in_future(&self, now: SystemTime) -> bool {
+        let since = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.sequence > since.saturating_add(AHEAD).as_secs()
+    }
+
+    /// Whether the key of one of these CA certificates has signed the update, which was read from `bytes`.
+    #[must_use]
+    pub fn is_signed_by(&self, bytes: &[u8], authorities: &[CertificateDer<'_>]) -> bool {
+        let signed = bytes.len().checked_sub(2 + self.signature.len());
+        let Some(signed) = signed.and_then(|length| bytes.get(..length)) else {
+            return false;
+        };
+        let is_signer = |ca: &&CertificateDer<'_>| partner::key_sha256(ca) == Some(self.signer);
+        let mut signers = authorities.iter().filter(is_signer);
+        let message = Self::to_sign(signed);
+        signers.any(|ca| partner::has_signed(ca, &message, &self.signature))
     }
 }
 
@@ -214,7 +226,7 @@ impl RenewalMessage {
             return Ok(None);
         };
         let mut reader = Reader::new(head);
-        let in_use = reader.number().ok_or(UpdateError::Unreadable)?;
+        let in_use = reader.u64().ok_or(UpdateError::Unreadable)?;
         let (high, low) = (reader.byte(), reader.byte());
         let length = high
             .zip(low)

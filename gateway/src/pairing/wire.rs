@@ -20,19 +20,22 @@ impl<'b> Reader<'b> {
         Self { rest: bytes }
     }
 
+    /// One byte.
     pub(super) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
     }
 
+    /// The next `count` bytes.
     pub(super) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
     }
 
-    pub(super) fn number(&mut self) -> Option<u64> {
+    /// A number of eight bytes, big endian.
+    pub(super) fn u64(&mut self) -> Option<u64> {
         let bytes = self.take(8)?;
         Some(u64::from_be_bytes(bytes.try_into().ok()?))
     }
@@ -70,6 +73,7 @@ impl<'b> Reader<'b> {
             .collect()
     }
 
+    /// Nothing may follow.
     pub(super) fn end(&self) -> Option<()> {
         self.rest.is_empty().then_some(())
     }

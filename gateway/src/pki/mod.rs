@@ -39,7 +39,7 @@ mod token;
 pub(crate) mod webpki_error;
 pub(crate) mod write;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -90,6 +90,19 @@ impl Trust {
             .filter(|facts| seen.insert(facts.subject_der.clone()))
             .map(|facts| facts.subject)
             .collect()
+    }
+
+    /// The SHA-256 of the keys of the anchors, by subject name.
+    #[must_use]
+    pub(crate) fn keys(&self) -> BTreeMap<String, BTreeSet<[u8; 32]>> {
+        let mut keys = BTreeMap::<String, BTreeSet<_>>::new();
+        for anchor in &self.anchors {
+            if let Ok(facts) = facts::Facts::of(anchor) {
+                let of_name = keys.entry(facts.subject).or_default();
+                of_name.extend(partner::key_sha256(anchor));
+            }
+        }
+        keys
     }
 
     /// The same trust with revocation lists, which the anchors or the CAs of `issuers` have signed. If none

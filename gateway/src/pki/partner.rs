@@ -1,12 +1,16 @@
 //! Checks the certificates that another site sends, which are in no file yet.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use ring::digest;
 use rustls::pki_types::CertificateDer;
 
+use super::Crl;
+use super::crl::SignedBy;
 use super::expiry::{date, unix};
 use super::facts::Facts;
+use super::file::{self, FileRole};
 use super::rules;
 
 /// Checks that a certificate is that of a CA that may be trusted: a CA, a key of an accepted kind and size, valid now.
@@ -25,6 +29,35 @@ pub(crate) fn check_authority(
         Some(problem) => Err(problem),
         None => Ok(()),
     }
+}
+
+/// Whether one of these files has a revocation list that the key of this CA has signed, and that has not expired. A file
+/// that cannot be read has none.
+#[must_use]
+pub(crate) fn has_list<'a>(
+    authority: &CertificateDer<'_>,
+    files: impl IntoIterator<Item = &'a Path>,
+    now: SystemTime,
+) -> bool {
+    let Ok(facts) = Facts::of(authority) else {
+        return false;
+    };
+    files.into_iter().any(|path| {
+        let raw = file::read(path, FileRole::Crl);
+        let lists = raw.and_then(|raw| file::parse_crls(path, &raw.bytes));
+        lists.unwrap_or_default().into_iter().any(|der| {
+            Crl::new(der).is_ok_and(|list| {
+                list.signed_by(&facts.spki) == SignedBy::ThisKey
+                    && list.head().next_update.is_some_and(|next| next > unix(now))
+            })
+        })
+    })
+}
+
+/// The subject of a certificate; empty if it cannot be read.
+#[must_use]
+pub(crate) fn subject(certificate: &CertificateDer<'_>) -> String {
+    Facts::of(certificate).map_or_else(|_| String::new(), |facts| facts.subject)
 }
 
 /// The SHA-256 of the public key of a certificate, as `wardgate pki show` prints it; `None` if it cannot be read.

@@ -14,6 +14,10 @@ pub(super) const MODE_KEY: u32 = 0o600;
 /// Permissions of files that every user may read.
 pub(super) const MODE_PUBLIC: u32 = 0o644;
 
+/// Permissions of the configuration. An existing one keeps all of its own: the operator decides who edits it. For a new
+/// one see `for_readers`.
+pub(crate) const MODE_CONFIG: u32 = 0o640;
+
 /// The permissions of a key that a group may read, and those that a replaced key keeps at most: write for its owner, read for its group, none for
 /// others.
 const MODE_KEY_KEPT: u32 = 0o640;
@@ -25,6 +29,9 @@ const MODE_KEY_KEPT: u32 = 0o640;
 /// `AlreadyExists` if `path` exists, which is then left unchanged; otherwise the error of the system.
 pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let file = temporary(path, bytes, mode)?;
+    if mode == MODE_CONFIG {
+        for_readers(file.as_file(), path)?;
+    }
     file.persist_noclobber(path).map_err(|error| error.error)?;
     sync_folder(path)
 }
@@ -41,6 +48,8 @@ pub(crate) fn replace_all(files: &[(&Path, &[u8], u32)]) -> io::Result<()> {
         let file = temporary(path, bytes, *mode)?;
         if let Ok(old) = std::fs::metadata(path) {
             take_over(file.as_file(), &old, *mode)?;
+        } else if *mode == MODE_CONFIG {
+            for_readers(file.as_file(), path)?;
         }
         Ok((file, *path))
     });
@@ -61,15 +70,33 @@ pub(crate) fn replace_all(files: &[(&Path, &[u8], u32)]) -> io::Result<()> {
 /// As for `create`.
 pub(crate) fn create_key(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = temporary(path, bytes, MODE_KEY)?;
-    let is_root = rustix::process::geteuid().is_root();
-    let folder = std::fs::metadata(folder(path))?;
-    if let Some(group) = reader(is_root, folder.uid(), folder.gid(), folder.mode()) {
+    if let Some(group) = reader_of(path)? {
         fchown(file.as_file(), None, Some(group))?;
         file.as_file()
             .set_permissions(Permissions::from_mode(MODE_KEY_KEPT))?;
     }
     file.persist_noclobber(path).map_err(|error| error.error)?;
     sync_folder(path)
+}
+
+/// Lets the service read a new configuration: its group in a folder that names one, such as `/etc/wardgate`. In every
+/// other folder the service may be any user, so all may read what holds no secret.
+fn for_readers(file: &File, path: &Path) -> io::Result<()> {
+    let mode = match reader_of(path)? {
+        Some(group) => {
+            fchown(file, None, Some(group))?;
+            MODE_CONFIG
+        }
+        None => MODE_PUBLIC,
+    };
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// The group that may read what this user creates at `path`.
+fn reader_of(path: &Path) -> io::Result<Option<u32>> {
+    let is_root = rustix::process::geteuid().is_root();
+    let folder = std::fs::metadata(folder(path))?;
+    Ok(reader(is_root, folder.uid(), folder.gid(), folder.mode()))
 }
 
 /// The group that may read new keys in a folder with this owner, group and mode.
@@ -108,10 +135,10 @@ fn take_over(file: &File, old: &Metadata, mode: u32) -> io::Result<()> {
     if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
     }
-    let kept = if mode == MODE_KEY {
-        MODE_KEY_KEPT
-    } else {
-        MODE_PUBLIC
+    let kept = match mode {
+        MODE_KEY => MODE_KEY_KEPT,
+        MODE_CONFIG => 0o777,
+        _ => MODE_PUBLIC,
     };
     file.set_permissions(Permissions::from_mode(old.mode() & kept))
 }
@@ -198,6 +225,46 @@ mod tests {
         assert_eq!(mode(&path), 0o640);
         assert_eq!(std::fs::read(&path).expect("read"), b"newer");
         assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    #[test]
+    fn a_configuration_keeps_its_mode_and_its_owner() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("wardgate.toml");
+        create(&path, b"old", MODE_CONFIG).expect("written");
+        // The folder of a test names no group of a service.
+        assert_eq!(mode(&path), 0o644);
+        let is_root = rustix::process::geteuid().is_root();
+        let owner = is_root.then_some(12_345);
+        for kept in [0o600, 0o640, 0o660, 0o664] {
+            std::fs::set_permissions(&path, Permissions::from_mode(kept)).expect("chmod");
+            std::os::unix::fs::chown(&path, owner, owner).expect("chown");
+            replace(&path, b"new", MODE_CONFIG).expect("replaced");
+            let now = std::fs::metadata(&path).expect("stat");
+            assert_eq!(now.mode() & 0o7777, kept);
+            let owners = (now.uid(), now.gid());
+            assert!(!is_root || owners == (12_345, 12_345), "{owners:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_configuration_is_for_the_group_that_may_enter_its_folder() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::chown(dir.path(), Some(0), Some(12_345)).expect("chown");
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o750)).expect("chmod");
+        let [created, replaced] = ["a.toml", "b.toml"].map(|name| dir.path().join(name));
+        create(&created, b"new", MODE_CONFIG).expect("written");
+        replace(&replaced, b"new", MODE_CONFIG).expect("written");
+        for path in [created, replaced] {
+            let now = std::fs::metadata(&path).expect("stat");
+            assert_eq!(
+                (now.mode() & 0o7777, now.uid(), now.gid()),
+                (0o640, 0, 12_345)
+            );
+        }
     }
 
     #[test]

@@ -58,8 +58,8 @@ impl<V: Network> ConnectionTask<'_, V> {
     ) -> Result<Vec<u8>, CloseReason> {
         let peer = self.stats.peer.as_ref();
         let identity = peer.map(|peer| peer.identity.clone()).unwrap_or_default();
-        let desk = &self.core.renewals;
-        let own = desk.ask(&identity, None).await.ok_or_else(|| {
+        let renewals = &self.core.renewals;
+        let own = renewals.ask(&identity, None).await.ok_or_else(|| {
             illegal("asked for a renewal, which is off for this peer; write renew = true in its [[peer]] table")
         })?;
         let sealed = engine.borrow_mut().seal_alone(&own, &self.core.pool);
@@ -79,7 +79,7 @@ impl<V: Network> ConnectionTask<'_, V> {
                 Ok(false) | Err(_) => return Err(illegal("ended within a renewal")),
             }
         }
-        let answer = desk.ask(&identity, Some(bytes)).await;
+        let answer = renewals.ask(&identity, Some(bytes)).await;
         answer.ok_or_else(|| illegal("renewed a moment ago; it will try again"))
     }
 }

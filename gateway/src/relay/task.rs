@@ -12,7 +12,7 @@ use super::stats::ConnectionStats;
 use crate::audit::Journal;
 use crate::buffers::{FairnessId, Pool};
 use crate::metrics::{self, RouteCounters};
-use crate::pairing::desk::RenewalDesk;
+use crate::pairing::requests::RenewalQueue;
 use crate::route::{CountedPlace, Route, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{Attempts, Connected, DnsCache};
@@ -40,7 +40,7 @@ pub struct Core<V: Network> {
     /// with an earlier one.
     pub table: RefCell<Option<Arc<RouteTable>>>,
     /// Where peers renew their CA certificates.
-    pub renewals: RenewalDesk,
+    pub renewals: RenewalQueue,
     /// Where accepted peers are reported.
     pub journal: Journal,
     /// Its place among the cores of the process, and among the counters of a route.

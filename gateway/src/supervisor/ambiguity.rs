@@ -6,7 +6,7 @@
 //! `[[peer]]` tables may share one CA, which then issues for all of them, but not a file that holds the CAs
 //! of several partners.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ pub(super) struct Listings<'r> {
     tables: Vec<PeerAuthorities>,
 }
 
-/// A `[[peer]]` table and the names of the CAs in its trust file.
+/// A `[[peer]]` table, and the names and keys of the CAs in its trust file.
 struct PeerAuthorities {
     peer: Arc<Peer>,
-    authorities: BTreeSet<String>,
+    authorities: BTreeMap<String, BTreeSet<[u8; 32]>>,
 }
 
 /// Two tables with a CA that may issue certificates for both peers.
@@ -54,7 +54,7 @@ impl<'r> Listings<'r> {
             {
                 self.tables.push(PeerAuthorities {
                     peer: Arc::clone(peer),
-                    authorities: trust.subjects().into_iter().collect(),
+                    authorities: trust.keys(),
                 });
             }
             return;
@@ -107,13 +107,22 @@ impl PeerAuthorities {
 
 impl<'a> Overlap<'a> {
     fn of(first: &'a PeerAuthorities, second: &'a PeerAuthorities) -> Option<Self> {
-        let shared = first.authorities.intersection(&second.authorities).next()?;
+        // A CA with the name of another one and a key of its own can issue nothing for the other's peer: whoever names
+        // his CAs like those of another peer must not make the configuration invalid.
+        let is_shared = |(name, keys): &(&String, &BTreeSet<_>)| {
+            let others = second.authorities.get(*name);
+            others.is_some_and(|others| !keys.is_disjoint(others))
+        };
+        let mut common = first.authorities.iter().filter(is_shared);
+        let (shared, _) = common.next()?;
+        let common = common.count().saturating_add(1);
         let is_one = |table: &PeerAuthorities| table.authorities.len() < 2;
         // One CA that serves both peers is allowed.
         if is_one(first) && is_one(second) {
             return None;
         }
-        Some(match first.authorities == second.authorities {
+        let all = [first, second].map(|table| table.authorities.len());
+        Some(match all == [common; 2] {
             true => Self::Same(first, second),
             false => Self::Partly(first, second, shared),
         })
@@ -125,7 +134,7 @@ impl<'a> Overlap<'a> {
         };
         let names: Vec<_> = first
             .authorities
-            .iter()
+            .keys()
             .map(|name| format!("{name:?}"))
             .collect();
         Some(Problem {
@@ -267,6 +276,41 @@ fn table_name(identity: &PeerName, is_taken: impl Fn(&str) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Located;
+    use crate::pki::fixture::Ca;
+
+    fn table(name: &str, authorities: &[&Ca]) -> PeerAuthorities {
+        let anchors = authorities.iter().map(|ca| ca.certificate.der().clone());
+        PeerAuthorities {
+            peer: Arc::new(Peer {
+                name: Some(name.to_owned()),
+                identities: Vec::new(),
+                trust: Arc::new(TrustFiles {
+                    trust: Located {
+                        value: name.into(),
+                        line: 1,
+                    },
+                    crl: Vec::new(),
+                }),
+            }),
+            authorities: Trust::new(anchors.collect()).keys(),
+        }
+    }
+
+    #[test]
+    fn cas_with_the_names_of_another_peers_cas_do_not_make_the_configuration_invalid() {
+        let [one, two, next, like_one, like_two] = ["One", "Two", "One", "One", "Two"].map(Ca::new);
+        let region = table("region", &[&one, &two]);
+        let overlap = |authorities: &[&Ca]| {
+            let other = table("other", authorities);
+            let overlap = Overlap::of(&region, &other);
+            overlap.map(|overlap| overlap.problem().is_some())
+        };
+        assert_eq!(overlap(&[&one, &two]), Some(true));
+        assert_eq!(overlap(&[&one, &next, &two]), Some(true));
+        assert_eq!(overlap(&[&like_one, &like_two]), None);
+        assert_eq!(overlap(&[&one, &like_two]), Some(false));
+    }
 
     #[test]
     fn a_table_name_is_made_of_the_allowed_characters_of_the_identity() {

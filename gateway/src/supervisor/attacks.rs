@@ -4,6 +4,7 @@
 //! real workers. The attack then runs inside a worker's loop, or in a thread of another role. The test sees how the
 //! process ended.
 
+mod arguments;
 mod narrow;
 
 use std::fs;
@@ -14,9 +15,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, kill_process, set_dumpable_behavior, setrlimit,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 
@@ -32,9 +38,13 @@ use crate::uring;
 
 /// Set in the process that is attacked: the folder of its configuration.
 const ATTACKED: &str = "WARDGATE_TEST_ATTACKED";
+/// Set in the process that is attacked: the role of the thread. A test may attack several roles.
+const ATTACKED_ROLE: &str = "WARDGATE_TEST_ATTACKED_ROLE";
 
 /// How the process of an attack ended.
 struct Ended {
+    role: Role,
+    process: u32,
     status: ExitStatus,
     /// What the attack printed: `done`, or the error that it got.
     output: String,
@@ -45,7 +55,9 @@ struct Ended {
 /// Runs `attack` in a thread of `role` of a process of its own. `name` is the test, which is run again there.
 fn attack(name: &str, role: Role, attack: fn(&Path) -> io::Result<()>) -> Ended {
     if let Some(folder) = std::env::var_os(ATTACKED) {
-        be_attacked(&PathBuf::from(folder), role, attack);
+        let wanted = std::env::var(ATTACKED_ROLE).unwrap_or_default();
+        let wanted = Role::ALL.into_iter().find(|role| role.name() == wanted);
+        be_attacked(&PathBuf::from(folder), wanted.expect("a role"), attack);
     }
     let folder = TempDir::new().expect("there is room");
     let own = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -67,6 +79,7 @@ fn attack(name: &str, role: Role, attack: fn(&Path) -> io::Result<()>) -> Ended 
             "--nocapture",
         ])
         .env(ATTACKED, &inner)
+        .env(ATTACKED_ROLE, role.name())
         .current_dir(folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -78,6 +91,8 @@ fn attack(name: &str, role: Role, attack: fn(&Path) -> io::Result<()>) -> Ended 
     read(child.stderr.as_mut().expect("a pipe"), &mut log);
     let status = child.wait().expect("it is ours");
     Ended {
+        role,
+        process: child.id(),
         status,
         output,
         log,
@@ -144,18 +159,29 @@ fn be_attacked(folder: &Path, role: Role, attack: fn(&Path) -> io::Result<()>) -
     std::process::exit(0);
 }
 
-/// The attack ended the process, with a line that names the call.
+/// The attack ended the process, with a line that names the thread and the call.
 fn is_killed(ended: &Ended, call: &str) {
     let Ended {
+        role,
         status,
         output,
         log,
+        ..
     } = ended;
     assert_eq!(status.signal(), Some(31), "SIGSYS: {output}{log}");
+    let line = log
+        .lines()
+        .find(|line| line.contains("which its list does not allow"));
+    let line = line.unwrap_or_else(|| panic!("no line about a violation: {log}"));
+    let named = match role {
+        Role::Worker => "worker-",
+        _ => "attacked\"",
+    };
     assert!(
-        log.contains(&format!("({call}), which its list does not allow")),
-        "{log}"
+        line.starts_with(&format!("wardgate: seccomp: thread \"{named}")),
+        "{line}"
     );
+    assert!(line.contains(&format!(" ({call}), ")), "{line}");
     assert!(!status.core_dumped(), "a core file would hold the keys");
 }
 
@@ -165,6 +191,7 @@ fn is_refused(ended: &Ended) {
         status,
         output,
         log,
+        ..
     } = ended;
     assert!(status.success(), "{status}: {output}{log}");
     assert!(
@@ -214,7 +241,11 @@ fn a_worker_that_traces_another_process_is_killed() {
 #[test]
 fn a_worker_cannot_bind_another_port() {
     let ended = attack("a_worker_cannot_bind_another_port", Role::Worker, |_| {
-        tcp()?.bind(&loopback(OTHER))
+        tcp()?
+            .bind(&loopback(OTHER))
+            .expect_err("the port of no route");
+        // A port that the kernel chooses.
+        tcp()?.bind(&loopback(0))
     });
     is_refused(&ended);
 }
@@ -297,6 +328,37 @@ fn a_worker_that_allows_core_files_again_is_killed() {
 }
 
 #[test]
+fn a_worker_that_makes_the_process_readable_again_is_killed() {
+    let ended = attack(
+        "a_worker_that_makes_the_process_readable_again_is_killed",
+        Role::Worker,
+        |_| set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(io::Error::from),
+    );
+    is_killed(&ended, "prctl");
+}
+
+#[test]
+fn a_worker_that_reads_the_memory_of_another_process_is_killed() {
+    let ended = attack(
+        "a_worker_that_reads_the_memory_of_another_process_is_killed",
+        Role::Worker,
+        |_| sys::read_memory_of(1),
+    );
+    is_killed(&ended, "process_vm_readv");
+}
+
+#[test]
+fn a_worker_that_crashes_leaves_no_core_file() {
+    let ended = attack(
+        "a_worker_that_crashes_leaves_no_core_file",
+        Role::Worker,
+        |_| std::process::abort(),
+    );
+    assert_eq!(ended.status.signal(), Some(6), "{}", ended.log);
+    assert!(!ended.status.core_dumped());
+}
+
+#[test]
 fn a_worker_that_makes_another_ring_is_killed() {
     let ended = attack(
         "a_worker_that_makes_another_ring_is_killed",
@@ -331,10 +393,50 @@ fn a_worker_that_starts_a_thread_is_killed() {
     let ended = attack(
         "a_worker_that_starts_a_thread_is_killed",
         Role::Worker,
-        |_| std::thread::Builder::new().spawn(|| {}).map(drop),
+        |_| thread::Builder::new().spawn(|| {}).map(drop),
     );
-    // The C library blocks all signals at this call, so there is no line.
+    // The C library blocks all signals at this call, so the handler does not run; the kernel's log has the line.
     assert_eq!(ended.status.signal(), Some(31), "{}", ended.log);
+    if !kernel_logs_violations() {
+        return;
+    }
+    let line = format!(" pid={} comm=\"worker-", ended.process);
+    let start = Instant::now();
+    while !kernel_log().any(|one| one.contains(&line) && one.contains(" syscall=435 ")) {
+        assert!(start.elapsed() < Duration::from_secs(10), "no line{line}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether this kernel has audit, and its log is where this test looks: without a daemon of audit, and readable.
+fn kernel_logs_violations() -> bool {
+    let names = fs::read_dir("/proc").expect("it is there").flatten();
+    let is_daemon = |name: String| name.trim() == "auditd";
+    let mut names = names.filter_map(|one| fs::read_to_string(one.path().join("comm")).ok());
+    let is_readable = fs::File::open(KERNEL_LOG).is_ok();
+    is_readable && Path::new("/proc/self/loginuid").exists() && !names.any(is_daemon)
+}
+
+const KERNEL_LOG: &str = "/dev/kmsg";
+
+/// The records of the kernel's log until now.
+fn kernel_log() -> impl Iterator<Item = String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let log = rustix::fs::open(KERNEL_LOG, flags, Mode::empty()).expect("it is readable");
+    std::iter::from_fn(move || {
+        let mut record = [0; 8192];
+        loop {
+            match rustix::io::read(&log, &mut record) {
+                Ok(count) => {
+                    let record = record.get(..count).unwrap_or_default();
+                    return Some(String::from_utf8_lossy(record).into_owned());
+                }
+                // The oldest record was overwritten meanwhile.
+                Err(Errno::PIPE) => {}
+                Err(_) => return None,
+            }
+        }
+    })
 }
 
 // The other roles: a break-in into a worker may write into their memory.
@@ -355,13 +457,19 @@ fn no_other_thread_can_start_a_program() {
 }
 
 #[test]
-fn the_main_thread_cannot_read_files_of_others() {
-    let ended = attack(
-        "the_main_thread_cannot_read_files_of_others",
+fn no_other_thread_can_read_a_secret_file() {
+    for role in [
         Role::Supervisor,
-        |secret| fs::read(secret).map(drop),
-    );
-    is_refused(&ended);
+        Role::Resolver,
+        Role::Journal,
+        Role::Renewals,
+    ] {
+        // These threads may open files for reading: only Landlock is between them and the secret.
+        let ended = attack("no_other_thread_can_read_a_secret_file", role, |secret| {
+            fs::read(secret).map(drop)
+        });
+        is_refused(&ended);
+    }
 }
 
 #[test]
@@ -384,8 +492,8 @@ fn the_main_thread_reads_its_configuration_and_cannot_write_it() {
 }
 
 #[test]
-fn the_keeper_of_the_state_folder_cannot_write_elsewhere() {
-    let name = "the_keeper_of_the_state_folder_cannot_write_elsewhere";
+fn the_thread_that_writes_the_state_folder_cannot_write_elsewhere() {
+    let name = "the_thread_that_writes_the_state_folder_cannot_write_elsewhere";
     let ended = attack(name, Role::Renewals, |secret| {
         let state = secret.with_file_name("state");
         StateFolder::new(&state).store("clinic", b"an update")?;
@@ -403,17 +511,6 @@ fn the_main_thread_cannot_listen_on_another_port() {
         "the_main_thread_cannot_listen_on_another_port",
         Role::Supervisor,
         |_| TcpListener::bind((Ipv4Addr::LOCALHOST, OTHER)).map(drop),
-    );
-    is_refused(&ended);
-}
-
-#[test]
-fn no_file_can_be_read_where_seccomp_is_missing() {
-    // A resolver may open files: only Landlock is between it and the secret.
-    let ended = attack(
-        "no_file_can_be_read_where_seccomp_is_missing",
-        Role::Resolver,
-        |secret| fs::read(secret).map(drop),
     );
     is_refused(&ended);
 }

@@ -1,15 +1,18 @@
 //! Checks what the machine must offer before anything starts, and collects remarks for the operator.
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::UnixTime;
 
+use super::files_watch::files_of;
 use super::{Prepared, bind};
 use crate::audit::{self, Level, LogMessage, messages};
 use crate::config::{Config, LogFormat, Mode, RouteConfig};
+use crate::hardening;
+pub(super) use crate::hardening::close_memory;
 use crate::route::Transport;
 use crate::supervisor::limits::DESCRIPTORS_RESERVED;
 use crate::uring::limits::PIPES_MAX;
@@ -22,18 +25,6 @@ use crate::worker::limits::PROBES_MAX;
 /// Why io_uring is not available, and what to do.
 pub(super) fn probe() -> Result<Capabilities, Unavailable> {
     uring::probe()
-}
-
-/// Excludes keys and payload from core files, and keeps other processes of the same user from reading our
-/// memory.
-pub(super) fn close_memory() {
-    // Neither call can fail with these arguments. Even then, core files are off unless an operator enables them.
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let _ = setrlimit(Resource::Core, none);
 }
 
 /// Raises the limit of open file descriptors to the system's maximum and returns how many connections they
@@ -99,8 +90,27 @@ pub(super) fn check_transparent(config: &Config) -> Result<(), String> {
 const CONNECTIONS_MIN: usize = 64;
 const CONNECTIONS_COMFORTABLE: usize = 4096;
 
-const AS_ROOT: &str = "wardgate runs as root; a security fault in it would expose the whole machine. Run \
-                       it as a user of its own, with CAP_NET_BIND_SERVICE for ports below 1024";
+const AS_ROOT: &str =
+    "wardgate runs as root; a security fault in it would expose the whole machine";
+
+/// What the user that root's gateway has become cannot read. Root has read all files at the start, so only a reload, or a
+/// renewed certificate, would show it.
+pub(super) fn unreadable(file: &Path, config: &Config) -> Option<String> {
+    let user = rustix::process::geteuid();
+    if user.is_root() {
+        return None;
+    }
+    let files = files_of(&config.routes);
+    let mut files = files.iter().map(PathBuf::as_path).chain([file]);
+    let (first, error) =
+        files.find_map(|file| fs::File::open(file).err().map(|error| (file, error)))?;
+    Some(format!(
+        "this process has become uid {}, which cannot read {}: {error}; reloads and replaced files will fail until this \
+         user may read all files (`chgrp` and mode 0640 for a key, 0750 for a folder)",
+        user.as_raw(),
+        first.display()
+    ))
+}
 
 /// Whether a route lists identities itself and its trust has no revocation lists.
 fn lists_without_crl(route: &RouteConfig) -> bool {
@@ -172,8 +182,10 @@ pub(super) fn missing_log(config: &Config) -> Option<String> {
 #[must_use]
 pub fn remarks(prepared: &Prepared) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    if rustix::process::geteuid().is_root() {
-        remarks.push(Remark::new(&messages::RUNS_AS_ROOT, AS_ROOT.to_owned()));
+    let stays_root = hardening::stays_root(&prepared.config.gateway);
+    if let Some(what_to_do) = stays_root.filter(|_| rustix::process::geteuid().is_root()) {
+        let text = format!("{AS_ROOT}; {what_to_do}");
+        remarks.push(Remark::new(&messages::RUNS_AS_ROOT, text));
     }
     remarks.extend(missing_log(&prepared.config).map(Remark::no_start));
     let of_config = prepared.config.remarks().into_iter();

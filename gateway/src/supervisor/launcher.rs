@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::main_thread;
+use super::{environment, main_thread};
 use crate::supervisor::limits::{LAUNCH_WITHIN, LAUNCHER_LINE_BYTES_MAX};
 use crate::sys;
 
@@ -159,6 +159,8 @@ pub(crate) fn run_launcher(arguments: &[OsString]) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     sys::close_descriptors();
+    // It has no key, but no other process of its user shall make it start a program.
+    environment::close_memory();
     let (runtime, _ignored) = main_thread()?;
     let _inside = runtime.enter();
     let _handled = [

@@ -4,6 +4,7 @@
 //! After that it serves metrics and handles signals.
 
 mod ambiguity;
+mod announced_stop;
 #[cfg(test)]
 mod attacks;
 mod bind;
@@ -17,7 +18,6 @@ mod handover;
 mod inherited;
 mod kept_listeners;
 mod launcher;
-mod leaving;
 mod limits;
 mod materials;
 mod nodes;
@@ -38,6 +38,7 @@ mod workers;
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 use std::path::Path as FilePath;
 use std::rc::Rc;
@@ -60,7 +61,7 @@ pub use workers::Workers;
 use crate::admin::{self, View, Web};
 use crate::audit::{Event, Journal, LogMessage, Ready, messages};
 use crate::config::{Config, Gateway, Timeouts};
-use crate::hardening::{Needs, Role, Sandbox};
+use crate::hardening::{Needs, Role, Sandbox, becomes};
 use crate::metrics;
 use crate::pki::WebToken;
 use crate::route::RouteId;
@@ -150,7 +151,12 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     let socket = bind::admin(&prepared.config, &mut inherited).map_err(refused)?;
 
     let admin_path = bind::admin_path(&prepared.config);
+    if let (Some(path), Some((user, group))) = (&admin_path, becomes(&prepared.config.gateway)) {
+        // Commands of this user and its group reach the gateway, as if the user had started it. Root can do without.
+        let _ = chown(path, Some(user), Some(group));
+    }
     let launcher = Launcher::start(program, file, admin_path.as_deref());
+    let was_root = rustix::process::geteuid().is_root();
     let sandbox = enter_sandbox(file, &prepared.config).map_err(RunError::Refused)?;
     let of_journal = sandbox.thread(Role::Journal);
     let (journal, writer) = Journal::start(prepared.config.gateway.log, &of_journal)
@@ -180,6 +186,9 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     }
     for text in &prepared.closed {
         notice(&journal, &messages::FILES_BAD, text.clone());
+    }
+    if let Some(text) = environment::unreadable(file, &prepared.config).filter(|_| was_root) {
+        notice(&journal, &messages::USER_CANNOT_READ, text);
     }
     let nodes = Nodes::read(FilePath::new(nodes::FOLDER));
     for (message, text) in nodes.remarks(&prepared.config.gateway) {
@@ -269,7 +278,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
                 has_successor: false,
             },
             stop: None,
-            leaving: None,
+            announced_stop: None,
             began: std::time::Instant::now(),
             samples: samples::Samples::default(),
             sample_at: tokio::time::Instant::now(),

@@ -7,18 +7,23 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+
+use rustls::pki_types::CertificateDer;
 
 use tokio::sync::mpsc;
 
+use super::materials::Materials;
 use super::notice;
 use crate::audit::{Journal, messages};
 use crate::config::Config;
-use crate::pairing::desk::RenewalRequest;
 use crate::pairing::limits::{RENEWAL_EVERY, RENEWALS_WAITING_MAX};
+use crate::pairing::requests::RenewalRequest;
 use crate::pairing::state::StateFolder;
-use crate::pairing::update::{RenewalMessage, Update};
+use crate::pairing::update::{RenewalMessage, Update, UpdateError};
+use crate::pki::{Trust, partner};
 use crate::thread_sandbox::ThreadSandbox;
 
 /// The next request of a worker.
@@ -46,6 +51,8 @@ struct Job {
     peer: String,
     request: RenewalRequest,
     folder: StateFolder,
+    /// What is loaded of the peer's trust file.
+    trust: Option<Arc<Trust>>,
     at: Instant,
 }
 
@@ -59,22 +66,28 @@ impl Renewals {
         let (jobs, waiting) = sync_channel::<Job>(RENEWALS_WAITING_MAX);
         let journal = journal.clone();
         sandbox.spawn("renewals", move || {
-            let mut keeper = Keeper::default();
+            let mut writer = StateWriter::default();
             for job in waiting {
-                keeper.answer(job, &journal);
+                writer.answer(job, &journal);
             }
         })?;
         Ok(Self { jobs })
     }
 
     /// Passes a request on.
-    pub(super) fn answer(&self, config: &Config, request: RenewalRequest, now: Instant) {
-        let is_it = |peer: &&std::sync::Arc<crate::config::Peer>| {
+    pub(super) fn answer(
+        &self,
+        (config, materials): (&Config, &Materials),
+        request: RenewalRequest,
+        now: Instant,
+    ) {
+        let is_it = |peer: &&Arc<crate::config::Peer>| {
             peer.identities
                 .iter()
                 .any(|one| one.to_string() == request.identity)
         };
         let peer = config.renewed.iter().find(is_it);
+        let trust = peer.and_then(|peer| materials.trust(&peer.trust));
         let Some(peer) = peer.and_then(|peer| peer.name.clone()) else {
             // The connection may have ended.
             let _ = request.answer.send(None);
@@ -85,6 +98,7 @@ impl Renewals {
             peer,
             request,
             folder: StateFolder::new(&config.gateway.state),
+            trust,
             at: now,
         });
     }
@@ -92,12 +106,12 @@ impl Renewals {
 
 /// Reads and writes the state folder.
 #[derive(Default)]
-struct Keeper {
+struct StateWriter {
     /// When an update of a peer was stored last.
     stored: HashMap<String, Instant>,
 }
 
-impl Keeper {
+impl StateWriter {
     fn answer(&mut self, job: Job, journal: &Journal) {
         let RenewalRequest {
             identity,
@@ -106,7 +120,16 @@ impl Keeper {
         } = job.request;
         let reply = match received {
             None => Some(job.folder.message_for(&job.peer).bytes()),
-            Some(bytes) => self.take(&job.folder, journal, (&job.peer, &identity), &bytes, job.at),
+            Some(bytes) => {
+                let sender = Sender {
+                    name: &job.peer,
+                    identity,
+                    trusted: job
+                        .trust
+                        .map_or_else(Vec::new, |trust| trust.anchors.clone()),
+                };
+                self.take(&job.folder, journal, &sender, &bytes, job.at)
+            }
         };
         // The connection may have ended.
         let _ = answer.send(reply);
@@ -116,10 +139,11 @@ impl Keeper {
         &mut self,
         folder: &StateFolder,
         journal: &Journal,
-        (name, identity): (&str, &str),
+        sender: &Sender<'_>,
         bytes: &[u8],
         now: Instant,
     ) -> Option<Vec<u8>> {
+        let name = sender.name;
         let message = RenewalMessage::read(bytes).ok().flatten()?;
         let is_soon = self
             .stored
@@ -130,7 +154,7 @@ impl Keeper {
             return None;
         }
         self.stored.insert(name.to_owned(), now);
-        let outcome = store(folder, name, identity, &message);
+        let outcome = store(folder, sender, &message, SystemTime::now());
         let (reply, message, text) = match outcome {
             Ok(None) => return Some(vec![TAKEN]),
             Ok(Some(text)) => (TAKEN, &messages::TRUST_UPDATE_RECEIVED, text),
@@ -141,13 +165,42 @@ impl Keeper {
     }
 }
 
-/// Stores an update that is later than the stored one. `None` if there is nothing new.
+/// A peer on a renewal connection.
+struct Sender<'a> {
+    /// The name of its table.
+    name: &'a str,
+    /// The identity by which it was accepted.
+    identity: String,
+    /// The CAs that are trusted for it.
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+impl Sender<'_> {
+    /// Checks an update of the peer as `wardgate pair renew` will.
+    fn check(
+        &self,
+        update: &Update,
+        bytes: &[u8],
+        known: u64,
+        now: SystemTime,
+    ) -> Result<(), UpdateError> {
+        let is_valid = |ca: &&CertificateDer<'static>| partner::check_authority(ca, now).is_ok();
+        let valid: Vec<_> = self.trusted.iter().filter(is_valid).cloned().collect();
+        let identity = std::slice::from_ref(&self.identity);
+        update.check(bytes, identity, &valid, known, now)
+    }
+}
+
+/// Stores an update that a trusted CA has signed, and that is later than the stored one. `None` if there is nothing new.
+/// The certificate of the connection is not enough: with the key of a leaf alone, nobody may stand in the way of the
+/// updates that follow.
 fn store(
     folder: &StateFolder,
-    name: &str,
-    identity: &str,
+    sender: &Sender<'_>,
     message: &RenewalMessage,
+    now: SystemTime,
 ) -> Result<Option<String>, String> {
+    let name = sender.name;
     folder
         .note_in_use(name, message.in_use)
         .map_err(|error| unwritable(folder.path(), &error))?;
@@ -155,22 +208,19 @@ fn store(
         return Ok(None);
     }
     let update = Update::read(&message.update).map_err(|error| format!("the update {error}"))?;
-    if update.identity != identity {
-        return Err(format!(
-            "the update is of {:?}, and the peer is {identity:?}",
-            update.identity
-        ));
-    }
     let stored = folder.received(name);
     if stored.as_deref() == Some(&message.update[..]) {
         return Ok(None);
     }
-    let known = stored
-        .and_then(|bytes| Update::read(&bytes).ok())
-        .map_or(0, |update| update.sequence);
-    if update.sequence <= known {
-        return Err("the update is older than the one that was received before".to_owned());
-    }
+    // One that would not be used is in nobody's way.
+    let known = stored.and_then(|bytes| {
+        let stored = Update::read(&bytes).ok()?;
+        let is_good = sender.check(&stored, &bytes, 0, now).is_ok();
+        is_good.then_some(stored.sequence)
+    });
+    sender
+        .check(&update, &message.update, known.unwrap_or_default(), now)
+        .map_err(|error| format!("the update {error}"))?;
     folder
         .store(name, &message.update)
         .map_err(|error| unwritable(folder.path(), &error))?;
@@ -188,3 +238,6 @@ fn unwritable(folder: &Path, error: &io::Error) -> String {
     };
     format!("{} cannot be written: {error}; {remedy}", folder.display())
 }
+
+#[cfg(test)]
+mod tests;

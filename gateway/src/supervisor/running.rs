@@ -68,7 +68,7 @@ pub(super) struct Running {
     pub(super) renewals: Renewals,
     pub(super) stop: Option<Stop>,
     /// The announced stop that has not begun.
-    pub(super) leaving: Option<Leaving>,
+    pub(super) announced_stop: Option<AnnouncedStop>,
     /// When the process began to serve.
     pub(super) began: Instant,
     /// Rates and loads.
@@ -78,7 +78,7 @@ pub(super) struct Running {
 }
 
 /// A stop that is announced: `/readyz` reports it, and the listeners are still open.
-pub(super) struct Leaving {
+pub(super) struct AnnouncedStop {
     // When the stop begins.
     pub(super) until: Tick,
     // As in `SignalRequest`.
@@ -117,7 +117,10 @@ impl Running {
                 self.rotate(Rotation::Expiry).await;
             }
             let (complete, look) = (self.complete_at, self.look_at);
-            let stop_at = self.leaving.as_ref().map(|leaving| leaving.until);
+            let stop_at = self
+                .announced_stop
+                .as_ref()
+                .map(|announced| announced.until);
             tokio::select! {
                 () = sleep(self.expiries.rest(now)) => {}
                 () = sleep_until(look), if self.has_to_look() => {
@@ -135,7 +138,8 @@ impl Running {
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
                 Some(request) = next_renewal(&mut renewing) => {
-                    self.renewals.answer(&self.config, request, Instant::now());
+                    let used = (&self.config, &*self.materials);
+                    self.renewals.answer(used, request, Instant::now());
                 }
                 () = until(complete) => {
                     self.complete_at = None;
@@ -205,7 +209,7 @@ impl Running {
                 self.log_reply("SIGHUP: reload", &reply);
             }
             SignalRequest::Stop | SignalRequest::Restart => {
-                let is_second = self.leaving.is_some();
+                let is_second = self.announced_stop.is_some();
                 let is_restart = request == SignalRequest::Restart;
                 self.announce_stop(is_restart).await;
                 if is_second {
@@ -529,7 +533,7 @@ impl Running {
 
     /// Whether the process ends after its connections.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stop.is_some() || self.leaving.is_some()
+        self.stop.is_some() || self.announced_stop.is_some()
     }
 
     fn take_samples(&mut self) {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::metrics;
-use crate::pairing::desk::{RenewalDesk, RenewalRequest};
+use crate::pairing::requests::{RenewalQueue, RenewalRequest};
 use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
@@ -64,7 +64,7 @@ impl Workers {
             .iter()
             .map(|cpu| Arc::new(metrics::CoreCounters::new(*cpu)));
         let counters: Vec<_> = counters.collect();
-        let (desk, renewals) = RenewalDesk::new();
+        let (queue, renewals) = RenewalQueue::new();
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
@@ -106,7 +106,7 @@ impl Workers {
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
-                renewals: desk.clone(),
+                renewals: queue.clone(),
                 sandbox: sandbox.clone(),
             };
             let thread = worker::start(plan, ready.clone());

@@ -17,11 +17,13 @@ pub(crate) use adopt::adopt;
 pub(crate) use calls::number as call_number;
 pub(crate) use clock::{ClockState, clock_state};
 pub(crate) use peer_groups::peer_groups;
+#[cfg(test)]
+pub(crate) use process::set_limit_at_round_address;
 pub(crate) use process::{close_descriptors, refuse_executable_memory, refuses_executable_memory};
 #[cfg(test)]
-pub(crate) use process::{make_executable, trace};
+pub(crate) use process::{make_executable, read_memory_of, trace};
 #[cfg(test)]
 pub(crate) use ring::push_nop;
 pub(crate) use ring::{RING_OPERATIONS, RingRequest, look, push_request, submit_and_look};
 pub(crate) use tcp_info::tcp_info;
-pub(crate) use violation::report_violations;
+pub(crate) use violation::{apply_logged_filter, report_violations};

@@ -37,6 +37,25 @@ pub(crate) fn trace(process: u32) -> io::Result<()> {
     }
 }
 
+/// Reads the first bytes of another process, for tests of the sandbox.
+#[cfg(test)]
+pub(crate) fn read_memory_of(process: i32) -> io::Result<()> {
+    let mut room = [0_u8; 16];
+    let own = libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
+    };
+    let other = libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(4096),
+        iov_len: room.len(),
+    };
+    // SAFETY: the kernel writes to `room`, which outlives the call, and only reads the other process.
+    match unsafe { libc::process_vm_readv(process, &own, 1, &other, 1, 0) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Makes a new page executable, for tests of the sandbox.
 #[cfg(test)]
 pub(crate) fn make_executable() -> io::Result<()> {
@@ -48,6 +67,28 @@ pub(crate) fn make_executable() -> io::Result<()> {
     let outcome = unsafe {
         let page = libc::mmap(std::ptr::null_mut(), 4096, both, anonymous, -1, 0);
         libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_EXEC)
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets the limit of core files with a pointer whose lower 32 bits are zero, for tests of the sandbox.
+#[cfg(test)]
+pub(crate) fn set_limit_at_round_address() -> io::Result<()> {
+    let (flags, both) = (
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE,
+        libc::PROT_READ | libc::PROT_WRITE,
+    );
+    let wanted = std::ptr::without_provenance_mut(1 << 32);
+    // SAFETY: the mapping replaces none, and its zeroed page is a valid `rlimit64` that the kernel only reads.
+    let outcome = unsafe {
+        let page = libc::mmap(wanted, 4096, both, flags, -1, 0);
+        if page != wanted {
+            return Err(io::Error::last_os_error());
+        }
+        libc::prlimit64(0, libc::RLIMIT_CORE, page.cast(), std::ptr::null_mut())
     };
     match outcome {
         0 => Ok(()),

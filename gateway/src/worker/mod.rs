@@ -34,7 +34,7 @@ use crate::audit::{
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
-use crate::pairing::desk::RenewalDesk;
+use crate::pairing::requests::RenewalQueue;
 use crate::pki::expiry::unix;
 use crate::relay::{
     AcceptedConnection, ConnectionHandle, ConnectionView, Core, HandshakeLimiter, HandshakeRate,
@@ -142,7 +142,7 @@ pub(crate) struct WorkerSetup {
     /// This core's counters.
     pub counters: Arc<metrics::CoreCounters>,
     /// Where peers renew their CA certificates.
-    pub renewals: RenewalDesk,
+    pub renewals: RenewalQueue,
     /// The queue for events.
     pub journal: Journal,
     /// What the thread gives up when its ring is there.

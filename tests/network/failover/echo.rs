@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
+
 /// How long a client waits for an answer. A modality waits longer; nothing in these tests may need it.
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
 
@@ -67,6 +69,12 @@ impl Association {
                 "PDU {kind} instead of an acceptance"
             ))),
         }
+    }
+
+    /// Lets the kernel probe a connection on which nothing arrives, as `SO_KEEPALIVE` of an application does.
+    pub(super) fn set_keepalive(&self, idle: Duration) -> io::Result<()> {
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(idle);
+        SockRef::from(&self.stream).set_tcp_keepalive(&keepalive)
     }
 
     /// Sends a request whose answer does not come in time: only an error ends the wait.

@@ -44,8 +44,8 @@ pub(super) struct Measured {
     pub(super) told: usize,
     /// Associations whose application waited for longer than `ANSWER`.
     pub(super) untold: usize,
-    /// The same behind a dead link, where nobody can reach the client: its own deadline ends it.
-    pub(super) unreachable: usize,
+    /// How long the last application waited for its error, from the beginning of the fault.
+    pub(super) last_told: Duration,
     /// Whether the addresses moved.
     pub(super) moved: bool,
 }
@@ -56,6 +56,10 @@ const CLIENT_EVERY: Duration = Duration::from_millis(40);
 const ECHO_EVERY: Duration = Duration::from_millis(100);
 /// A client gives up after this time and the next one begins.
 const CLIENT_WITHIN: Duration = Duration::from_millis(800);
+/// Keepalive of the clients of the LAN whose machine loses its link to the LAN. That machine cannot reach them, and the
+/// other one does not know their connections: it resets a connection when a packet arrives, such as a probe. A client
+/// that only waits without keepalive has no error until its own deadline.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 /// How long clients go on after the first success behind the fault.
 const SETTLED: Duration = Duration::from_millis(1500);
 
@@ -142,10 +146,9 @@ pub(super) fn measure(lab: &mut Lab, fault: Fault) -> Measured {
     let open: Vec<_> = [(Place::Lan, LAN_SERVICE), (Place::Other, OTHER_LAN)]
         .into_iter()
         .flat_map(|(place, to)| [false, false, true].map(|waits| (place, to, waits)))
-        // Nobody can reach a client behind a dead link that only waits; its own deadline ends it.
-        .filter(|(place, _, waits)| !(*waits && *place == Place::Lan && fault == Fault::LanDown))
         .map(|(place, to, waits)| {
-            let held = hold(lab, (place, to), waits, &stop);
+            let keepalive = place == Place::Lan && fault == Fault::LanDown;
+            let held = hold(lab, (place, to), waits, keepalive, &stop);
             ((place, waits), held)
         })
         .collect();
@@ -175,14 +178,16 @@ pub(super) fn measure(lab: &mut Lab, fault: Fault) -> Measured {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
         )
     };
-    let (mut told, mut untold, mut unreachable) = (0, 0, 0);
+    let (mut told, mut untold, mut last_told) = (0, 0, Duration::ZERO);
     for ((place, waits), end) in ends {
-        let Err(error) = end else { continue };
-        println!("{fault:?}: client at {place:?} (waits: {waits}): {error}");
+        let Err((error, at)) = end else { continue };
+        let after = at.saturating_duration_since(began);
+        println!("{fault:?}: client at {place:?} (waits: {waits}) after {after:?}: {error}");
         match is_late(&error) {
-            false => told += 1,
-            // Its request had arrived just before the link went down, and it only waits.
-            true if fault == Fault::LanDown && place == Place::Lan => unreachable += 1,
+            false => {
+                told += 1;
+                last_told = last_told.max(after);
+            }
             true => untold += 1,
         }
     }
@@ -193,7 +198,7 @@ pub(super) fn measure(lab: &mut Lab, fault: Fault) -> Measured {
         held,
         told,
         untold,
-        unreachable,
+        last_told,
         moved: now != master,
     }
 }
@@ -231,18 +236,24 @@ fn clients(lab: &Lab, stop: &Arc<AtomicBool>) -> JoinHandle<(Vec<Instant>, usize
     })
 }
 
-/// An association that stays open until `stop`, or waits for an answer. Returns the error that its application saw.
+/// An association that stays open until `stop`, or waits for an answer. Returns the error that its application saw, and
+/// when.
 fn hold(
     lab: &Lab,
     (place, to): (Place, &str),
     waits: bool,
+    keepalive: bool,
     stop: &Arc<AtomicBool>,
-) -> JoinHandle<io::Result<()>> {
+) -> JoinHandle<Result<(), (io::Error, Instant)>> {
     let (namespace, stop) = (lab.namespace(place), Arc::clone(stop));
     let to: SocketAddr = to.parse().expect("an address");
     let open = move || inside(&namespace, || Association::open(to, ANSWER));
     let mut association = open().expect("all is good before the fault");
-    std::thread::spawn(move || {
+    if keepalive {
+        let set = association.set_keepalive(KEEPALIVE);
+        set.expect("every TCP socket has it");
+    }
+    let go_on = move || {
         if waits {
             return association.wait_in_vain();
         }
@@ -251,7 +262,8 @@ fn hold(
             std::thread::sleep(ECHO_EVERY);
         }
         association.release()
-    })
+    };
+    std::thread::spawn(move || go_on().map_err(|error| (error, Instant::now())))
 }
 
 /// A line of the table: median and worst time without service, and what became of open associations.
@@ -261,14 +273,14 @@ pub(super) fn row(fault: Fault, measured: &[Measured]) -> String {
     let seconds = |gap: Option<&Duration>| gap.map_or(0.0, Duration::as_secs_f32);
     let sum = |of: fn(&Measured) -> usize| measured.iter().map(of).sum::<usize>();
     format!(
-        "| {} | {:.2} s | {:.2} s | {} | {} of {} | {} | {} |",
+        "| {} | {:.2} s | {:.2} s | {} | {} of {} | {:.2} s | {} |",
         fault.title(),
         seconds(gaps.get(gaps.len() / 2)),
         seconds(gaps.last()),
         sum(|one| one.refused),
         sum(|one| one.told),
         sum(|one| one.held),
+        seconds(measured.iter().map(|one| &one.last_told).max()),
         sum(|one| one.untold),
-        sum(|one| one.unreachable),
     )
 }

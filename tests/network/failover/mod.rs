@@ -17,6 +17,7 @@
 mod bird;
 mod echo;
 mod lab;
+mod left;
 mod measure;
 
 use std::net::{SocketAddr, TcpListener};
@@ -28,6 +29,7 @@ use wardgate_tests::tier::{self, Need};
 
 use self::lab::{ARCHIVES, Lab};
 use self::measure::{Fault, Measured, measure};
+use crate::namespaces;
 
 const NEEDS: [Need; 4] = [
     Need::Namespaces,
@@ -95,14 +97,19 @@ fn two_machines_that_have_both_lost_the_peer_do_not_move_the_addresses() {
     }
 }
 
-/// IPVS is not in every kernel, so the director's file is only examined.
+/// IPVS is not in every kernel, so the director's file is only examined. `director/run.sh` runs it.
 #[test]
 fn keepalived_accepts_the_configuration_of_the_director() {
     if !tier::ready("network", &NEEDS) {
         return;
     }
     let file = tier::workspace().join("packaging/ha/director.conf");
+    let namespace = namespaces::prefix();
+    lab::ip(&["netns", "add", &namespace]);
+    // It must know the interface of the file.
+    lab::ip(&["-n", &namespace, "link", "add", "lan0", "type", "bridge"]);
     let test = Program::new("keepalived").args(["-t", "-f"]).arg(file);
-    let outcome = test.run().expect_success();
-    assert_eq!(outcome.text().trim(), "");
+    let outcome = test.netns(namespace.clone()).run();
+    namespaces::remove(&namespace);
+    assert_eq!(outcome.expect_success().text().trim(), "");
 }

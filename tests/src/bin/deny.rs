@@ -1,6 +1,6 @@
 //! Runs a program without some resource, to test what the program then reports.
 //!
-//! `deny SYSTEM_CALL=ERROR program arguments...` makes a system call of io_uring fail;
+//! `deny SYSTEM_CALL=ERROR program arguments...` makes a system call of io_uring or of the sandbox fail;
 //! `deny files=NUMBER program arguments...` lowers the limit of open files.
 
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ fn forbid(call: i64, error: Errno) -> Result<(), Box<dyn Error>> {
 // The numbers of x86-64 (asm/unistd_64.h).
 fn system_call(name: &str) -> Result<i64, String> {
     match name {
+        "seccomp" => Ok(317),
+        "landlock_restrict_self" => Ok(446),
         "io_uring_setup" => Ok(425),
         "io_uring_enter" => Ok(426),
         "io_uring_register" => Ok(427),

@@ -1,5 +1,6 @@
 //! The command: reads the file, writes the new configuration and the report.
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -117,26 +118,20 @@ fn context(args: &ImportArgs, folder: PathBuf) -> Result<ImportContext, String> 
     Ok(context)
 }
 
-/// Writes the new configuration whole, or not at all. A file that is replaced keeps its owner, its group and its mode, and
-/// a link is replaced itself. A new file is for its owner, and in a folder such as `/etc/wardgate` for the group of the
-/// service too: the addresses and names in it are for no other user.
+/// Writes the new configuration. A file that it replaces keeps its owner and its mode, and a link stays a link.
 fn write(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
-    let text = text.as_bytes();
-    if force && path.symlink_metadata().is_ok() {
-        return write::replace(path, text, MODE)
-            .with_context(|| format!("cannot replace {}", path.display()));
+    if force {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        return write::replace(&target, text.as_bytes(), write::MODE_CONFIG)
+            .with_context(|| format!("cannot write {}", path.display()));
     }
-    write::create_key(path, text)
+    write::create(path, text.as_bytes(), write::MODE_CONFIG)
         .with_context(|| format!("cannot create {} (--force replaces a file)", path.display()))
 }
 
-/// The mode if there is no old file to take it from: a link whose file is gone.
-const MODE: u32 = 0o640;
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use clap::Parser as _;
 
@@ -172,8 +167,12 @@ mod tests {
         assert_eq!(code("[other]\n", &[]), None, "the file exists");
         let kept = fs::read(folder.path().join("new.toml")).expect("it is still there");
         assert_eq!(first, kept);
+        let new = folder.path().join("new.toml");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o660)).expect("the file is ours");
         let worse = format!("{GOOD}OCSPaia = yes\n");
         assert_eq!(code(&worse, &["--force"]), Some(EXIT_FAILED));
+        let mode = fs::metadata(&new).expect("it is still there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o660);
         let wrong = ["--force", "--peer", "other=dns:gw.b.example"];
         assert_eq!(code(GOOD, &wrong), Some(EXIT_USAGE));
         assert_eq!(code(GOOD, &["--force", "--peer", "pacs"]), Some(EXIT_USAGE));
@@ -191,30 +190,6 @@ mod tests {
         );
         let missing = Command::parse_from(["import", "haproxy", "/nowhere/haproxy.cfg"]);
         assert_eq!(run(&missing.args).ok(), Some(EXIT_CONFIG));
-    }
-
-    #[test]
-    fn force_replaces_a_link_itself_and_keeps_the_mode_of_a_file() {
-        let folder = tempfile::tempdir().expect("there is room");
-        let new = folder.path().join("new.toml");
-        let mode = || {
-            let metadata = fs::metadata(&new).expect("it was written");
-            metadata.permissions().mode() & 0o777
-        };
-        assert_eq!(code(folder.path(), GOOD, &[]).ok(), Some(EXIT_GOOD));
-        assert_eq!(mode(), 0o600);
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o640)).expect("our file");
-        let again = code(folder.path(), GOOD, &["--force"]);
-        assert_eq!((again.ok(), mode()), (Some(EXIT_GOOD), 0o640));
-        let other = folder.path().join("other");
-        fs::write(&other, "kept").expect("our folder");
-        fs::remove_file(&new).expect("our file");
-        symlink(&other, &new).expect("our folder");
-        let again = code(folder.path(), GOOD, &["--force"]);
-        assert_eq!(again.ok(), Some(EXIT_GOOD));
-        assert_eq!(fs::read(&other).expect("it is there"), b"kept");
-        let written = fs::symlink_metadata(&new).expect("it was written");
-        assert!(written.is_file());
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub(crate) struct PairOptions {
     /// Do not let the other site's CA certificate be renewed over the link
     #[arg(long)]
     pub(super) no_renew: bool,
-    /// Replace what the configuration has for the other site without asking
+    /// Replace what the configuration has for the other site without asking. If its CA has another key, or it has
+    /// another identity, this counts only together with --peer
     #[arg(long)]
     pub(super) yes: bool,
 }

@@ -14,9 +14,12 @@ use crate::pairing::conversation::prove;
 use crate::pairing::error::{PairingError, RejectCode};
 use crate::pairing::exchange::{PairRole, PairingChannel};
 use crate::pairing::limits::{
-    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX,
+    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_ADDRESS_MAX,
 };
 use crate::pairing::tries::Tries;
+
+#[cfg(test)]
+mod bounds_tests;
 
 /// How often the listening side looks for new connections and for the end of its time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -148,26 +151,32 @@ impl PairingListener {
     pub(super) fn wait(&self, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
         let tries = Arc::new(Mutex::new(Tries::new(Instant::now())));
         let (done, results) = mpsc::channel();
-        let mut unproved = OpenConnections::default();
+        let mut open = OpenConnections::default();
         loop {
-            while let Ok((address, outcome)) = results.try_recv() {
-                unproved.ended(address);
+            while let Ok((address, (outcome, was_right))) = results.try_recv() {
+                open.ended(address);
                 match outcome {
                     Ok(proved) => return Ok(proved),
+                    Err(error) if was_right => {
+                        return Err(anyhow::Error::from(error).context(
+                            "the other site proved the code, and then the connection ended; run this command again at \
+                             both sites for a new code",
+                        ));
+                    }
                     Err(error) => report(address, &error, &tries),
                 }
             }
-            check_tries(&tries)?;
+            check_tries(&tries, Instant::now())?;
             match self.listener.accept() {
                 Ok((stream, address)) => {
                     // LIMIT: CONNECTIONS_MAX.
                     anyhow::ensure!(
-                        unproved.count < CONNECTIONS_MAX,
+                        !open.is_over(),
                         "{CONNECTIONS_MAX} connections have come, and none has proved the code; find out who \
                          connects, then run this command again for a new code"
                     );
-                    // LIMIT: UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX; dropping it closes it.
-                    if unproved.begin(address.ip()) {
+                    // LIMIT: UNAUTHENTICATED_MAX, UNAUTHENTICATED_PER_ADDRESS_MAX; dropping it closes it.
+                    if open.begin(address.ip()) {
                         let (code, tries, done) = (code.clone(), Arc::clone(&tries), done.clone());
                         thread::Builder::new().spawn(move || {
                             // The command may have ended.
@@ -187,13 +196,27 @@ impl PairingListener {
 
 type ProofOutcome = Result<(Timed, PairingChannel), PairingError>;
 
-fn prove_one(stream: TcpStream, code: &PairingCode, tries: &Mutex<Tries>) -> ProofOutcome {
+/// The outcome of a connection, and whether its proof was right: the code is used then, also if the connection was lost.
+fn prove_one(stream: TcpStream, code: &PairingCode, tries: &Mutex<Tries>) -> (ProofOutcome, bool) {
+    let mut was_right = false;
+    let outcome = prove_on(stream, code, tries, &mut was_right);
+    (outcome, was_right)
+}
+
+fn prove_on(
+    stream: TcpStream,
+    code: &PairingCode,
+    tries: &Mutex<Tries>,
+    was_right: &mut bool,
+) -> ProofOutcome {
     stream.set_nonblocking(false)?;
     let mut timed = Timed::new(stream, PROOF_WITHIN);
     let mut check = |is_right: &mut dyn FnMut() -> bool| {
         // Under the lock, so that parallel connections have no more tries than one after another.
         let mut tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
-        tries.attempt(Instant::now(), is_right)
+        let outcome = tries.attempt(Instant::now(), is_right);
+        *was_right = outcome == Ok(true);
+        outcome
     };
     let channel = prove(&mut timed, PairRole::Listens, code, &mut check)?;
     Ok((timed, channel))
@@ -207,13 +230,19 @@ struct OpenConnections {
 }
 
 impl OpenConnections {
+    /// Whether no further connection is examined.
+    fn is_over(&self) -> bool {
+        self.count >= CONNECTIONS_MAX
+    }
+
     fn begin(&mut self, address: IpAddr) -> bool {
-        self.count = self.count.saturating_add(1);
         let all: usize = self.open.values().sum();
         let own = self.open.entry(address).or_default();
-        let is_room = all < UNPROVED_MAX && *own < UNPROVED_PER_ADDRESS_MAX;
+        let is_room = all < UNAUTHENTICATED_MAX && *own < UNAUTHENTICATED_PER_ADDRESS_MAX;
         if is_room {
             *own = own.saturating_add(1);
+            // One that is closed at once costs nothing, and does not bring the pairing nearer to its end.
+            self.count = self.count.saturating_add(1);
         }
         is_room
     }
@@ -240,9 +269,12 @@ fn report(address: IpAddr, error: &PairingError, tries: &Mutex<Tries>) {
     }
 }
 
-fn check_tries(tries: &Mutex<Tries>) -> anyhow::Result<()> {
+fn check_tries(tries: &Mutex<Tries>, now: Instant) -> anyhow::Result<()> {
     let tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = Instant::now();
+    // The last try may have been the right one; its result arrives with the next look.
+    if tries.is_used() {
+        return Ok(());
+    }
     anyhow::ensure!(
         tries.left() > 0,
         "the code is void after wrong tries; run this command again for a new code, and read it out again; if \

@@ -1,10 +1,11 @@
 //! Edits the text of a configuration: its comments and its layout stay.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value, value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value, value};
 
 /// The text of a configuration.
 pub(super) struct Edited {
@@ -137,6 +138,42 @@ impl Edited {
         })
     }
 
+    /// What names this file, besides the table of this peer: `trust of [[peer]] "region"`. Any key counts, because
+    /// every file that a configuration names is one that must not be overwritten.
+    pub(super) fn other_user(&self, file: &Path, peer: &str) -> Option<String> {
+        let is_own = |key: &str, table: &Table| {
+            key == "peer" && table.get("name").and_then(Item::as_str) == Some(peer)
+        };
+        for (key, item) in self.document.iter() {
+            if let Some(tables) = item.as_array_of_tables() {
+                for table in tables.iter().filter(|table| !is_own(key, table)) {
+                    let name = table.get("name").and_then(Item::as_str).unwrap_or_default();
+                    if let Some(found) = self.key_with(table, file) {
+                        return Some(format!("{found} of [[{key}]] {name:?}"));
+                    }
+                }
+            } else if let Some(table) = item.as_table_like()
+                && let Some(found) = self.key_with(table, file)
+            {
+                return Some(format!("{found} of [{key}]"));
+            }
+        }
+        None
+    }
+
+    /// The key of a table, or of a table in it, that names this file.
+    fn key_with(&self, table: &dyn TableLike, file: &Path) -> Option<String> {
+        let names = |item: &Item| {
+            let mut texts = texts(item).into_iter();
+            let below = item.as_table_like();
+            texts.any(|text| is_same(&self.folder.join(text), file))
+                || below.is_some_and(|below| self.key_with(below, file).is_some())
+        };
+        let mut all = table.iter();
+        all.find(|(_, item)| names(item))
+            .map(|(key, _)| key.to_owned())
+    }
+
     /// Writes a table, in place of the one with its name; its other keys stay.
     ///
     /// # Errors
@@ -177,6 +214,23 @@ impl Edited {
         Ok(())
     }
 
+    /// Writes another file as the trust of a table.
+    ///
+    /// # Errors
+    /// There is no table of this name.
+    pub(super) fn set_trust(&mut self, peer: &str, trust: &Path) -> anyhow::Result<()> {
+        let tables = self
+            .document
+            .get_mut("peer")
+            .and_then(Item::as_array_of_tables_mut);
+        let mut tables = tables.into_iter().flat_map(ArrayOfTables::iter_mut);
+        let table = tables
+            .find(|table| table.get("name").and_then(Item::as_str) == Some(peer))
+            .with_context(|| format!("there is no [[peer]] {peer:?} any more"))?;
+        table.insert("trust", value(trust.display().to_string()));
+        Ok(())
+    }
+
     /// Adds a peer to `peers` of a route.
     ///
     /// # Errors
@@ -201,6 +255,20 @@ impl Edited {
         }
         Ok(())
     }
+}
+
+/// Whether two paths lead to the same file, which need not exist.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| {
+        fs::canonicalize(path).ok().or_else(|| {
+            let folder = fs::canonicalize(path.parent()?).ok()?;
+            Some(folder.join(path.file_name()?))
+        })
+    };
+    one == other
+        || resolved(one)
+            .zip(resolved(other))
+            .is_some_and(|(a, b)| a == b)
 }
 
 /// Sets a key and keeps what is written around an earlier value.

@@ -1,6 +1,6 @@
 //! The renewal connection to a partner: mutual TLS to the port of its terminate route, and one message each way.
 
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::super::doctor::tls::{TargetTls, shake};
 use super::super::doctor::wire::Wire;
-use crate::cli::limits::DOCTOR_STEP;
+use crate::cli::limits::{DOCTOR_STEP, RENEWAL_ADDRESSES_MAX};
 use crate::config::{Config, Host, Mode, Peer, RouteConfig, Target};
 use crate::pairing::update::RenewalMessage;
 use crate::pki::store::Store;
@@ -75,10 +75,20 @@ impl RenewalLink {
             Host::Ip(address) => address.to_string(),
             Host::Name(name) => name.clone(),
         };
-        let mut addresses = (host.as_str(), target.port).to_socket_addrs()?;
-        let address = addresses.next().context("it has no address")?;
+        let addresses = (host.as_str(), target.port).to_socket_addrs()?;
+        first_that_answers(addresses, |address| {
+            Self::at(address, &connector, target, peer)
+        })
+    }
+
+    fn at(
+        address: SocketAddr,
+        connector: &Connector,
+        target: &Target,
+        peer: &Peer,
+    ) -> anyhow::Result<Self> {
         let wire = Wire::connect(address, DOCTOR_STEP, None)?;
-        let shaken = shake(wire, &connector, target)?;
+        let shaken = shake(wire, connector, target)?;
         let mut tls = shaken.map_err(|failed| anyhow::anyhow!("{}", failed.sentence()))?;
         let identity = tls.identity().unwrap_or_default();
         anyhow::ensure!(
@@ -110,6 +120,22 @@ impl RenewalLink {
     }
 }
 
+/// Tries the addresses of a name one after another. The error is that of the last one.
+fn first_that_answers<T>(
+    addresses: impl Iterator<Item = SocketAddr>,
+    mut attempt: impl FnMut(SocketAddr) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut last = None;
+    // LIMIT: RENEWAL_ADDRESSES_MAX.
+    for address in addresses.take(RENEWAL_ADDRESSES_MAX) {
+        match attempt(address) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => last = Some(error.context(format!("address {address}"))),
+        }
+    }
+    Err(last.context("it has no address")?)
+}
+
 fn receive(tls: &mut TargetTls) -> anyhow::Result<Vec<u8>> {
     tls.receive().map_err(|end| {
         anyhow::anyhow!(
@@ -117,4 +143,34 @@ fn receive(tls: &mut TargetTls) -> anyhow::Result<Vec<u8>> {
              and in the log of its gateway"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_of_a_name_is_tried_until_one_answers_up_to_the_bound() {
+        let addresses =
+            |count: u16| (1..=count).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let only = |answering: u16| {
+            move |address: SocketAddr| {
+                anyhow::ensure!(address.port() == answering, "it is silent");
+                Ok(answering)
+            }
+        };
+        let max = u16::try_from(RENEWAL_ADDRESSES_MAX).expect("it is small");
+        for answering in 1..=max {
+            let found = first_that_answers(addresses(max), only(answering));
+            assert_eq!(found.expect("one answers"), answering);
+        }
+        let beyond = first_that_answers(addresses(max + 1), only(max + 1));
+        let why = format!("{:#}", beyond.expect_err("it is not tried"));
+        assert_eq!(why, format!("address 192.0.2.1:{max}: it is silent"));
+        let none = first_that_answers(addresses(0), only(1));
+        assert_eq!(
+            none.expect_err("there is none").to_string(),
+            "it has no address"
+        );
+    }
 }

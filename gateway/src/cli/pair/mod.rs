@@ -8,8 +8,11 @@ mod connection;
 mod edit;
 mod link;
 mod renew;
+mod replacement;
 mod rotate;
 mod site;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs;
@@ -30,10 +33,11 @@ use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, admin, apply, systemd};
 use crate::audit::{self, messages};
 use crate::config;
 use crate::pairing::code::PairingCode;
-use crate::pairing::conversation::{WrittenState, exchange};
+use crate::pairing::conversation::{WrittenPart, WrittenState, exchange};
 use crate::pairing::exchange::PairingChannel;
 use crate::pairing::limits::{CODE_LIFE, CODE_TRIES, EXCHANGE_WITHIN};
 use crate::pairing::offer::Offer;
+use crate::pairing::tries::RefusedCodes;
 
 pub(crate) use args::PairArgs;
 
@@ -97,26 +101,35 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
         Err(interrupted) => {
             eprintln!("wardgate: {interrupted}");
             eprintln!("wardgate: {}", state(interrupted.written));
+            if interrupted.written.own == WrittenPart::All
+                && let Some(wrote) = writer.written()
+            {
+                audit::record(&messages::PAIRED, &wrote.record);
+            }
             Ok(EXIT_FAILED)
         }
     }
 }
 
 /// What an early end means for both sites.
-fn state(written: WrittenState) -> &'static str {
-    match written {
-        WrittenState::Nothing => {
-            "nothing was written at either site; the code is used up: run `wardgate pair` again at both sites"
-        }
-        WrittenState::OtherMaybe => {
-            "nothing was written at this site, but the other site may have written its part; run `wardgate pair` again \
-             at both sites: it is safe, and replaces what was written"
-        }
-        WrittenState::OwnOnly => {
-            "this site has written its part, and it is not known whether the other site has; run `wardgate pair` again \
-             at both sites: it is safe, and replaces what was written"
-        }
+fn state(written: WrittenState) -> String {
+    if written == WrittenState::NOTHING {
+        return "nothing was written at either site; the code is used up: run `wardgate pair` again at both sites"
+            .to_owned();
     }
+    let own = match written.own {
+        WrittenPart::Nothing => "nothing was written at this site",
+        WrittenPart::Maybe => "a part of the files may have been written at this site",
+        WrittenPart::All => "this site has written its part",
+    };
+    let other = match written.other {
+        WrittenPart::Nothing => "nothing was written at the other site",
+        WrittenPart::Maybe => "it is not known whether the other site has written its part",
+        WrittenPart::All => "the other site has written its part",
+    };
+    format!(
+        "{own}, and {other}; run `wardgate pair` again at both sites: it is safe, and replaces what was written"
+    )
 }
 
 /// Where to meet the other site: as the options say, or as the only route does.
@@ -164,6 +177,7 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         let code = PairingCode::read(&text).map_err(|why| anyhow::anyhow!("the code {why}"))?;
         return connect(to, &code);
     }
+    let mut refused = RefusedCodes::default();
     for _ in 0..CODE_TRIES {
         let text = ask("code that the other site shows: ")?;
         let text = Zeroizing::new(text.context(
@@ -171,8 +185,15 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         )?);
         match PairingCode::read(&text) {
             Err(why) => println!("the code {why}"),
+            Ok(code) if refused.has(&code) => anyhow::bail!(
+                "this code was refused before, so it was not sent again; if it is what the other site shows, a machine in \
+                 the middle may have refused it: run `wardgate pair` again at both sites, for a new code"
+            ),
             Ok(code) => match connect(to, &code) {
-                Err(error) if is_wrong_code(&error) => println!("{error:#}"),
+                Err(error) if is_wrong_code(&error) => {
+                    println!("{error:#}");
+                    refused.add(code);
+                }
                 outcome => return outcome,
             },
         }
@@ -216,26 +237,35 @@ fn report(offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
         offer.fingerprint()
     );
     println!("the code has proved both sites to each other; the words are for your records");
-    let Some((table, remaining)) = writer.written() else {
+    let Some(wrote) = writer.written() else {
         return;
     };
-    let wrote = format!(
-        "wrote {}, and [[peer]] {:?} in {config}",
-        table.trust.display(),
-        table.name
-    );
-    println!("{wrote}");
-    let text = format!(
-        "paired with {:?}, {}, key {}: {wrote}",
-        offer.site,
-        offer.identity,
-        offer.key()
-    );
-    audit::record(&messages::PAIRED, &text);
-    for problem in remaining {
+    println!("{}", wrote.files);
+    audit::record(&messages::PAIRED, &wrote.record);
+    for problem in wrote.remaining {
         println!("{config}: still to do: {problem}");
     }
     reload(&options.files.config);
+    if wrote.renews {
+        renew_daily(&options.files.config);
+    }
+}
+
+/// Lets certificates renew by themselves: no further command, and no further telephone call, is needed.
+fn renew_daily(file: &Path) {
+    let timer = systemd::RENEWAL_TIMER;
+    if file != Path::new(admin::CONFIG) || !systemd::has_service() {
+        println!(
+            "next: let this machine run `wardgate pair renew --config {}` every day, so that certificates renew by \
+             themselves",
+            file.display()
+        );
+        return;
+    }
+    match systemd::enable_renewal() {
+        Ok(()) => println!("certificates renew by themselves: {timer} is enabled"),
+        Err(error) => eprintln!("wardgate: certificates do not renew by themselves: {error:#}"),
+    }
 }
 
 /// Makes a running gateway use the new configuration.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use rustls::pki_types::CertificateDer;
 
 use super::super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD};
 use super::args::RenewArgs;
@@ -16,6 +17,7 @@ use super::edit::Edited;
 use super::link::RenewalLink;
 use super::rotate::OwnAuthorities;
 use super::site::identity_of;
+use super::write::{new_problems, temporary};
 use crate::audit::{self, messages};
 use crate::config::{self, Config, Peer};
 use crate::pairing::state::StateFolder;
@@ -49,6 +51,7 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
     let mut renewal = Renewal {
         state: StateFolder::new(folder),
         config: &config,
+        file,
         now,
         code: EXIT_GOOD,
     };
@@ -70,6 +73,8 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
 struct Renewal<'a> {
     state: StateFolder,
     config: &'a Config,
+    /// The file of the configuration.
+    file: &'a Path,
     now: SystemTime,
     code: u8,
 }
@@ -95,19 +100,20 @@ impl Renewal<'_> {
         let text = fs::read_to_string(file)?;
         let files = Edited::parse(file, &text)?.identity();
         let (certificate, key) = files.context("the configuration has no [identity]")?;
-        let current = self.state.own();
+        let published = self.state.own();
+        let current = own.last_update(published.clone());
         let sequence = current
             .as_deref()
             .and_then(|bytes| Update::read(bytes).ok())
             .map(|update| update.sequence);
         let name = |peer: &Arc<Peer>| peer.name.clone().unwrap_or_default();
         let has_it =
-            |peer: &Arc<Peer>| sequence.is_some_and(|own| self.state.in_use_at(&name(peer)) >= own);
+            |peer: &Arc<Peer>| sequence.is_some_and(|own| self.state.in_use_at(&name(peer)) == own);
         let all_know = self.config.renewed.iter().all(has_it);
-        say(own.switch(all_know)?);
-        say(own.make_successor()?);
+        print_and_record(own.switch(all_know)?);
+        print_and_record(own.make_successor()?);
         let output = OutputFiles { certificate, key };
-        say(own.renew_certificate(&output)?);
+        print_and_record(own.renew_certificate(&output)?);
         let chain = store::certificates(&output.certificate).map_err(|why| {
             anyhow::anyhow!(
                 "certificate {:?} {why}",
@@ -116,17 +122,23 @@ impl Renewal<'_> {
         })?;
         let identity = identity_of(&chain).context("the certificate has no DNS name and no URI")?;
         if let Some(update) = own.update(&identity, current.as_deref())? {
+            own.keep(&update)?;
             self.state.set_own(&update)?;
-            say(Some(format!(
+            print_and_record(Some(format!(
                 "signed an update of the CA certificates for partners: sha256 {}",
                 digest_of(&update)
             )));
-        } else if let Some(behind) = self
-            .config
-            .renewed
-            .iter()
-            .find(|peer| sequence.is_some() && !has_it(peer))
-        {
+            return Ok(());
+        }
+        // What the gateway's process may have changed is put right.
+        if published != current {
+            match &current {
+                Some(update) => self.state.set_own(update)?,
+                None => self.state.remove_own()?,
+            }
+        }
+        let mut peers = self.config.renewed.iter();
+        if let Some(behind) = peers.find(|peer| sequence.is_some() && !has_it(peer)) {
             println!(
                 "peer \"{}\" does not use the last update of this site yet",
                 name(behind)
@@ -163,7 +175,14 @@ impl Renewal<'_> {
         let Some(bytes) = self.state.received(&name) else {
             return;
         };
-        let outcome = self.trust(peer, &name, &bytes);
+        let mut outcome = self.trust(peer, &name, &bytes);
+        if let Err(error) = &outcome
+            && error.is::<UpdateError>()
+        {
+            // It would be refused again every day, and the gateway would take it for the latest one.
+            let removed = self.state.forget(&name);
+            outcome = outcome.and(removed.map_err(anyhow::Error::from));
+        }
         self.report(
             outcome.with_context(|| format!("peer \"{name}\": the update that it has sent")),
         );
@@ -175,7 +194,7 @@ impl Renewal<'_> {
         let record = path.with_extension("update");
         let known = fs::read(&record).ok();
         if known.as_deref() == Some(bytes) {
-            return Ok(());
+            return self.note_used(peer, name, &Update::read(bytes)?);
         }
         let known = known
             .and_then(|bytes| Update::read(&bytes).ok())
@@ -188,19 +207,16 @@ impl Renewal<'_> {
             .filter(|ca| partner::check_authority(ca, self.now).is_ok())
             .collect();
         let identities: Vec<_> = peer.identities.iter().map(ToString::to_string).collect();
-        match update.check(bytes, &identities, &current, known, self.now) {
-            // A gateway that was restored from a backup sends an old one.
-            Err(error @ UpdateError::Older { .. }) => anyhow::bail!("{error}, so it is not used"),
-            outcome => outcome?,
-        }
+        // A gateway that was restored from a backup sends an old one.
+        update.check(bytes, &identities, &current, known, self.now)?;
         let text: String = update
             .authorities
             .iter()
             .map(|ca| pem::of_certificate(ca))
             .collect();
+        self.check_result(name, path, &text)?;
         write::replace_all(&[(path, text.as_bytes(), MODE), (&record, bytes, MODE)])
             .with_context(|| format!("{} cannot be written", path.display()))?;
-        self.state.note_used(name, update.sequence)?;
         let text = format!(
             "peer \"{name}\": {} has new CA certificates, signed by the old CA; sha256 of the update {}",
             path.display(),
@@ -208,17 +224,47 @@ impl Renewal<'_> {
         );
         println!("{text}");
         audit::record(&messages::TRUST_UPDATE_USED, &text);
-        if !peer.trust.crl.is_empty() {
-            println!(
-                "peer \"{name}\": crl is set, so add the list of the new CA to it before the peer uses the new CA"
+        self.note_used(peer, name, &update)
+    }
+
+    /// Lets the peer know that it may change to its next CA: with `crl`, only if the lists of all its CAs are here,
+    /// because the gateway refuses a certificate of a CA without a list.
+    fn note_used(&self, peer: &Peer, name: &str, update: &Update) -> anyhow::Result<()> {
+        let files = || peer.trust.crl.iter().map(|list| list.value.as_path());
+        let has_list = |ca: &&CertificateDer<'_>| partner::has_list(ca, files(), self.now);
+        if files().next().is_some()
+            && let Some(ca) = update.authorities.iter().find(|ca| !has_list(ca))
+        {
+            anyhow::bail!(
+                "crl has no valid list of its CA {:?} with the key sha256:{}, so its certificates will be refused once it \
+                 changes to this CA; ask the other site for /etc/wardgate/ca/next/ca.crl, add it to crl, and run `wardgate \
+                 reload`. Until then the other site is asked to keep its present CA",
+                partner::subject(ca),
+                partner::hex(&partner::key_sha256(ca).unwrap_or_default())
             );
         }
-        Ok(())
+        Ok(self.state.note_used(name, update.sequence)?)
+    }
+}
+
+impl Renewal<'_> {
+    /// Checks the whole configuration with the new certificates of a peer. The peer has signed them, but a
+    /// configuration that they make invalid would stop every route of the gateway at its next start.
+    fn check_result(&self, name: &str, path: &Path, pem: &str) -> anyhow::Result<()> {
+        let before = fs::read_to_string(self.file)
+            .with_context(|| format!("{} cannot be read", self.file.display()))?;
+        let mut edited = Edited::parse(self.file, &before)?;
+        let path = std::path::absolute(path)?;
+        let trial = temporary(write::folder(&path), pem.as_bytes())?;
+        edited.set_trust(name, trial.path())?;
+        new_problems(self.file, &edited.text(), (trial.path(), &path))
+            .context("it is not used")
+            .map(|_| ())
     }
 }
 
 /// Prints and records what was renewed.
-fn say(what: Option<String>) {
+fn print_and_record(what: Option<String>) {
     if let Some(what) = what {
         println!("{what}");
         audit::record(&messages::OWN_RENEWED, &what);

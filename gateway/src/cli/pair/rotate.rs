@@ -13,10 +13,14 @@ use rustls::pki_types::CertificateDer;
 use crate::pairing::update::Update;
 use crate::pki::authority::{Authority, CA_DAYS, CERTIFICATE_DAYS, OutputFiles};
 use crate::pki::expiry::unix;
-use crate::pki::{partner, store};
+use crate::pki::{partner, store, write};
 
 /// The file in `next` that shows that its files are being moved.
 const BEGUN: &str = "moving";
+/// The last update that this site has signed. The folder is root's: what the gateway could have written is not the base
+/// of the next signature.
+const LAST: &str = "last.update";
+const LAST_MODE: u32 = 0o644;
 /// The files of a CA.
 const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
 
@@ -41,13 +45,15 @@ impl OwnAuthorities {
         self.dir.join("ca.key").exists() || self.dir.join("next/ca.key").exists()
     }
 
-    /// Lets the successor take its place: if every partner uses its certificate and it was asked for, or if a sixth of
-    /// the present CA's time is left. An earlier attempt that was cut off is completed.
+    /// Lets the successor take its place: if every partner is ready for it (`all_know`), when a sixth of the present CA's
+    /// time is left, or earlier if it was asked for; in any case when a twelfth is left. An earlier attempt that was cut
+    /// off is completed.
     pub(super) fn switch(&self, all_know: bool) -> anyhow::Result<Option<String>> {
         let (next, previous) = (self.dir.join("next"), self.dir.join("previous"));
         let marker = next.join(BEGUN);
         if !marker.exists() {
-            let is_due = self.is_left(&self.dir, 6) || (self.is_early && all_know);
+            let is_due = self.is_left(&self.dir, 12)
+                || all_know && (self.is_early || self.is_left(&self.dir, 6));
             if !(self.has_next() && is_due) {
                 return Ok(None);
             }
@@ -172,6 +178,32 @@ impl OwnAuthorities {
         Ok(Some(Update::complete(&part, &signature)))
     }
 
+    /// The last update that was signed here. `published` is the copy in the state folder, which the gateway's process can
+    /// change: it counts only if there is no other, and a CA of this site has signed it.
+    pub(super) fn last_update(&self, published: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let update = |bytes: &Vec<u8>| {
+            let update = Update::read(bytes).ok()?;
+            (!update.is_in_future(self.now)).then_some(update)
+        };
+        let last = fs::read(self.dir.join(LAST)).ok();
+        if let Some(last) = last.filter(|bytes| update(bytes).is_some()) {
+            return Some(last);
+        }
+        let own: Vec<_> = ["", "next", "previous"]
+            .iter()
+            .filter_map(|folder| self.certificate(folder))
+            .collect();
+        published
+            .filter(|bytes| update(bytes).is_some_and(|update| update.is_signed_by(bytes, &own)))
+    }
+
+    /// Keeps an update as the last one, before it is published.
+    pub(super) fn keep(&self, update: &[u8]) -> anyhow::Result<()> {
+        let path = self.dir.join(LAST);
+        write::replace(&path, update, LAST_MODE)
+            .with_context(|| format!("{} cannot be written", path.display()))
+    }
+
     /// The CA certificate in a folder below that of the CA.
     fn certificate(&self, folder: &str) -> Option<CertificateDer<'static>> {
         first(&self.dir.join(folder).join("ca.pem"))
@@ -229,13 +261,22 @@ mod tests {
         let (dir, now) = authority(90);
         let at =
             |day: u64| OwnAuthorities::new(dir.path(), false, now + Duration::from_secs(day * DAY));
+        assert!(at(65).make_successor().expect("it is read").is_some());
+        assert_eq!(at(70).switch(true).expect("it is read"), None);
+        // A partner is not ready: it would refuse the new CA.
+        assert_eq!(at(80).switch(false).expect("it is read"), None);
+        assert!(at(84).switch(false).expect("it is read").is_some());
+
+        let (dir, now) = authority(90);
+        let at =
+            |day: u64| OwnAuthorities::new(dir.path(), false, now + Duration::from_secs(day * DAY));
         assert_eq!(at(55).make_successor().expect("it is read"), None);
         assert!(at(65).make_successor().expect("it is read").is_some());
         assert_eq!(at(66).make_successor().expect("it is read"), None);
         let old = first(&dir.path().join("ca.pem"));
         let next = first(&dir.path().join("next/ca.pem"));
         assert_eq!(at(70).switch(true).expect("it is read"), None);
-        assert!(at(80).switch(false).expect("it is read").is_some());
+        assert!(at(80).switch(true).expect("it is read").is_some());
         assert_eq!(first(&dir.path().join("ca.pem")), next);
         assert_eq!(first(&dir.path().join("previous/ca.pem")), old);
         assert!(!dir.path().join("next").exists());

@@ -6,14 +6,12 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use rustls::pki_types::CertificateDer;
 
+use super::super::site_files::make_certificate;
 use super::args::PairOptions;
 use super::edit::Edited;
 use crate::config;
 use crate::pairing::offer::Offer;
-use crate::pki::authority::{
-    Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, KeyType, NewAuthority, NewCertificate,
-    OutputFiles, Permitted,
-};
+use crate::pki::authority::OutputFiles;
 use crate::pki::{partner, store};
 
 /// What this site offers, and where its certificate is.
@@ -136,45 +134,11 @@ fn make(
              the site's CA and its certificate"
         );
     };
-    let dir = &options.files.dir;
-    let mut authority = match dir.join("ca.pem").exists() {
-        true => Authority::open(dir)?,
-        false => {
-            let wanted = NewAuthority {
-                name: site.to_owned(),
-                key: KeyType::P384,
-                days: CA_DAYS,
-                crl_days: CRL_DAYS,
-                permitted: Permitted {
-                    dns: Vec::new(),
-                    uri: Vec::new(),
-                },
-            };
-            let authority = Authority::init(dir, &wanted, now)?;
-            println!(
-                "made the CA of this site in {}: never give ca.key away",
-                dir.display()
-            );
-            authority
-        }
-    };
-    let wanted = NewCertificate {
-        dns: vec![dns.trim().to_owned()],
-        uri: Vec::new(),
-        key: KeyType::P256,
-        days: CERTIFICATE_DAYS,
-    };
     let output = OutputFiles {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
     };
-    let issued = authority.issue(&wanted, &output, now)?;
-    println!(
-        "made the certificate of this site, {shown}: {}, valid until {}",
-        issued.names.join(", "),
-        issued.ends
-    );
-    Ok(())
+    make_certificate(&options.files.dir, site, dns.trim(), &output, now)
 }
 
 fn ask_dns(certificate: &Path) -> Option<String> {

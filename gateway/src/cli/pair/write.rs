@@ -9,14 +9,17 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
 
+use super::super::site_files::{problems, problems_with};
 use super::args::PairOptions;
 use super::edit::{Edited, PeerTable};
+use super::replacement::{self, Replacement};
 use super::site::OwnSite;
-use crate::pairing::conversation::Partner;
+use crate::config;
+use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
+use crate::pairing::state::StateFolder;
 use crate::pki::{pem, write};
-use crate::supervisor::prepare;
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
 const FOLDER_MODE: u32 = 0o755;
@@ -37,8 +40,22 @@ struct ReadyFiles {
     trust_pem: String,
     text: String,
     table: PeerTable,
+    /// The other site: its name, identity and key.
+    site: String,
     /// Problems that the configuration had before.
     remaining: Vec<String>,
+}
+
+/// What was written, for the operator and for the log.
+pub(super) struct WrittenPeer<'w> {
+    /// A sentence with the files.
+    pub(super) files: String,
+    /// The same with the other site.
+    pub(super) record: String,
+    /// Whether the CA certificates are renewed over the link.
+    pub(super) renews: bool,
+    /// Problems that the configuration still has.
+    pub(super) remaining: &'w [String],
 }
 
 impl<'a> PeerWriter<'a> {
@@ -51,10 +68,19 @@ impl<'a> PeerWriter<'a> {
         }
     }
 
-    /// The table that was written, and the problems that the configuration still has.
-    pub(super) fn written(&self) -> Option<(&PeerTable, &[String])> {
+    /// What is written by `commit`, once everything is ready.
+    pub(super) fn written(&self) -> Option<WrittenPeer<'_>> {
         let ready = self.ready.as_ref()?;
-        Some((&ready.table, &ready.remaining))
+        let (name, trust) = (&ready.table.name, ready.trust.display());
+        let config = self.options.files.config.display();
+        let files = format!("wrote {trust}, and [[peer]] {name:?} in {config}");
+        let record = format!("paired with {}: {files}", ready.site);
+        Some(WrittenPeer {
+            files,
+            record,
+            remaining: &ready.remaining,
+            renews: ready.table.renews,
+        })
     }
 
     fn make_ready(&self, offer: &Offer) -> anyhow::Result<ReadyFiles> {
@@ -75,12 +101,18 @@ impl<'a> PeerWriter<'a> {
             renews: offer.renews && self.own.offer.renews,
             name,
         };
-        confirm_replacement(&edited, &table, offer, self.options.yes)?;
         let pem: String = offer
             .authorities
             .iter()
             .map(|ca| pem::of_certificate(ca))
             .collect();
+        replacement::check_file(&edited, &table, &pem)?;
+        let replacement = Replacement {
+            options: self.options,
+            table: &table,
+            offer,
+        };
+        replacement.confirm(edited.peer(&table.name), &mut super::ask)?;
         make_folder(&folder)?;
         for route in &self.options.route {
             edited.list_in_route(route, &table.name)?;
@@ -92,13 +124,14 @@ impl<'a> PeerWriter<'a> {
             ..table.clone()
         };
         edited.set_peer(&trial)?;
-        let remaining = new_problems(config, &edited.text())?;
+        let remaining = new_problems(config, &edited.text(), (&trial.trust, &table.trust))?;
         edited.set_peer(&table)?;
         Ok(ReadyFiles {
             trust: table.trust.clone(),
             trust_pem: pem,
             text: edited.text(),
             table,
+            site: format!("{:?}, {}, key {}", offer.site, offer.identity, offer.key()),
             remaining,
         })
     }
@@ -110,15 +143,15 @@ impl<'a> PeerWriter<'a> {
             .with_context(|| format!("{} cannot be read", config.display()))?;
         anyhow::ensure!(
             now == self.before,
-            "{} was changed by someone else during the pairing, so nothing was written; run the command again at both \
-             sites",
+            "{} was changed by someone else during the pairing",
             config.display()
         );
         // A link stays a link.
         let config = fs::canonicalize(config)?;
+        let is_new = !ready.trust.exists();
         write::replace_all(&[
             (&ready.trust, ready.trust_pem.as_bytes(), FILE_MODE),
-            (&config, ready.text.as_bytes(), FILE_MODE),
+            (&config, ready.text.as_bytes(), write::MODE_CONFIG),
         ])
         .with_context(|| {
             format!(
@@ -127,13 +160,20 @@ impl<'a> PeerWriter<'a> {
                 config.display()
             )
         })?;
+        // A stored update of the site as it was before must not be taken for a later one than those that follow. If this
+        // fails, `pair renew` removes it, because no CA that is trusted now has signed it.
+        if let Ok(read) = config::load(&config).config {
+            let _ = StateFolder::new(&read.gateway.state).forget(&ready.table.name);
+        }
         // The umask of an administrator may be closed, and the gateway has to read it.
-        fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        if is_new {
+            fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
+        }
         Ok(())
     }
 }
 
-impl Partner for PeerWriter<'_> {
+impl OfferHandler for PeerWriter<'_> {
     fn prepare(&mut self, offer: &Offer) -> Result<(), PairingError> {
         offer
             .check(&self.own.names, SystemTime::now())
@@ -149,58 +189,6 @@ impl Partner for PeerWriter<'_> {
     }
 }
 
-/// Shows what would be replaced, and asks.
-fn confirm_replacement(
-    edited: &Edited,
-    table: &PeerTable,
-    offer: &Offer,
-    yes: bool,
-) -> anyhow::Result<()> {
-    let Some(old) = edited.peer(&table.name) else {
-        return Ok(());
-    };
-    let old_trust = fs::read_to_string(&old.trust).unwrap_or_default();
-    let new_trust: String = offer
-        .authorities
-        .iter()
-        .map(|ca| pem::of_certificate(ca))
-        .collect();
-    if old == *table && old_trust == new_trust {
-        return Ok(());
-    }
-    println!(
-        "the configuration has a peer {:?} already; this would change:",
-        table.name
-    );
-    for (key, before, after) in [
-        ("identity", old.identity.clone(), table.identity.clone()),
-        (
-            "trust",
-            old.trust.display().to_string(),
-            table.trust.display().to_string(),
-        ),
-        ("renew", old.renews.to_string(), table.renews.to_string()),
-    ] {
-        if before != after {
-            println!("  - {key} = {before}\n  + {key} = {after}");
-        }
-    }
-    if old_trust != new_trust {
-        println!("  the CA certificates of the peer");
-    }
-    if yes {
-        return Ok(());
-    }
-    let answer = super::ask("replace it? [y/N] ")?;
-    let answer = answer.context("the peer was not replaced, because there is no terminal to ask at; run the command again with --yes at both sites, or give the other site another name with --peer")?;
-    anyhow::ensure!(
-        ["y", "yes"].contains(&answer.to_lowercase().as_str()),
-        "a person decided not to replace peer {:?}",
-        table.name
-    );
-    Ok(())
-}
-
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let shown = folder.display();
     if !folder.exists() {
@@ -210,7 +198,8 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
+/// A file of certificates in this folder, for a check of the configuration that names it.
+pub(super) fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
     let file = tempfile::Builder::new()
         .prefix(".pair")
         .suffix(".pem")
@@ -221,21 +210,21 @@ fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
 }
 
 /// Checks a new text of the configuration as `wardgate check` does. Returns the problems that the present text has as
-/// well.
+/// well. The new text names the first file of `trial` where the configuration will name the second one.
 ///
 /// # Errors
 /// The problems that the new text adds.
-fn new_problems(config: &Path, text: &str) -> anyhow::Result<Vec<String>> {
-    let folder = config.parent().filter(|folder| *folder != Path::new(""));
-    let mut trial = tempfile::Builder::new()
-        .prefix(".pair")
-        .suffix(".toml")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .with_context(|| format!("no file can be written beside {}", config.display()))?;
-    trial.write_all(text.as_bytes())?;
-    let before = problems(config);
-    let (known, new): (Vec<_>, Vec<_>) = problems(trial.path())
+pub(super) fn new_problems(
+    config: &Path,
+    text: &str,
+    trial: (&Path, &Path),
+) -> anyhow::Result<Vec<String>> {
+    let names = [trial.0, trial.1].map(|path| path.display().to_string());
+    let before = without_place(problems(config), config);
+    let found = without_place(problems_with(text, config)?, config);
+    let (known, new): (Vec<_>, Vec<_>) = found
         .into_iter()
+        .map(|problem| problem.replace(&names[0], &names[1]))
         .partition(|problem| before.contains(problem));
     anyhow::ensure!(
         new.is_empty(),
@@ -245,17 +234,13 @@ fn new_problems(config: &Path, text: &str) -> anyhow::Result<Vec<String>> {
     Ok(known)
 }
 
-/// The problems of a configuration and its files, without the name of the file and the line.
-fn problems(config: &Path) -> Vec<String> {
-    let found = match prepare(config, SystemTime::now()) {
-        Ok(prepared) => prepared.problems,
-        Err(problems) => problems,
-    };
+/// Problems without the name of the file and the line.
+fn without_place(problems: Vec<String>, config: &Path) -> Vec<String> {
     let file = format!("{}:", config.display());
-    let without = |text: &String| {
-        let text = text.strip_prefix(&file).unwrap_or(text);
+    let without = |text: String| {
+        let text = text.strip_prefix(&file).unwrap_or(&text);
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit());
         text.trim_start_matches([':', ' ']).to_owned()
     };
-    found.iter().map(without).collect()
+    problems.into_iter().map(without).collect()
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 
 use super::super::admin::CONFIG;
+use super::super::site_files::make_certificate;
 use super::super::unpaired::missing_peers;
 use super::super::{EXIT_CONFIG, EXIT_GOOD, systemd};
 use super::draft::{Question, SetupAnswers, SiteSide};
@@ -16,10 +17,7 @@ use super::leftovers;
 use super::terminal::Terminal;
 use super::text::{KnownPeer, SiteFiles};
 use super::trial;
-use crate::pki::authority::{
-    Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, KeyType, NewAuthority, NewCertificate,
-    OutputFiles, Permitted,
-};
+use crate::pki::authority::OutputFiles;
 use crate::pki::request::{NewRequest, make_request};
 use crate::pki::{store, write};
 
@@ -72,7 +70,7 @@ impl Work<'_> {
         if self.text != self.present {
             // A link stays a link.
             let target = fs::canonicalize(self.file).unwrap_or_else(|_| self.file.to_owned());
-            write::replace(&target, self.text.as_bytes(), MODE_PUBLIC)
+            write::replace(&target, self.text.as_bytes(), write::MODE_CONFIG)
                 .with_context(|| format!("{} cannot be written", self.file.display()))?;
             println!("wrote {}", self.file.display());
         }
@@ -103,50 +101,12 @@ impl Work<'_> {
             "{} exists; write --certificate keep, or replace it with `wardgate pki renew`",
             self.files.certificate.display()
         );
-        let mut authority = match dir.join("ca.pem").exists() {
-            true => Authority::open(&dir)?,
-            false => {
-                let wanted = NewAuthority {
-                    name: self
-                        .draft
-                        .get(Question::SiteName)
-                        .unwrap_or("site")
-                        .to_owned(),
-                    key: KeyType::P384,
-                    days: CA_DAYS,
-                    crl_days: CRL_DAYS,
-                    permitted: Permitted {
-                        dns: Vec::new(),
-                        uri: Vec::new(),
-                    },
-                };
-                let authority = Authority::init(&dir, &wanted, now)?;
-                println!(
-                    "made the CA of this site in {}, valid until {}; never give ca.key away",
-                    dir.display(),
-                    authority.ends()
-                );
-                authority
-            }
-        };
-        let wanted = NewCertificate {
-            dns: vec![self.gateway_name()],
-            uri: Vec::new(),
-            key: KeyType::P256,
-            days: CERTIFICATE_DAYS,
-        };
+        let site = self.draft.get(Question::SiteName).unwrap_or("site");
         let output = OutputFiles {
             certificate: self.files.certificate.clone(),
             key: self.files.key.clone(),
         };
-        let issued = authority.issue(&wanted, &output, now)?;
-        println!(
-            "made {} and its key: {}, valid until {}",
-            self.files.certificate.display(),
-            issued.names.join(", "),
-            issued.ends
-        );
-        Ok(())
+        make_certificate(&dir, site, &self.gateway_name(), &output, now)
     }
 
     fn gateway_name(&self) -> String {

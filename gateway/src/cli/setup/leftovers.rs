@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// How the names of all trials begin.
 pub(super) const PREFIX: &str = ".setup";
-/// How the name of a trial that is a file ends.
-pub(super) const SUFFIX: &str = ".toml";
+/// How the name of a trial that is a file ends: earlier versions made such files.
+const SUFFIX: &str = ".toml";
 /// The characters between them, which `tempfile` chooses.
 const CHOSEN: usize = 6;
 

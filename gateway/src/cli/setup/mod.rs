@@ -29,7 +29,7 @@ use self::interfaces::Machine;
 use self::terminal::Terminal;
 use self::text::{KnownPeer, SiteFiles, configuration};
 use super::admin::CONFIG;
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD, EXIT_USAGE, tune};
 use crate::pki::write;
 
 /// The options of `wardgate setup`.
@@ -153,7 +153,8 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
         eprintln!("wardgate: {problem}");
         return Ok(EXIT_USAGE);
     }
-    if let Err(problem) = given(args, &mut draft, &known) {
+    let asked = is_interactive.then_some(&mut terminal);
+    if let Err(problem) = given(args, &mut draft, &known, asked) {
         eprintln!("wardgate: {problem}");
         return Ok(EXIT_USAGE);
     }
@@ -187,6 +188,13 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
             return Ok(EXIT_CONFIG);
         }
         show_difference(&present, &text, &file);
+        // The gateway itself may listen where it did before.
+        let listen = draft.get(Question::Listen);
+        if listen != known.present.get(Question::Listen)
+            && let Some(obstacle) = listen.and_then(trial::listen_obstacle)
+        {
+            println!("{obstacle}");
+        }
         if args.dry_run {
             return Ok(EXIT_GOOD);
         }
@@ -225,7 +233,7 @@ fn necessary(args: &SetupArgs) -> &'static str {
 /// The question before the work begins.
 fn question(present: &str, text: &str) -> &'static str {
     match present == text {
-        true => "Go on?",
+        true => "Go on with the settings of this host and with the service?",
         false => "Write this configuration?",
     }
 }
@@ -298,7 +306,12 @@ fn choose_route<R: io::BufRead, W: io::Write>(
 }
 
 /// Takes the answers that are options.
-fn given(args: &SetupArgs, draft: &mut SetupAnswers, known: &Known<'_>) -> Result<(), String> {
+fn given<R: io::BufRead, W: io::Write>(
+    args: &SetupArgs,
+    draft: &mut SetupAnswers,
+    known: &Known<'_>,
+    mut terminal: Option<&mut Terminal<R, W>>,
+) -> Result<(), String> {
     let name = |value: Option<clap::builder::PossibleValue>| {
         value.map(|value| value.get_name().to_owned())
     };
@@ -338,9 +351,13 @@ fn given(args: &SetupArgs, draft: &mut SetupAnswers, known: &Known<'_>) -> Resul
             trial::answer(draft, question, &value)
                 .map_err(|problem| format!("{}: {problem}", question.flag()))?;
         } else if matches!(question, Question::Side | Question::Protocol) {
-            // The meaning of later answers depends on these two.
+            // The meaning of later answers, such as an address without a port, depends on these two.
             if let Some(present) = known.present.get(question) {
                 draft.adopt(question, present.to_owned());
+            } else if let Some(terminal) = &mut terminal {
+                terminal
+                    .ask(question, draft, known)
+                    .map_err(|error| error.to_string())?;
             }
         }
     }
@@ -379,18 +396,24 @@ fn show_difference(present: &str, text: &str, file: &Path) {
 /// Changes the settings of the host, if that is wanted. A failure does not stop the rest.
 fn offer_tuning<R: io::BufRead, W: io::Write>(
     args: &SetupArgs,
-    terminal: Option<&mut Terminal<R, W>>,
+    mut terminal: Option<&mut Terminal<R, W>>,
 ) {
-    let wanted = args.tune || match terminal {
-        Some(terminal) if super::tune::differs() => terminal
+    let wanted = args.tune || match &mut terminal {
+        Some(terminal) if tune::differs() => terminal
             .confirm(
-                "Settings of this host differ from those of a busy gateway. Show them, and choose?",
+                "Some settings of this host are not the best for many connections (`wardgate tune check` explains each; \
+                 no is safe). Show what would change?",
                 false,
             )
             .unwrap_or(false),
         _ => false,
     };
-    if wanted && let Err(error) = super::tune::apply_now(args.tune && args.yes) {
+    // The terminal holds the lock of standard input, so it asks this too.
+    let mut confirmed = || match &mut terminal {
+        Some(terminal) => terminal.confirm(tune::CHANGE, false),
+        None => Ok(true),
+    };
+    if wanted && let Err(error) = tune::apply_now(&mut confirmed) {
         eprintln!("wardgate: the settings of the host were not changed: {error:#}");
     }
 }

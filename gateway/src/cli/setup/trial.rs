@@ -1,11 +1,13 @@
 //! Checks a configuration before it is written.
 
-use std::io::Write as _;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 
+use super::super::site_files::problems_with;
 use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
 use super::draft::{Question, SetupAnswers};
 use super::leftovers;
@@ -13,7 +15,6 @@ use super::text::{SiteFiles, configuration};
 use crate::config;
 use crate::pki::authority::{Authority, KeyType, NewAuthority, Permitted};
 use crate::pki::write;
-use crate::supervisor::prepare;
 
 /// Sets an answer, and takes it back if the configuration would not be valid because of it.
 ///
@@ -26,11 +27,44 @@ pub(super) fn answer(
 ) -> Result<(), String> {
     let before = draft.clone();
     draft.set(question, text)?;
+    if question == Question::OtherName {
+        let mut names = text.split(',').map(str::trim);
+        if let Some(name) = names.find(|name| !is_short_name(name) && !config::is_peer_name(name)) {
+            *draft = before;
+            return Err(format!(
+                "{name:?} is not a short name; write letters from a to z, digits, \"-\", \"_\" and \".\", such as region"
+            ));
+        }
+    }
     if let Some(problem) = problem(draft, question) {
         *draft = before;
         return Err(problem);
     }
     Ok(())
+}
+
+/// Whether all characters are those of the name of a peer.
+fn is_short_name(name: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.chars().all(is_legal)
+}
+
+/// Why the gateway could not listen there now; `None` if it could, or if that is not known. The port is open for a moment.
+pub(super) fn listen_obstacle(listen: &str) -> Option<String> {
+    let address: SocketAddr = listen.parse().ok()?;
+    let error = TcpListener::bind(address).err()?;
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => Some(format!(
+            "note: {} is not an address of this machine now, so the gateway cannot listen there; change the answer, unless \
+             two machines share this address",
+            address.ip()
+        )),
+        io::ErrorKind::AddrInUse => Some(format!(
+            "note: another program listens on {address} now; stop it before the gateway starts, or choose another port \
+             (`ss -ltnp` names the program)"
+        )),
+        _ => None,
+    }
 }
 
 /// What `wardgate check` would report about the answer to a question, whatever the others are.
@@ -125,22 +159,5 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
         Authority::init(&ca, &wanted, SystemTime::now())?;
         whole = with_stand_ins(text, &ca.join("ca.pem").display().to_string());
     }
-    // In the folder of the configuration, where relative paths begin.
-    let mut candidate = tempfile::Builder::new()
-        .prefix(leftovers::PREFIX)
-        .suffix(leftovers::SUFFIX)
-        .tempfile_in(folder)?;
-    candidate.write_all(whole.as_bytes())?;
-    let problems = match prepare(candidate.path(), SystemTime::now()) {
-        Ok(prepared) => prepared.problems,
-        Err(problems) => problems,
-    };
-    let (tried, meant) = (
-        candidate.path().display().to_string(),
-        file.display().to_string(),
-    );
-    Ok(problems
-        .iter()
-        .map(|problem| problem.replace(&tried, &meant))
-        .collect())
+    problems_with(&whole, file)
 }

@@ -4,6 +4,8 @@
 //! # A comment.
 //! futex                                  # the reason
 //! mmap    arg2 & PROT_EXEC = 0           # a condition; several are joined by "and"
+//! rt_sigaction  arg0 != SIGSYS           # any other value
+//! prlimit64     arg2 = NULL              # a pointer, of 64 bits; numbers have 32
 //! clone3  -> ENOSYS                      # the call fails with this error
 //! ```
 //!
@@ -53,6 +55,14 @@ pub(super) fn parse(text: &str, own: u32) -> impl Iterator<Item = Result<Entry, 
     })
 }
 
+/// The calls of a list with their conditions.
+#[cfg(test)]
+pub(super) fn conditions(text: &str) -> Vec<(&str, &str)> {
+    lines(text)
+        .map(|(call, condition, _)| (call, condition))
+        .collect()
+}
+
 /// The calls of a list.
 #[cfg(test)]
 pub(super) fn names(text: &str) -> BTreeSet<&str> {
@@ -77,23 +87,27 @@ fn rule(text: &str, own: u32) -> Option<SeccompRule> {
     SeccompRule::new(conditions?).ok()
 }
 
-// `arg2 = 1`, `arg2 & PROT_EXEC = 0`.
+// `arg2 = 1`, `arg2 & PROT_EXEC = 0`, `arg0 != SIGSYS`, `arg2 = NULL`.
 fn condition(text: &str, own: u32) -> Option<SeccompCondition> {
-    let (argument, wanted) = text.split_once(" = ")?;
-    let (argument, mask) = match argument.split_once(" & ") {
-        Some((argument, mask)) => (argument, Some(value(mask, own)?)),
-        None => (argument, None),
+    let (argument, wanted, compared) = match text.split_once(" != ") {
+        Some((argument, wanted)) => (argument, wanted, SeccompCmpOp::Ne),
+        None => {
+            let (left, wanted) = text.split_once(" = ")?;
+            match left.split_once(" & ") {
+                Some((argument, mask)) => {
+                    (argument, wanted, SeccompCmpOp::MaskedEq(value(mask, own)?))
+                }
+                None => (left, wanted, SeccompCmpOp::Eq),
+            }
+        }
     };
     let argument = argument.trim().strip_prefix("arg")?.parse().ok()?;
-    let compared = mask.map_or(SeccompCmpOp::Eq, SeccompCmpOp::MaskedEq);
-    // All of them are numbers of 32 bits; the kernel ignores the upper half.
-    SeccompCondition::new(
-        argument,
-        SeccompCmpArgLen::Dword,
-        compared,
-        value(wanted, own)?,
-    )
-    .ok()
+    // The kernel ignores the upper half of a number, and not that of a pointer.
+    let length = match wanted.trim() {
+        "NULL" => SeccompCmpArgLen::Qword,
+        _ => SeccompCmpArgLen::Dword,
+    };
+    SeccompCondition::new(argument, length, compared, value(wanted, own)?).ok()
 }
 
 fn value(text: &str, own: u32) -> Option<u64> {
@@ -112,7 +126,9 @@ const EACCES: u32 = 13;
 const ENOSYS: u32 = 38;
 
 /// Names that the lists use for arguments (the headers of Linux on x86-64).
-const VALUES: [(&str, u64); 45] = [
+const VALUES: [(&str, u64); 47] = [
+    ("NULL", 0),
+    ("SIGSYS", 31),
     ("AF_UNIX", 1),
     ("AF_INET", 2),
     ("AF_INET6", 10),
@@ -173,14 +189,27 @@ mod tests {
         assert!(problem("read # why").is_none());
         assert!(problem("mmap arg2 & PROT_EXEC = 0 and arg0 = 0x10 # why").is_none());
         assert!(problem("clone3 -> ENOSYS # why").is_none());
+        assert!(problem("rt_sigaction arg0 != SIGSYS # why").is_none());
+        assert!(problem("prlimit64 arg2 = NULL # why").is_none());
         for wrong in [
             "read",
             "reed # why",
             "mmap arg2 & PROT_EXEK = 0 # why",
             "mmap arg2 > 0 # why",
             "clone3 -> EIO # why",
+            "mmap arg2 & PROT_EXEC != 0 # why",
         ] {
             assert!(problem(wrong).is_some(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_pointer_is_compared_whole_and_a_number_by_its_lower_half() {
+        let of = |text, length| {
+            let expected = SeccompCondition::new(2, length, SeccompCmpOp::Eq, 0);
+            assert_eq!(condition(text, 7), expected.ok(), "{text}");
+        };
+        of("arg2 = NULL", SeccompCmpArgLen::Qword);
+        of("arg2 = 0", SeccompCmpArgLen::Dword);
     }
 }

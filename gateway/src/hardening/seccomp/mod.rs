@@ -6,7 +6,7 @@
 mod list;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::{fmt, io};
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
@@ -27,7 +27,7 @@ pub(crate) enum Role {
     Resolver,
     /// The writer of the log, and the writer of the last report of a panic.
     Journal,
-    /// The keeper of the state folder: updates of CA certificates from paired peers.
+    /// The thread that writes the state folder: updates of CA certificates from paired peers.
     Renewals,
 }
 
@@ -88,10 +88,17 @@ impl Filters {
     /// # Errors
     /// The kernel's error.
     pub(super) fn apply(&self, role: Role) -> io::Result<()> {
+        let failed = |error: &dyn fmt::Display| {
+            io::Error::other(format!("the seccomp filter failed: {error}"))
+        };
         let at = Role::ALL.iter().position(|one| *one == role);
-        for program in at.and_then(|at| self.0.get(at)).into_iter().flatten() {
-            apply_filter(program)
-                .map_err(|error| io::Error::other(format!("the seccomp filter failed: {error}")))?;
+        // The list is the last one. Calls that only fail are no violations, and the kernel does not log them.
+        let of_role = at.and_then(|at| self.0.get(at)).map(Vec::as_slice);
+        if let Some([failing @ .., list]) = of_role {
+            for program in failing {
+                apply_filter(program).map_err(|error| failed(&error))?;
+            }
+            sys::apply_logged_filter(list).map_err(|error| failed(&error))?;
         }
         Ok(())
     }
@@ -144,16 +151,87 @@ mod tests {
     fn every_list_compiles_and_each_call_has_its_reason_once() {
         for role in Role::ALL {
             programs(role, 1).unwrap_or_else(|problem| panic!("{}: {problem}", role.name()));
-            let of_common = list::names(COMMON);
-            let own = list::names(role.list());
-            let both = own.intersection(&of_common);
-            // Some threads may map code that is in a file.
-            let both: Vec<_> = both.filter(|call| **call != "mmap").collect();
-            assert!(
-                both.is_empty(),
-                "{}: in common.list too: {both:?}",
-                role.name()
-            );
+            let mut lines = all_lines(role);
+            lines.sort_unstable();
+            for pair in lines.windows(2) {
+                let [(first, condition), (second, other)] = pair else {
+                    unreachable!("a pair");
+                };
+                // A second line makes sense beside a condition only: each of them allows other arguments.
+                let are_different = condition.starts_with("arg") && condition != other;
+                assert!(
+                    first != second || are_different,
+                    "{}: {first} has two lines",
+                    role.name()
+                );
+            }
+        }
+    }
+
+    // The lines of a thread, those for all threads included.
+    fn all_lines(role: Role) -> Vec<(&'static str, &'static str)> {
+        let texts = [COMMON, role.list()];
+        texts.into_iter().flat_map(list::conditions).collect()
+    }
+
+    /// What each line of a call must hold, in every list that has the call: without it, the call leads out of the sandbox.
+    const CONDITIONS: [(&str, &[&str]); 16] = [
+        ("clone", &["arg0 = THREAD"]),
+        ("clone3", &["-> ENOSYS"]),
+        ("fcntl", &["arg1 = "]),
+        ("ioctl", &["arg1 = "]),
+        (
+            "mmap",
+            &["arg2 & PROT_EXEC = 0", "arg2 & PROT_WRITE_EXEC = PROT_EXEC"],
+        ),
+        ("mprotect", &["arg2 & PROT_EXEC = 0"]),
+        ("openat", &["arg2 & O_CHANGE = 0", "-> EACCES"]),
+        ("prctl", &["arg0 = PR_"]),
+        ("prlimit64", &["arg2 = NULL"]),
+        ("rt_sigaction", &["arg0 != SIGSYS"]),
+        ("sendmmsg", &["arg3 & MSG_FASTOPEN = 0"]),
+        ("sendmsg", &["arg2 & MSG_FASTOPEN = 0"]),
+        ("sendto", &["arg3 & MSG_FASTOPEN = 0"]),
+        (
+            "socket",
+            &[
+                "arg0 = AF_UNIX",
+                "arg0 = AF_NETLINK",
+                "SOCK_TYPE = SOCK_DGRAM",
+                "SOCK_TYPE = SOCK_STREAM and arg2 = 0",
+                "SOCK_TYPE = SOCK_STREAM and arg2 = IPPROTO_TCP",
+            ],
+        ),
+        ("socketpair", &["arg0 = AF_UNIX"]),
+        ("tgkill", &["arg0 = SELF"]),
+    ];
+
+    /// Lists in which a call needs no condition, with the reason.
+    const WITHOUT: [(Role, &str); 6] = [
+        // It writes files of the state folder; Landlock limits it to this folder, and its devices.
+        (Role::Renewals, "openat"),
+        (Role::Renewals, "ioctl"),
+        // They change descriptors of this process only.
+        (Role::Renewals, "fcntl"),
+        (Role::Journal, "fcntl"),
+        (Role::Resolver, "fcntl"),
+        (Role::Supervisor, "fcntl"),
+    ];
+
+    #[test]
+    fn a_call_that_needs_a_condition_has_it_in_every_list() {
+        for role in Role::ALL {
+            for (call, condition) in all_lines(role) {
+                let needed = CONDITIONS.iter().find(|(name, _)| *name == call);
+                let Some((_, any)) = needed.filter(|_| !WITHOUT.contains(&(role, call))) else {
+                    continue;
+                };
+                assert!(
+                    any.iter().any(|one| condition.contains(one)),
+                    "{}: {call} {condition}: needs one of {any:?}",
+                    role.name()
+                );
+            }
         }
     }
 

@@ -1,10 +1,10 @@
-//! Somebody on the line, or at the port, who does not have the code.
+//! A client or a machine in the middle that does not have the code.
 
 use std::sync::Mutex;
 
 use super::*;
 use crate::pairing::frame::{FrameKind, PairingFrame};
-use crate::pairing::limits::CODE_TRIES;
+use crate::pairing::limits::{CODE_TRIES, FRAME_BYTES_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX};
 
 #[test]
 fn bytes_that_are_no_key_exchange_use_up_no_try() {
@@ -38,7 +38,38 @@ fn bytes_that_are_no_key_exchange_use_up_no_try() {
 }
 
 #[test]
-fn a_client_of_another_version_is_told_which_is_spoken() {
+fn a_frame_beyond_the_bound_of_its_type_is_refused_before_its_body_is_read() {
+    for kind in [
+        FrameKind::Hello,
+        FrameKind::Proof,
+        FrameKind::Offer,
+        FrameKind::Ready,
+        FrameKind::Done,
+        FrameKind::Reject,
+    ] {
+        let bound = match kind {
+            FrameKind::Hello | FrameKind::Proof => UNAUTHENTICATED_FRAME_BYTES_MAX,
+            FrameKind::Reject => 1024,
+            _ => FRAME_BYTES_MAX,
+        };
+        let frame = |length: usize| PairingFrame {
+            kind,
+            body: vec![7; length],
+        };
+        let longest = frame(bound);
+        let read =
+            PairingFrame::receive(&mut &longest.bytes()[..]).expect("it is within the bound");
+        assert_eq!(read, longest);
+        let bytes = frame(bound + 1).bytes();
+        let mut rest = &bytes[..];
+        let error = PairingFrame::receive(&mut rest).expect_err("it is too long");
+        assert!(matches!(error, PairingError::Protocol(_)), "{error}");
+        assert_eq!(rest.len(), bound + 1, "the body was not read");
+    }
+}
+
+#[test]
+fn a_client_of_another_version_gets_a_reject_with_this_reason() {
     let body = [&b"WGPAIR\x02C"[..], &[1; 32]].concat();
     let (outcome, sent) = listening(
         &PairingFrame {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn wherever_the_exchange_is_cut_both_sides_say_truly_what_was_written_and_a_second_run_pairs() {
+fn wherever_the_exchange_is_cut_both_sides_report_truly_what_was_written_and_a_second_run_pairs() {
     // HELLO, PROOF, OFFER, READY, DONE in each direction.
     for cut in 0..5 {
         for from_connecting in [true, false] {
@@ -21,12 +21,13 @@ fn wherever_the_exchange_is_cut_both_sides_say_truly_what_was_written_and_a_seco
                     assert!(own.done.committed, "{what}");
                     continue;
                 };
-                match written {
-                    WrittenState::Nothing => {
-                        assert!(!own.done.committed && !other.done.committed, "{what}");
-                    }
-                    WrittenState::OtherMaybe => assert!(!own.done.committed, "{what}"),
-                    WrittenState::OwnOnly => assert!(own.done.committed, "{what}"),
+                assert_ne!(written.own, WrittenPart::Maybe, "{what}");
+                let is_all = written.own == WrittenPart::All;
+                assert_eq!(is_all, own.done.committed, "{what}");
+                match written.other {
+                    WrittenPart::Nothing => assert!(!other.done.committed, "{what}"),
+                    WrittenPart::Maybe => {}
+                    WrittenPart::All => assert!(other.done.committed, "{what}"),
                 }
             }
             if cut < 3 {
@@ -40,37 +41,69 @@ fn wherever_the_exchange_is_cut_both_sides_say_truly_what_was_written_and_a_seco
     assert!(hospital.done.committed && region.done.committed);
 }
 
-#[test]
-fn a_side_that_cannot_write_tells_the_other_which_then_writes_nothing() {
-    struct Fails;
-    impl Partner for Fails {
-        fn prepare(&mut self, _: &Offer) -> Result<(), PairingError> {
-            Err(PairingError::Aborted("the disk is full".to_owned()))
-        }
-        fn commit(&mut self) -> Result<(), PairingError> {
-            Ok(())
+/// A side that fails where it prepares, or where it writes.
+struct Fails {
+    in_commit: bool,
+}
+
+impl OfferHandler for Fails {
+    fn prepare(&mut self, _: &Offer) -> Result<(), PairingError> {
+        match self.in_commit {
+            true => Ok(()),
+            false => Err(PairingError::Aborted("the disk is full".to_owned())),
         }
     }
+
+    fn commit(&mut self) -> Result<(), PairingError> {
+        Err(PairingError::Aborted("the disk is full".to_owned()))
+    }
+}
+
+/// What a failing side with this role reports as written, and how the good side opposite ended.
+fn beside_a_failing_side(role: PairRole, mut fails: Fails) -> (WrittenState, Outcome) {
+    let (own, other) = sockets();
+    let opposite = match role {
+        PairRole::Connects => PairRole::Listens,
+        PairRole::Listens => PairRole::Connects,
+    };
+    thread::scope(|scope| {
+        let good = scope.spawn(move || side(own, opposite, CODE, &offer_of("hospital")));
+        let mut stream = other;
+        let mut check = |is_right: &mut dyn FnMut() -> bool| Ok(is_right());
+        let mut channel = prove(&mut stream, role, &PairingCode::of(CODE), &mut check)
+            .expect("the code is right");
+        let failed = exchange(&mut stream, &mut channel, &offer_of("region"), &mut fails);
+        let failed = failed.expect_err("it cannot write");
+        (failed.written, good.join().expect("no panic"))
+    })
+}
+
+#[test]
+fn a_side_that_cannot_prepare_sends_a_reject_and_the_other_side_writes_nothing() {
     for role in ROLES {
-        let (own, other) = sockets();
-        let opposite = if role == PairRole::Connects {
-            PairRole::Listens
-        } else {
-            PairRole::Connects
-        };
-        let outcome = thread::scope(|scope| {
-            let good = scope.spawn(move || side(own, opposite, CODE, &offer_of("hospital")));
-            let mut stream = other;
-            let mut check = |is_right: &mut dyn FnMut() -> bool| Ok(is_right());
-            let mut channel = prove(&mut stream, role, &PairingCode::of(CODE), &mut check)
-                .expect("the code is right");
-            let failed = exchange(&mut stream, &mut channel, &offer_of("region"), &mut Fails);
-            let failed = failed.expect_err("it cannot write");
-            assert_eq!(failed.written, WrittenState::Nothing);
-            good.join().expect("no panic")
-        });
-        assert!(!outcome.done.committed);
-        let error = outcome.error().to_string();
+        let (written, good) = beside_a_failing_side(role, Fails { in_commit: false });
+        assert_eq!(written, WrittenState::NOTHING);
+        assert!(!good.done.committed);
+        let error = good.error().to_string();
         assert!(error.contains("the disk is full"), "{error}");
+    }
+}
+
+#[test]
+fn a_side_whose_writing_fails_reports_that_a_part_may_be_written() {
+    use WrittenPart::{All, Maybe, Nothing};
+    for (role, own, other) in [
+        (PairRole::Connects, Maybe, Nothing),
+        (PairRole::Listens, Maybe, All),
+    ] {
+        let (written, good) = beside_a_failing_side(role, Fails { in_commit: true });
+        assert_eq!(written, WrittenState { own, other });
+        assert_eq!(good.done.committed, other == All);
+        let Err((of_good, error)) = good.result else {
+            panic!("the good side reports success");
+        };
+        let (own, other) = (other, Maybe);
+        assert_eq!(of_good, WrittenState { own, other });
+        assert!(error.to_string().contains("the disk is full"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rcgen::{KeyPair, SanType};
 
 use super::code::PairingCode;
-use super::conversation::{Interrupted, Partner, WrittenState, exchange, prove};
+use super::conversation::{Interrupted, OfferHandler, WrittenPart, WrittenState, exchange, prove};
 use super::error::{PairingError, RejectCode};
 use super::exchange::{PairRole, PairingChannel};
 use super::offer::Offer;
@@ -52,7 +52,7 @@ struct Counted {
     committed: bool,
 }
 
-impl Partner for Counted {
+impl OfferHandler for Counted {
     fn prepare(&mut self, offer: &Offer) -> Result<(), PairingError> {
         offer.check(&[], now()).map_err(PairingError::Offer)?;
         self.prepared = true;
@@ -97,7 +97,7 @@ fn side_over<S: Read + Write>(
     let mut check = |is_right: &mut dyn FnMut() -> bool| tries.attempt(Instant::now(), is_right);
     let proved = prove(&mut stream, role, &PairingCode::of(code), &mut check);
     let result = proved
-        .map_err(|error| (WrittenState::Nothing, error))
+        .map_err(|error| (WrittenState::NOTHING, error))
         .and_then(|mut channel: PairingChannel| {
             exchange(&mut stream, &mut channel, offer, &mut done)
                 .map_err(|Interrupted { error, written }| (written, error))
@@ -201,7 +201,7 @@ fn a_wrong_code_uses_up_one_try_and_nothing_is_sent() {
 }
 
 #[test]
-fn two_sides_with_the_same_role_are_told_so() {
+fn two_sides_with_the_same_role_both_report_it() {
     let [one, two] = both([CODE; 2], [PairRole::Connects; 2], |one, two| {
         relay(one, two, |_, _, frame| Some(frame));
     });

@@ -1,4 +1,4 @@
-//! The updates by which an old CA vouches for the next.
+//! The updates in which the key of the old CA signs the next one.
 
 use std::time::SystemTime;
 
@@ -39,7 +39,7 @@ fn check(bytes: &[u8], old: &Ca, known: u64) -> Result<(), UpdateError> {
 }
 
 #[test]
-fn only_the_key_of_a_trusted_ca_vouches_for_a_new_one() {
+fn only_the_key_of_a_trusted_ca_signs_a_new_one() {
     let (old, next, other) = (
         Ca::new("Hospital"),
         Ca::new("Hospital"),

@@ -4,9 +4,31 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::pairing::exchange::Hello;
+use crate::pairing::exchange::{Hello, plain_reject};
 use crate::pairing::frame::FrameKind;
 use crate::pairing::offer::agreement;
+use crate::pairing::update::{RenewalMessage, Update};
+
+/// The certificate of the CA that signs the update: P-256, valid from 2026 to 2126.
+const CA: &str = "3082014a3081f1a003020102020101300a06082a8648ce3d040302300c310a300806035504030c01413020170d323630\
+    3130313030303030305a180f32313236303130313030303030305a300c310a300806035504030c01413059301306072a\
+    8648ce3d020106082a8648ce3d03010703420004c9e9467c9208950d2fd7525781a233e1f0e5133bcb98ac07dde3fb02\
+    a96d709e3c8d33d6d0cb39b743daeed9c34d9eedb4d8304cb76e7ca492c7fa3a0f1afa7ea3423040300f0603551d1301\
+    01ff040530030101ff300e0603551d0f0101ff040403020106301d0603551d0e04160414121e68b86bb5f40eaafa4fcf\
+    510e038b59918c6b300a06082a8648ce3d0403020348003045022100c80abbf4def42b110f7811608e4f1683468d5fdf\
+    2372ce8d0215384580fa900402207f4a085bc30704e1045454324c5db05f870ad3b7261fad759975f5f3a0c29fb3";
+/// A signature by its key over the update. ECDSA signatures are random, so this one was made once, and the key was deleted.
+const SIGNATURE: &str = "30450220460181dd331f53460f6ffbb84b43a0727ac984c436467c8a9ebf918ff42077ce022100f461e4ab2356cb761e\
+    7e8db4eb54d983056262c315413cb8d73dad91b1e52b69";
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair| {
+        let pair = std::str::from_utf8(pair).expect("ASCII");
+        u8::from_str_radix(pair, 16).expect("two digits")
+    };
+    digits.map(byte).collect()
+}
 
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -56,6 +78,10 @@ fn vectors() -> String {
         .seal(FrameKind::Ready, &agreed)
         .expect("it is short");
     let done = listens.seal(FrameKind::Done, &[]).expect("it is short");
+    let plain_reject = plain_reject(RejectCode::WrongCode);
+    let reject = listens
+        .reject(RejectCode::Aborted, "the disk is full")
+        .expect("it is short");
     let mut text = String::new();
     for (what, value) in [
         ("code", code.words().to_string()),
@@ -71,6 +97,10 @@ fn vectors() -> String {
             hex(&sealed.bytes()),
         ),
         (
+            "the value in READY, if both sides sent this OFFER",
+            hex(&agreed),
+        ),
+        (
             "its second: READY, if both sides sent this OFFER",
             hex(&ready.bytes()),
         ),
@@ -78,10 +108,60 @@ fn vectors() -> String {
             "the first sealed frame of the listening side, if it were DONE",
             hex(&done.bytes()),
         ),
-    ] {
+        (
+            "its second, if it were REJECT with the reason 7 and the text `the disk is full`",
+            hex(&reject.bytes()),
+        ),
+        (
+            "REJECT with the reason 3 before the proofs",
+            hex(&plain_reject.bytes()),
+        ),
+    ]
+    .into_iter()
+    .chain(renewal_vectors())
+    {
         writeln!(text, "# {what}\n{value}").expect("a string");
     }
     text
+}
+
+/// An update that a CA has signed for its own certificate, and the messages of a renewal connection.
+fn renewal_vectors() -> [(&'static str, String); 5] {
+    let (identity, sequence) = ("dns:gw.a.example", 1_780_000_000);
+    let ca = rustls::pki_types::CertificateDer::from(bytes_of(CA));
+    let authorities = [ca.clone()];
+    let part = Update::signed_part(sequence, identity, &authorities, &ca);
+    let part = part.expect("the certificate can be read");
+    let update = Update::complete(&part, &bytes_of(SIGNATURE));
+    let read = Update::read(&update).expect("it is whole");
+    assert_eq!(
+        read.check(&update, &[identity.to_owned()], &authorities, 0, now()),
+        Ok(())
+    );
+    let empty = RenewalMessage {
+        in_use: 0,
+        update: Vec::new(),
+    };
+    let message = RenewalMessage {
+        in_use: sequence,
+        update: update.clone(),
+    };
+    [
+        ("the certificate of a CA", hex(&ca)),
+        (
+            "what its key signs, for an update with only this certificate",
+            hex(&Update::to_sign(&part)),
+        ),
+        ("this update", hex(&update)),
+        (
+            "the message of a gateway that uses update 1780000000 and sends this one",
+            hex(&message.bytes()),
+        ),
+        (
+            "the message of a gateway that uses no update and has none",
+            hex(&empty.bytes()),
+        ),
+    ]
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reads the configuration of HAProxy (its configuration manual, versions 1.8 to 3.0) and drafts a route for each listener
 //! in mode tcp that has TLS on one side.
 
+mod differing;
 mod keywords;
 mod lines;
 mod options;
@@ -9,6 +10,7 @@ mod peer;
 mod route;
 mod server;
 mod settings;
+mod sources;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,9 @@ struct Global {
     /// Folders at which relative paths of certificates and of CAs begin.
     crt_base: Option<String>,
     ca_base: Option<String>,
+    /// Whether `ssl-default-bind-options` and `ssl-default-server-options` allow TLS 1.3 alone.
+    is_bind_13: bool,
+    is_server_13: bool,
 }
 
 /// A frontend, backend or listen section with the defaults that it inherits.
@@ -107,6 +112,17 @@ fn global(
         match line.word(0) {
             "crt-base" => global.crt_base = Some(context.path(line.word(1))),
             "ca-base" => global.ca_base = Some(context.path(line.word(1))),
+            name @ ("ssl-default-bind-options" | "ssl-default-server-options") => {
+                let options = options::read(line.words.get(1..).unwrap_or_default());
+                if options.iter().any(options::is_13_alone) {
+                    match name {
+                        "ssl-default-bind-options" => global.is_bind_13 = true,
+                        _ => global.is_server_13 = true,
+                    }
+                    let sentence = "TLS 1.3 alone: policy = \"hscn-tls13\" of each route";
+                    report.add(&line.place, &line.text, ImportClass::Carried, sentence);
+                }
+            }
             "maxconn" => {
                 let number = line.word(1).parse::<u64>().ok();
                 match number.filter(|number| (64..=1 << 20).contains(number)) {

@@ -5,7 +5,7 @@ use super::super::report::ImportClass;
 use ImportClass::{Carried, NotCarried, Stricter};
 
 /// Options that are followed by a value. All others are words of their own.
-const WITH_VALUE: [&str; 88] = [
+const WITH_VALUE: [&str; 90] = [
     "accept-netscaler-cip",
     "addr",
     "agent-addr",
@@ -84,6 +84,8 @@ const WITH_VALUE: [&str; 88] = [
     "sni",
     "socks4",
     "source",
+    "ktls",
+    "quic-cc-algo",
     "ssl-max-ver",
     "ssl-min-ver",
     "tcp-ut",
@@ -117,10 +119,77 @@ pub(super) fn read(words: &[String]) -> Vec<(&str, &str)> {
     options
 }
 
+/// Whether an option allows TLS 1.3 alone.
+pub(super) fn is_13_alone((name, value): &(&str, &str)) -> bool {
+    match *name {
+        "ssl-min-ver" => *value == "TLSv1.3",
+        "force-tlsv13" | "no-tlsv12" => true,
+        _ => false,
+    }
+}
+
+/// What is left of options in the order of the file: some cancel an earlier one, such as that of `default-server`.
+pub(super) fn without_cancelled<'a>(all: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut left: Vec<(&str, &str)> = Vec::new();
+    for (name, value) in all {
+        let cancelled = match *name {
+            "enabled" => "disabled",
+            "stick" => "non-stick",
+            "tls-tickets" => "no-tls-tickets",
+            "tlsv12" => "no-tlsv12",
+            "tlsv13" => "no-tlsv13",
+            name => name.strip_prefix("no-").unwrap_or_default(),
+        };
+        left.retain(|(known, _)| *known != cancelled);
+        left.push((name, value));
+    }
+    left
+}
+
+/// Options that the importer reads for the keys of a route, and names.
+const USED: [&str; 30] = [
+    "accept-proxy",
+    "backup",
+    "ca-file",
+    "check",
+    "check-ssl",
+    "crl-file",
+    "crt",
+    "disabled",
+    "enabled",
+    "fall",
+    "guid",
+    "id",
+    "inter",
+    "interface",
+    "maxconn",
+    "name",
+    "rise",
+    "send-proxy",
+    "send-proxy-v2",
+    "send-proxy-v2-ssl",
+    "send-proxy-v2-ssl-cn",
+    "slowstart",
+    "sni",
+    "source",
+    "ssl",
+    "transparent",
+    "usesrc",
+    "verify",
+    "verifyhost",
+    "weight",
+];
+
 /// The remark on an option that no route needs a value of. `None` if it is used elsewhere or needs no remark.
 pub(super) fn remark(name: &str, value: &str) -> Option<(ImportClass, String)> {
     let (class, sentence) = match name {
-        "ciphers" | "ciphersuites" | "ecdhe" | "curves" | "sigalgs" | "client-sigalgs" => (
+        "prefer-client-ciphers"
+        | "ciphers"
+        | "ciphersuites"
+        | "ecdhe"
+        | "curves"
+        | "sigalgs"
+        | "client-sigalgs" => (
             Stricter,
             "policy = \"hscn\" sets suites, groups and signatures: AES-256-GCM with ECDHE only",
         ),
@@ -132,6 +201,9 @@ pub(super) fn remark(name: &str, value: &str) -> Option<(ImportClass, String)> {
         ),
         "no-sslv3" | "no-tlsv10" | "no-tlsv11" | "no-tls-tickets" | "no-renegotiation" => {
             (Carried, "wardgate always does so")
+        }
+        "sslv2" | "sslv3" | "tlsv10" | "tlsv11" | "tlsv12" | "tlsv13" => {
+            (Stricter, "policy = \"hscn\": TLS 1.2 and TLS 1.3")
         }
         "no-tlsv12" | "force-tlsv13" => return None,
         "no-tlsv13" | "force-tlsv12" => (
@@ -146,7 +218,7 @@ pub(super) fn remark(name: &str, value: &str) -> Option<(ImportClass, String)> {
             Stricter,
             "a route without `service` uses no ALPN; a peer that requires one refuses the connection",
         ),
-        "tls-ticket-keys" | "allow-0rtt" | "tls-tickets" => (
+        "tls-ticket-keys" | "allow-0rtt" | "tls-tickets" | "ssl-reuse" | "no-ssl-reuse" => (
             Stricter,
             "wardgate keeps no sessions and no tickets: every connection verifies both certificates again",
         ),
@@ -188,13 +260,42 @@ pub(super) fn remark(name: &str, value: &str) -> Option<(ImportClass, String)> {
         | "socks4"
         | "shard"
         | "hash-key"
+        | "check-via-socks4"
         | "accept-netscaler-cip"
         | "proxy-v2-options" => (NotCarried, "wardgate has no key for it"),
-        "mss" | "tfo" | "defer-accept" | "backlog" | "nice" | "process" | "thread" | "shards" => (
+        "v6only" => (
+            NotCarried,
+            "a listener on \"[::]\" takes IPv4 as well; write the IPv6 address of this machine in `listen`",
+        ),
+        "v4v6" => (Carried, "a listener on \"[::]\" takes IPv4 as well"),
+        "resolvers" | "init-addr" | "resolve-net" | "resolve-opts" | "resolve-prefer" => (
+            Carried,
+            "wardgate asks the resolver of the system, and looks a name up again after 10 s",
+        ),
+        "tcp-ut" => (
+            NotCarried,
+            "timeouts.keepalive sets how soon a dead connection is found",
+        ),
+        "gid" | "group" | "uid" | "user" | "mode" | "level" | "expose-fd" | "severity-output" => (
+            Carried,
+            "this is for a UNIX socket, and has no effect on a TCP port",
+        ),
+        "log-proto" => (Carried, "this is for servers of logs"),
+        "stick" | "non-stick" => (
+            Carried,
+            "there are no stick tables: an association stays where it begins",
+        ),
+        "mss" | "tfo" | "ktls" | "defer-accept" | "backlog" | "nice" | "process" | "thread"
+        | "shards" => (
             Carried,
             "wardgate distributes and sizes this by itself: one worker on each core, and `wardgate tune` for the host",
         ),
-        _ => return None,
+        name if USED.contains(&name) => return None,
+        name if name.starts_with("no-") => (Carried, "it cancels an option of `default-server`"),
+        _ => (
+            NotCarried,
+            "wardgate has no counterpart of this option; HAProxy may not have it either",
+        ),
     };
     Some((class, format!("{name}: {sentence}")))
 }
@@ -243,6 +344,65 @@ mod tests {
         ] {
             assert_eq!(millis(wrong), None, "{wrong}");
         }
+    }
+
+    // Of `bind` and `server` lines, as HAProxy 2.6 lists them with `-dKall`: those without a value, and those with one.
+    const FLAGS: &str = "accept-proxy agent-check allow-0rtt backup check check-send-proxy check-ssl check-via-socks4 \
+        defer-accept disabled enabled force-sslv3 force-tlsv10 force-tlsv11 force-tlsv12 force-tlsv13 \
+        generate-certificates no-agent-check no-backup no-ca-names no-check no-check-send-proxy no-check-ssl \
+        no-send-proxy no-send-proxy-v2 no-send-proxy-v2-ssl no-send-proxy-v2-ssl-cn no-ssl no-ssl-reuse \
+        no-sslv3 no-tfo no-tls-tickets no-tlsv10 no-tlsv11 no-tlsv12 no-tlsv13 non-stick \
+        prefer-client-ciphers send-proxy send-proxy-v2 send-proxy-v2-ssl send-proxy-v2-ssl-cn ssl ssl-reuse \
+        stick strict-sni tfo tls-tickets transparent v4v6 v6only";
+    const VALUES: &str = "accept-netscaler-cip addr agent-addr agent-inter agent-port agent-send alpn backlog ca-file \
+        ca-ignore-err ca-sign-file ca-sign-pass ca-verify-file check-alpn check-proto check-sni ciphers \
+        ciphersuites cookie crl-file crt crt-ignore-err crt-list curves downinter ecdhe error-limit \
+        expose-fd fall fastinter gid group id init-addr inter interface level log-proto max-reuse maxconn \
+        maxqueue minconn mode mss name namespace nice npn observe on-error on-marked-down on-marked-up \
+        pool-low-conn pool-max-conn pool-purge-delay port process proto proxy-v2-options redir resolve-net \
+        resolve-opts resolve-prefer resolvers rise severity-output shards slowstart sni socks4 ssl-max-ver \
+        ssl-min-ver tcp-ut thread tls-ticket-keys track uid user verify verifyhost weight ws";
+
+    #[test]
+    fn every_option_of_haproxy_is_used_or_has_a_remark() {
+        for name in FLAGS.split_whitespace().chain(VALUES.split_whitespace()) {
+            let is_read = USED.contains(&name) || is_13_alone(&(name, "TLSv1.3"));
+            let (_, sentence) = match remark(name, "x") {
+                Some(remark) => remark,
+                None => {
+                    assert!(is_read, "{name} is dropped silently");
+                    continue;
+                }
+            };
+            assert!(!sentence.contains("may not have it either"), "{sentence}");
+        }
+        let unknown = remark("wrong-option", "").expect("it is reported").1;
+        assert!(unknown.contains("may not have it either"), "{unknown}");
+        let words: Vec<_> = VALUES.split_whitespace().map(str::to_owned).collect();
+        for name in &words {
+            let line = [name.clone(), "x".to_owned()];
+            assert_eq!(read(&line), [(name.as_str(), "x")], "its value is not read");
+        }
+        for name in FLAGS.split_whitespace() {
+            assert_eq!(
+                read(&[name.to_owned(), "x".to_owned()]).len(),
+                2,
+                "{name} has no value"
+            );
+        }
+    }
+
+    #[test]
+    fn an_option_cancels_that_of_default_server() {
+        let all = [
+            ("ssl", ""),
+            ("backup", ""),
+            ("disabled", ""),
+            ("no-ssl", ""),
+            ("enabled", ""),
+        ];
+        let left = without_cancelled(&all).into_iter().map(|(name, _)| name);
+        assert_eq!(left.collect::<Vec<_>>(), ["backup", "no-ssl", "enabled"]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::ImportContext;
 use super::super::draft::{IdentityDraft, ModeDraft, TargetDraft, TrustDraft, fill_in, quoted};
 use super::super::report::{ImportClass, ImportReport, shell_word};
-use super::Global;
 use super::lines::WordLine;
 use super::parts::{Options, Parts, based, last};
 use super::server::ServerLine;
+use super::{Global, options};
 
 use ImportClass::{NotCarried, Stricter};
 
@@ -73,13 +73,18 @@ impl Parts<'_> {
             return None;
         }
         let mut files = options.iter().filter(|(name, _)| *name == "crt");
-        let Some((_, file)) = files.next() else {
+        // Of a server the last one counts; a listener chooses one of several by the server name.
+        let file = match self.mode {
+            ModeDraft::Originate => files.next_back(),
+            _ => files.next(),
+        };
+        let Some((_, file)) = file else {
             let sentence = "both ends must present a certificate, and this line has none (crt): it uses that of [identity]. \
                 `wardgate pki issue` makes one";
             report.add(&line.place, &line.text, Stricter, sentence);
             return None;
         };
-        if files.next().is_some() {
+        if self.mode != ModeDraft::Originate && files.next().is_some() {
             let sentence = "crt: a listener has one certificate; only the first one is used";
             report.add(&line.place, &line.text, NotCarried, sentence);
         }
@@ -163,13 +168,18 @@ impl Parts<'_> {
         names
     }
 
-    pub(super) fn versions(&self, options: Options<'_>, keys: &mut BTreeMap<&'static str, String>) {
-        let is_13 = |(name, value): &(&str, &str)| match *name {
-            "ssl-min-ver" => *value == "TLSv1.3",
-            "force-tlsv13" | "no-tlsv12" => true,
-            _ => false,
+    pub(super) fn versions(
+        &self,
+        options: Options<'_>,
+        global: &Global,
+        keys: &mut BTreeMap<&'static str, String>,
+    ) {
+        let by_default = match self.mode {
+            ModeDraft::Originate => global.is_server_13,
+            ModeDraft::Terminate => global.is_bind_13,
+            ModeDraft::Passthrough => return,
         };
-        if self.mode != ModeDraft::Passthrough && options.iter().any(is_13) {
+        if by_default || options.iter().any(options::is_13_alone) {
             keys.insert("policy", quoted("hscn-tls13"));
         }
     }

@@ -259,8 +259,12 @@ impl Parts<'_> {
         let targets = self.targets(&servers, &mut keys, report);
         let identities = self.identities(&targets, &servers, context, report);
         let identity = self.identity(tls_options, tls_line, global, context, report);
-        self.versions(tls_options, &mut keys);
+        self.versions(tls_options, global, &mut keys);
         self.side_options(&servers, &mut keys, report);
+        self.report_differences(&servers, global, report);
+        if let Some(from) = self.from(report) {
+            keys.insert("from", from);
+        }
         let mut timeouts = BTreeMap::new();
         self.timeouts(&mut timeouts, report);
         let health = self.health(&servers, report);

@@ -60,6 +60,7 @@ pub(super) fn all<'a>(
         };
         let mut options = defaults.clone();
         options.extend(options::read(words.unwrap_or_default()));
+        let options = options::without_cancelled(&options);
         match target(text, port) {
             Ok((address, port)) => servers.push(ServerLine {
                 line,

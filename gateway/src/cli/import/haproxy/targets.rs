@@ -9,7 +9,7 @@ use super::parts::{Parts, duration};
 use super::server::ServerLine;
 use crate::config::limits::TARGETS_MAX;
 
-use ImportClass::{Carried, NotCarried};
+use ImportClass::{Carried, NotCarried, Stricter};
 
 impl Parts<'_> {
     /// The servers in the order of their use, and the key `balance`.
@@ -163,7 +163,7 @@ impl Parts<'_> {
         report: &mut ImportReport,
     ) -> BTreeMap<&'static str, String> {
         let mut health = BTreeMap::new();
-        let Some(server) = servers
+        let Some(first) = servers
             .iter()
             .find(|server| server.has("check") || server.has("check-ssl"))
         else {
@@ -174,7 +174,7 @@ impl Parts<'_> {
             _ => "connect",
         };
         health.insert("probe", quoted(probe));
-        let millis = |name| server.value(name).and_then(options::millis);
+        let millis = |name| first.value(name).and_then(options::millis);
         if let Some(interval) = millis("inter").filter(|millis| (1000..=3_600_000).contains(millis))
         {
             health.insert("interval", duration(interval));
@@ -183,7 +183,7 @@ impl Parts<'_> {
             }
         }
         for (theirs, ours) in [("rise", "rise"), ("fall", "fall")] {
-            let number = server
+            let number = first
                 .value(theirs)
                 .and_then(|text| text.parse::<u32>().ok());
             if let Some(number) = number.filter(|number| (1..=100).contains(number)) {
@@ -198,12 +198,36 @@ impl Parts<'_> {
             health.insert("slow_start", duration(slow));
         }
         for server in servers {
-            let sentence = format!(
-                "check: health = {} for all targets of the route, with the interval, rise and fall of the first one; for \
-                 DICOM, \"c-echo\" asks the archive itself",
-                quoted(probe)
-            );
-            report.add(&server.line.place, &server.line.text, Carried, sentence);
+            let mut add = |class, sentence| {
+                report.add(&server.line.place, &server.line.text, class, sentence);
+            };
+            if server.has("check") || server.has("check-ssl") {
+                let sentence = format!(
+                    "check: health = {} for all targets of the route, with the interval, rise and fall of the first one; \
+                     for DICOM, \"c-echo\" asks the archive itself",
+                    quoted(probe)
+                );
+                add(Carried, sentence);
+            } else {
+                let sentence = "no check: health belongs to the route, so this server is probed like the others";
+                add(Stricter, sentence.to_owned());
+            }
+            for (theirs, ours) in [
+                ("inter", "interval"),
+                ("rise", "rise"),
+                ("fall", "fall"),
+                ("slowstart", "slow_start"),
+            ] {
+                let Some(own) = server.value(theirs) else {
+                    continue;
+                };
+                if first.value(theirs) != Some(own) || !health.contains_key(ours) {
+                    let has = health.get(ours).map_or("its default", String::as_str);
+                    let sentence =
+                        format!("{theirs}: {ours} of [route.health] is {has}, for all targets");
+                    add(NotCarried, sentence);
+                }
+            }
         }
         health
     }

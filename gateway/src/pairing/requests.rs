@@ -15,11 +15,11 @@ pub struct RenewalRequest {
     pub answer: oneshot::Sender<Option<Vec<u8>>>,
 }
 
-/// The workers' end of the queue. One that was made by `default` answers nothing.
+/// The end of the queue at which workers ask. One that was made by `default` answers nothing.
 #[derive(Debug, Clone, Default)]
-pub struct RenewalDesk(Option<mpsc::Sender<RenewalRequest>>);
+pub struct RenewalQueue(Option<mpsc::Sender<RenewalRequest>>);
 
-impl RenewalDesk {
+impl RenewalQueue {
     /// A queue.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<RenewalRequest>) {
@@ -38,5 +38,33 @@ impl RenewalDesk {
         };
         self.0.as_ref()?.try_send(request).ok()?;
         answered.await.ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_renewal_beyond_the_bound_of_the_queue_is_refused_at_once() {
+        let (renewals, mut queue) = RenewalQueue::new();
+        let waiting: Vec<_> = (0..RENEWALS_WAITING_MAX)
+            .map(|_| {
+                tokio::spawn({
+                    let renewals = renewals.clone();
+                    async move { renewals.ask("dns:gw.a.example", None).await }
+                })
+            })
+            .collect();
+        while queue.len() < RENEWALS_WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(renewals.ask("dns:gw.b.example", None).await, None);
+        while let Ok(request) = queue.try_recv() {
+            request.answer.send(Some(vec![1])).expect("it waits");
+        }
+        for one in waiting {
+            assert_eq!(one.await.expect("it has ended"), Some(vec![1]));
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio::time::Instant as Tick;
 
-use super::running::{Leaving, Running};
+use super::running::{AnnouncedStop, Running};
 use super::{longest, notice, notify};
 use crate::audit::messages;
 use crate::supervisor::limits::STOP_EXTENDED;
@@ -30,10 +30,10 @@ impl Running {
         if self.stop.is_some() || delay.is_zero() {
             return self.stop(is_restart).await;
         }
-        if self.leaving.is_some() {
+        if self.announced_stop.is_some() {
             return;
         }
-        self.leaving = Some(Leaving {
+        self.announced_stop = Some(AnnouncedStop {
             until: Tick::now() + delay,
             is_restart,
         });
@@ -48,8 +48,8 @@ impl Running {
     }
 
     pub(super) async fn stop_announced(&mut self) {
-        if let Some(leaving) = self.leaving.take() {
-            self.stop(leaving.is_restart).await;
+        if let Some(announced) = self.announced_stop.take() {
+            self.stop(announced.is_restart).await;
         }
     }
 }
