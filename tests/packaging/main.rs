@@ -13,6 +13,7 @@ mod built;
 mod changes;
 mod checks;
 mod contents;
+mod examples;
 mod guide;
 mod life;
 mod machine;

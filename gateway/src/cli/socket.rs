@@ -91,6 +91,18 @@ pub(super) fn clean(text: &str) -> String {
         .collect()
 }
 
+/// The text with such characters as Rust writes them, such as `\u{1b}`: the reader sees what is there.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for one in text.chars() {
+        match is_harmful(one) {
+            true => escaped.extend(one.escape_default()),
+            false => escaped.push(one),
+        }
+    }
+    escaped
+}
+
 /// The JSON with such characters escaped. They occur within strings only, but for line ends.
 pub(super) fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
@@ -104,10 +116,10 @@ pub(super) fn escape_json(json: &str) -> String {
     escaped
 }
 
-// Control characters (C0, DEL, C1), and those that change the direction of text.
-fn is_harmful(one: char) -> bool {
+/// Control characters (C0, DEL, C1), and those that change the direction of text.
+pub(super) fn is_harmful(one: char) -> bool {
     one.is_control()
-        || matches!(one, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
+        || matches!(one, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

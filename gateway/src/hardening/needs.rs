@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::part::SandboxPart;
 use crate::config::{Config, Host, RouteConfig, Target};
@@ -121,7 +121,8 @@ impl Needs {
             kept |= CapabilitySet::NET_BIND_SERVICE;
         }
         if self.is_transparent {
-            kept |= CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+            let now = capabilities(None).map(|now| now.permitted);
+            kept |= for_transparent(now.unwrap_or(CapabilitySet::NET_RAW));
         }
         kept
     }
@@ -196,6 +197,17 @@ impl Needs {
 
 const REMEDY: &str = "`wardgate upgrade` uses the new configuration without a refused connection, and reload_ports in \
                       [gateway] names ports for later reloads";
+
+// For `IP_TRANSPARENT`, Linux accepts either capability. CAP_NET_ADMIN also changes routes and packet filters, so it is
+// kept only by a process that has no CAP_NET_RAW.
+fn for_transparent(permitted: CapabilitySet) -> CapabilitySet {
+    let is_only_admin =
+        permitted.contains(CapabilitySet::NET_ADMIN) && !permitted.contains(CapabilitySet::NET_RAW);
+    match is_only_admin {
+        true => CapabilitySet::NET_ADMIN,
+        false => CapabilitySet::NET_RAW,
+    }
+}
 
 /// The first port that needs no capability.
 const FIRST_FREE: u16 = 1024;
@@ -314,6 +326,17 @@ mod tests {
         ] {
             assert!(found.contains(what), "{found}");
         }
+    }
+
+    #[test]
+    fn a_transparent_route_keeps_the_smaller_of_the_two_capabilities() {
+        let (raw, admin) = (CapabilitySet::NET_RAW, CapabilitySet::NET_ADMIN);
+        assert_eq!(for_transparent(CapabilitySet::all()), raw);
+        assert_eq!(for_transparent(raw | admin), raw);
+        assert_eq!(for_transparent(raw), raw);
+        assert_eq!(for_transparent(admin), admin);
+        // A reload that asks for a capability that is gone is refused with the name of the setting.
+        assert_eq!(for_transparent(CapabilitySet::empty()), raw);
     }
 
     #[test]

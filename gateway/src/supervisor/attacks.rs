@@ -5,6 +5,7 @@
 //! process ended.
 
 mod arguments;
+mod narrow;
 
 use std::fs;
 use std::io::{self, Read};

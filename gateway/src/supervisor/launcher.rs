@@ -177,43 +177,105 @@ pub(crate) fn run_launcher(arguments: &[OsString]) -> io::Result<()> {
         .arg("--take-over")
         .arg(admin);
     command.stdin(Stdio::null());
-    let mut socket = UnixStream::from(rustix::io::dup(io::stdin())?);
+    serve(UnixStream::from(rustix::io::dup(io::stdin())?), command)
+}
+
+// Carries requests out until the gateway ends. One program runs at a time: a gateway that an attacker controls could
+// fill the machine otherwise, with programs of root if root has started the gateway.
+fn serve(mut socket: UnixStream, mut command: Command) -> io::Result<()> {
     socket.set_read_timeout(Some(LOOK_EVERY))?;
-    let mut child: Option<Child> = None;
+    let mut started: Option<Started> = None;
     loop {
         let mut request = [0];
-        match socket.read(&mut request) {
+        let is_asked = match socket.read(&mut request) {
             Ok(0) => return Ok(()),
-            Ok(_) if request == [START] => {
-                let answer = match command.spawn() {
-                    Ok(started) => {
-                        child = Some(started);
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+            Err(error) => return Err(error),
+        };
+        if let Some(status) = started.as_mut().and_then(|one| one.ended(request)) {
+            started = None;
+            socket.write_all(format!("ended {}\n", status.into_raw()).as_bytes())?;
+        }
+        if is_asked && request == [START] {
+            let answer = match &started {
+                Some(one) => format!(
+                    "process {} of an earlier upgrade still runs\n",
+                    one.child.id()
+                ),
+                None => match command.spawn() {
+                    Ok(child) => {
+                        started = Some(Started {
+                            child,
+                            is_killed: false,
+                        });
                         "started\n".to_owned()
                     }
                     Err(error) => format!("{error}\n"),
-                };
-                socket.write_all(answer.as_bytes())?;
-            }
-            Ok(_) if request == [KILL] => {
-                // It may have ended.
-                let _ = child.as_mut().map(Child::kill);
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if let Some(status) = child
-            .as_mut()
-            .and_then(|child| child.try_wait().ok().flatten())
-        {
-            child = None;
-            socket.write_all(format!("ended {}\n", status.into_raw()).as_bytes())?;
+                },
+            };
+            socket.write_all(answer.as_bytes())?;
         }
         // Without a child, there is nothing to look at.
-        socket.set_read_timeout(child.as_ref().map(|_| LOOK_EVERY))?;
+        socket.set_read_timeout(started.as_ref().map(|_| LOOK_EVERY))?;
+    }
+}
+
+/// The program that a launcher has started.
+struct Started {
+    child: Child,
+    is_killed: bool,
+}
+
+impl Started {
+    // How it has ended, after it was killed if that is the request.
+    fn ended(&mut self, request: [u8; 1]) -> Option<ExitStatus> {
+        if request == [KILL] {
+            // It may have ended.
+            self.is_killed = self.child.kill().is_ok();
+        }
+        match self.is_killed && request == [START] {
+            // The next program waits for the end of the one that was killed, which is near.
+            true => self.child.wait().ok(),
+            false => self.child.try_wait().ok().flatten(),
+        }
     }
 }
 
 /// How often a launcher looks whether its program has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+
+    use super::*;
+
+    #[test]
+    fn a_launcher_starts_no_second_program_while_the_first_one_runs() {
+        let (mut own, other) = UnixStream::pair().expect("a pair of sockets");
+        own.set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let launcher = std::thread::spawn(move || serve(other, command));
+        let mut lines = BufReader::new(own.try_clone().expect("a descriptor")).lines();
+        let mut line = || lines.next().expect("an answer").expect("in time");
+        own.write_all(&[START; 8]).expect("it reads");
+        assert_eq!(line(), "started");
+        for _ in 1..8 {
+            let answer = line();
+            assert!(
+                answer.ends_with("of an earlier upgrade still runs"),
+                "{answer}"
+            );
+        }
+        // After a kill, the next one starts at once.
+        own.write_all(&[KILL, START, KILL]).expect("it reads");
+        let answers: Vec<_> = (0..3).map(|_| line()).collect();
+        assert_eq!(answers, ["ended 9", "started", "ended 9"]);
+        drop((own, lines));
+        launcher.join().expect("no panic").expect("it ends");
+    }
+}

@@ -1,5 +1,6 @@
 //! One of the two sites, and a result about it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +27,8 @@ pub(super) struct ComparedSite {
 /// The copies of the other site's files. Its absolute paths are those of another machine: the same path names a file
 /// of this site here.
 pub(super) struct CopiedFiles {
-    /// The text of its configuration.
-    text: String,
+    /// The absolute paths of its configuration, after its escapes are read; `None` if they are unknown.
+    absolute: Option<BTreeSet<PathBuf>>,
     /// The folder of the configuration.
     folder: PathBuf,
     /// Files of this site, as `fs::canonicalize` names them.
@@ -40,8 +41,10 @@ impl CopiedFiles {
         let tls = own.routes.iter().filter_map(|route| route.tls.as_ref());
         let own = tls.filter_map(|tls| fs::canonicalize(&tls.identity.certificate.value).ok());
         Self {
-            // It was read before; without its text, every path counts as relative to it.
-            text: fs::read_to_string(other).unwrap_or_default(),
+            // It was read before; without its text, every path counts as one of another machine.
+            absolute: fs::read_to_string(other)
+                .ok()
+                .and_then(|text| absolute_paths(&text)),
             folder: other.parent().map(Path::to_owned).unwrap_or_default(),
             own: own.collect(),
         }
@@ -50,12 +53,31 @@ impl CopiedFiles {
     /// The copy of a file that the configuration names.
     fn find(&self, path: &Path) -> Option<PathBuf> {
         // The configuration has joined relative paths to its folder.
-        let is_absolute = self.text.contains(&path.display().to_string());
+        let absolute = self.absolute.as_ref();
+        let is_absolute = absolute.is_none_or(|absolute| absolute.contains(path));
         let as_named = (!is_absolute).then(|| path.to_owned());
         let beside = path.file_name().map(|name| self.folder.join(name));
         let mut copies = as_named.into_iter().chain(beside);
         copies.find(|copy| fs::canonicalize(copy).is_ok_and(|found| !self.own.contains(&found)))
     }
+}
+
+/// All strings of a configuration that are absolute paths.
+fn absolute_paths(text: &str) -> Option<BTreeSet<PathBuf>> {
+    fn collect(value: &toml::Value, found: &mut BTreeSet<PathBuf>) {
+        match value {
+            toml::Value::String(text) if text.starts_with('/') => {
+                found.insert(PathBuf::from(text));
+            }
+            toml::Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
+            toml::Value::Table(table) => table.values().for_each(|value| collect(value, found)),
+            _ => {}
+        }
+    }
+    let table: toml::Table = text.parse().ok()?;
+    let mut found = BTreeSet::new();
+    table.values().for_each(|value| collect(value, &mut found));
+    Some(found)
 }
 
 /// Why a file of a site cannot be compared.
@@ -225,5 +247,40 @@ pub(super) fn address_fits(host: &Host, route: &RouteConfig) -> AddressFit {
         Host::Name(_) => AddressFit::Possible,
         Host::Ip(_) if listen.is_unspecified() => AddressFit::Possible,
         Host::Ip(_) => AddressFit::Translated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_path_of_the_other_site_is_none_of_this_machine_however_it_is_written() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let secret = folder.path().join("secret.pem");
+        fs::write(&secret, "x").expect("our folder");
+        let shown = secret.display().to_string();
+        let text = |path: &str| format!("[[peer]]\nlist = [{{ trust = \"{path}\" }}]\n");
+        for written in [shown.clone(), format!("\\u002f{}", &shown[1..])] {
+            let copies = CopiedFiles {
+                absolute: absolute_paths(&text(&written)),
+                folder: folder.path().join("copies"),
+                own: Vec::new(),
+            };
+            assert_eq!(copies.find(&secret), None, "{written}");
+        }
+        // A relative path was joined to the folder of the configuration.
+        let copies = CopiedFiles {
+            absolute: absolute_paths(&text("secret.pem")),
+            folder: folder.path().to_owned(),
+            own: Vec::new(),
+        };
+        assert_eq!(copies.find(&secret), Some(secret.clone()));
+        let unread = CopiedFiles {
+            absolute: None,
+            folder: folder.path().join("copies"),
+            own: Vec::new(),
+        };
+        assert_eq!(unread.find(&secret), None);
     }
 }

@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use super::end::{ComparedSite, CopiedFiles, FileLack};
 use crate::cli::DAYS_WARNED;
+use crate::cli::socket::escape;
 use crate::config::{self, RouteConfig};
 use crate::pki::facts::Facts;
 use crate::pki::{Trust, expiry};
@@ -190,13 +191,11 @@ impl Twins {
         let sorted = |facts: &Facts| facts.names.iter().cloned().collect::<BTreeSet<_>>();
         let (names, others) = (sorted(&own), sorted(&other));
         if names != others {
-            let list =
-                |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
             let text = format!(
                 "the certificate is for {}, and that of the other machine for {}; issue both for the same names, or list both at \
                  the other site",
-                list(&names),
-                list(&others)
+                shown(&names),
+                shown(&others)
             );
             findings.push((names.is_disjoint(&others), text));
         }
@@ -300,4 +299,22 @@ fn lists(own: &Trust, other: &Trust) -> Option<(bool, String)> {
         // Without a list, one machine accepts whom the other one refuses.
         (here.is_some() != there.is_some(), text)
     })
+}
+
+/// The names of a certificate, which reach a terminal.
+fn shown(names: &BTreeSet<String>) -> String {
+    let names: Vec<_> = names.iter().map(|name| escape(name)).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_certificates_cannot_control_the_terminal() {
+        let names = ["dns:a.example", "uri:x\u{1b}]0;t\u{7}\u{202e}"].map(str::to_owned);
+        let expected = "dns:a.example, uri:x\\u{1b}]0;t\\u{7}\\u{202e}";
+        assert_eq!(shown(&BTreeSet::from(names)), expected);
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::address::{ProtocolGuess, joined};
+use crate::cli::socket::is_harmful;
 use crate::config::limits::ROUTE_NAME_BYTES_MAX;
 use crate::config::{FILL_IN, is_peer_name};
 
@@ -100,8 +101,8 @@ pub(super) fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            // The form has four digits, and control characters are below U+00A0.
-            c if c.is_control() => {
+            // The form has four digits, and these characters are below U+2070.
+            c if is_harmful(c) => {
                 let _ = write!(quoted, "\\u{:04X}", u32::from(c));
             }
             c => quoted.push(c),
@@ -370,9 +371,9 @@ fn trust_keys(text: &mut String, trust: &TrustDraft) {
     }
 }
 
-/// A comment must not end before its text does.
-fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+/// A comment must not end before its text does, nor show it in another order.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !is_harmful(*c)).collect()
 }
 
 /// The identity of a host name, if it can be one.

@@ -176,7 +176,7 @@ pub fn import(
 
 /// The first comment of the new configuration.
 fn head(program: OtherProgram, file: &str, draft: &NewConfig) -> Vec<String> {
-    let file: String = file.chars().filter(|c| !c.is_control()).collect();
+    let file = draft::one_line(file);
     let mut head = vec![
         format!(
             "Made by `wardgate import` from {file}, a configuration of {}.",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::cli::limits::{IMPORT_LINE_CHARS_MAX, IMPORT_SENTENCE_CHARS_MAX};
+use crate::cli::socket::{escape, escape_json, is_harmful};
 
 /// What became of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,7 +133,7 @@ impl ImportReport {
         if !open.is_empty() {
             text.push_str("still to do in the new configuration:\n");
             for line in open {
-                text.push_str(&format!("    {line}\n"));
+                text.push_str(&format!("    {}\n", escape(line)));
             }
         }
         text
@@ -152,11 +153,11 @@ impl ImportReport {
         });
         let remarks: Vec<_> = remarks.collect();
         let report = json!({ "version": 1, "remarks": remarks, "open": open });
-        format!("{report}\n")
+        escape_json(&format!("{report}\n"))
     }
 }
 
-/// A text without control characters, shortened: names and paths of the imported file reach a terminal.
+/// A text without characters that control a terminal or change the direction of text, shortened: names and paths of the imported file reach a terminal.
 fn shown(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     for (count, c) in text.trim().chars().enumerate() {
@@ -165,7 +166,7 @@ fn shown(text: &str, chars_max: usize) -> String {
             shown.push_str("...");
             break;
         }
-        if c.is_control() {
+        if is_harmful(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);

@@ -137,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::cli::limits::{IMPORT_BYTES_MAX, IMPORT_LINES_MAX};
+    use crate::cli::socket::is_harmful;
 
     #[derive(clap::Parser)]
     struct Command {
@@ -189,6 +190,24 @@ mod tests {
         );
         let missing = Command::parse_from(["import", "haproxy", "/nowhere/haproxy.cfg"]);
         assert_eq!(run(&missing.args).ok(), Some(EXIT_CONFIG));
+    }
+
+    #[test]
+    fn text_that_changes_its_direction_reaches_neither_the_report_nor_the_configuration() {
+        let context = ImportContext::default();
+        let text = GOOD.replace("a.pem", "a\u{202e}mep.a") + "other = \u{2066}x\u{61c}\n";
+        let none = |_: &str| Err("none".to_owned());
+        let names = ("stunnel\u{202e}.conf", Path::new("w.toml"));
+        let import =
+            crate::cli::import::import(OtherProgram::Stunnel, &text, names, &context, &none);
+        let open = [import.open.clone(), vec!["a\u{202e}b".to_owned()]].concat();
+        let report = import.report.text(names.0, &open);
+        let json = import.report.json(names.0, &open);
+        for text in [&import.toml, &report, &json] {
+            assert!(!text.contains(|c| c != '\n' && is_harmful(c)), "{text}");
+        }
+        assert!(import.toml.contains("a\\u202Emep.a"), "{}", import.toml);
+        assert!(report.contains("\\u{202e}"), "{report}");
     }
 
     #[test]

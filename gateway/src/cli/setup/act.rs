@@ -13,6 +13,7 @@ use super::super::site_files::make_certificate;
 use super::super::unpaired::missing_peers;
 use super::super::{EXIT_CONFIG, EXIT_GOOD, systemd};
 use super::draft::{Question, SetupAnswers, SiteSide};
+use super::leftovers;
 use super::terminal::Terminal;
 use super::text::{KnownPeer, SiteFiles};
 use super::trial;
@@ -146,7 +147,7 @@ impl Work<'_> {
         fs::create_dir_all(write::folder(&self.files.certificate))?;
         let folder = write::folder(self.file);
         let trial: TempDir = tempfile::Builder::new()
-            .prefix(".setup")
+            .prefix(leftovers::PREFIX)
             .tempdir_in(folder)?;
         let copies = SiteFiles {
             certificate: trial.path().join("site.pem"),

@@ -8,6 +8,7 @@ mod act;
 mod draft;
 mod edit;
 mod interfaces;
+mod leftovers;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -209,6 +210,7 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
             files: &files,
             peer: peer.as_ref().zip(args.other_ca.as_deref()),
         };
+        leftovers::remove(write::folder(&file));
         let code = work.write()?;
         if code != EXIT_GOOD {
             return Ok(code);

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use super::super::site_files::problems_with;
 use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
 use super::draft::{Question, SetupAnswers};
+use super::leftovers;
 use super::text::{SiteFiles, configuration};
 use crate::config;
 use crate::pki::authority::{Authority, KeyType, NewAuthority, Permitted};
@@ -138,7 +139,9 @@ pub(super) fn text_problems(text: &str, file: &Path) -> Vec<String> {
 /// No file can be written beside the configuration.
 pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String>> {
     let folder = write::folder(file);
-    let trial = tempfile::Builder::new().prefix(".setup").tempdir_in(folder);
+    let trial = tempfile::Builder::new()
+        .prefix(leftovers::PREFIX)
+        .tempdir_in(folder);
     let trial = trial.with_context(|| format!("{} cannot be written", folder.display()))?;
     let mut whole = text.to_owned();
     if !missing_peers(text).is_empty() {

@@ -108,6 +108,15 @@ fn the_sheet_names_no_key_file() {
 }
 
 #[test]
+fn a_name_in_a_certificate_cannot_control_the_terminal() {
+    let config = read(CONFIGURATION, Path::new("wardgate.toml")).expect("it is valid");
+    let names = ["dns:gw\u{1b}[2J\u{202e}.example".to_owned()];
+    let text = text::of(&Sheet::of(&config, &names, &missing_peers(CONFIGURATION)));
+    assert!(text.contains("dns:gw\\u{1b}[2J\\u{202e}.example"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+}
+
+#[test]
 fn a_site_that_is_not_paired_has_a_sheet() {
     let text = text::of(&sheet());
     assert!(text.contains("not paired yet"), "{text}");

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::socket::escape;
 use super::content::{Connection, Fact, RouteSheet, Sheet, SheetSection, SheetValue};
 
 /// The most columns of a line. A longer address is not broken.
@@ -119,7 +120,8 @@ fn paragraph(out: &mut String, start: &str, text: &str) {
 /// Words in lines that begin at this column; the first line has begun.
 fn wrapped(out: &mut String, column: usize, text: &str) {
     let mut at = column;
-    for word in text.split(' ') {
+    // Names come from a certificate, and reach a terminal.
+    for word in escape(text).split(' ') {
         let width = word.chars().count();
         if at > column && at.saturating_add(width).saturating_add(1) > COLUMNS {
             let _ = write!(out, "\n{:column$}", "");
