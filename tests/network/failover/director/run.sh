@@ -25,11 +25,11 @@ mkdir -p /dev/shm; mount -t tmpfs t /run; mkdir -p /run/lab /run/netns /run/kern
 ln -s /usr/lib/uml/modules /run/kernel/lib/modules
 for module in veth bridge ipv6 ip_vs ip_vs_sh; do modprobe -d /run/kernel \$module; done
 ip link set lo up; ulimit -n 65536; export TMPDIR=/run/lab
-INSIDE=yes timeout 200 bash "$here/run.sh" "$wardgate" </dev/null 2>&1
+INSIDE=yes timeout 400 bash "$here/run.sh" "$wardgate" </dev/null 2>&1
 echo o >/proc/sysrq-trigger; sleep 10
 INIT
     chmod +x "$folder/init"
-    TMPDIR=$memory timeout 300 linux.uml root=/dev/root rootfstype=hostfs rootflags=/ ro mem=1024M init="$folder/init" \
+    TMPDIR=$memory timeout 450 linux.uml root=/dev/root rootfstype=hostfs rootflags=/ ro mem=1024M init="$folder/init" \
         uml_dir="$folder" con=null con0=null,fd:1 quiet loglevel=3 panic=-1
     exit
 fi
