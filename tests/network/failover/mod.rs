@@ -97,7 +97,7 @@ fn two_machines_that_have_both_lost_the_peer_do_not_move_the_addresses() {
     }
 }
 
-/// IPVS is not in every kernel, so the director's file is only examined. `director/run.sh` runs it.
+/// IPVS is not in every kernel, so the director's file is only examined.
 #[test]
 fn keepalived_accepts_the_configuration_of_the_director() {
     if !tier::ready("network", &NEEDS) {
