@@ -175,13 +175,18 @@ impl Renewal<'_> {
         let Some(bytes) = self.state.received(&name) else {
             return;
         };
-        let mut outcome = self.trust(peer, &name, &bytes);
+        let outcome = self.trust(peer, &name, &bytes);
         if let Err(error) = &outcome
             && error.is::<UpdateError>()
         {
             // It would be refused again every day, and the gateway would take it for the latest one.
-            let removed = self.state.forget(&name);
-            outcome = outcome.and(removed.map_err(anyhow::Error::from));
+            let removed = self.state.forget(&name).with_context(|| {
+                format!(
+                    "peer \"{name}\": the update that it has sent cannot be removed from {}",
+                    self.state.path().display()
+                )
+            });
+            self.report(removed);
         }
         self.report(
             outcome.with_context(|| format!("peer \"{name}\": the update that it has sent")),
