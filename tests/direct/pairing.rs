@@ -267,12 +267,12 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     let exit = listen();
     let (hospital, region) = (hospital(entry, wan), region(wan, address(&exit)));
     let config = hospital.file("wardgate.toml");
-    fs::set_permissions(&config, fs::Permissions::from_mode(0o660)).expect("the file is ours");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).expect("the file is ours");
     let (listening, code) = show(&region, &[]);
     type_code(&hospital, &code, &[]).expect_success();
     assert!(listening.wait(wardgate_tests::DEADLINE).success());
     let mode = fs::metadata(&config).expect("it is there").permissions();
-    assert_eq!(mode.mode() & 0o777, 0o660, "the operator's mode stays");
+    assert_eq!(mode.mode() & 0o777, 0o640, "the operator's mode stays");
     let trust_of = |site: &PairedSite, peer: &str| site.file(&format!("pki/peers/{peer}.pem"));
     let first = certificates(&hospital.file("ca/ca.pem"));
     assert_eq!(certificates(&trust_of(&region, "hospital")), first);

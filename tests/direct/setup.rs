@@ -158,7 +158,7 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
     )
     .expect("the file is ours");
     let config = site.file("wardgate.toml");
-    fs::set_permissions(&config, fs::Permissions::from_mode(0o660)).expect("the file is ours");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).expect("the file is ours");
     let changed = site
         .setup(&["--yes", "--listen", "127.0.0.2"])
         .expect_success()
@@ -168,7 +168,7 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
             && changed.contains("\n+listen = \"127.0.0.2:11112\""),
         "{changed}"
     );
-    assert_eq!(mode("wardgate.toml"), 0o660, "the operator's mode stays");
+    assert_eq!(mode("wardgate.toml"), 0o640, "the operator's mode stays");
     assert!(
         site.config().ends_with("connections = 20 # ours\n"),
         "{}",

@@ -14,8 +14,8 @@ pub(super) const MODE_KEY: u32 = 0o600;
 /// Permissions of files that every user may read.
 pub(super) const MODE_PUBLIC: u32 = 0o644;
 
-/// Permissions of the configuration. An existing one keeps all of its own: the operator decides who edits it. For a new
-/// one see `for_readers`.
+/// Permissions of the configuration. An existing one keeps its own, without write permission for others than its owner:
+/// the gateway refuses such a file. For a new one see `for_readers`.
 pub(crate) const MODE_CONFIG: u32 = 0o640;
 
 /// The permissions of a key that a group may read, and those that a replaced key keeps at most: write for its owner, read for its group, none for
@@ -135,10 +135,10 @@ fn take_over(file: &File, old: &Metadata, mode: u32) -> io::Result<()> {
     if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
         fchown(file, Some(old.uid()), Some(old.gid()))?;
     }
-    let kept = match mode {
-        MODE_KEY => MODE_KEY_KEPT,
-        MODE_CONFIG => 0o777,
-        _ => MODE_PUBLIC,
+    let kept = if mode == MODE_KEY {
+        MODE_KEY_KEPT
+    } else {
+        MODE_PUBLIC
     };
     file.set_permissions(Permissions::from_mode(old.mode() & kept))
 }
@@ -236,8 +236,13 @@ mod tests {
         assert_eq!(mode(&path), 0o644);
         let is_root = rustix::process::geteuid().is_root();
         let owner = is_root.then_some(12_345);
-        for kept in [0o600, 0o640, 0o660, 0o664] {
-            std::fs::set_permissions(&path, Permissions::from_mode(kept)).expect("chmod");
+        for (before, kept) in [
+            (0o600, 0o600),
+            (0o640, 0o640),
+            (0o644, 0o644),
+            (0o660, 0o640),
+        ] {
+            std::fs::set_permissions(&path, Permissions::from_mode(before)).expect("chmod");
             std::os::unix::fs::chown(&path, owner, owner).expect("chown");
             replace(&path, b"new", MODE_CONFIG).expect("replaced");
             let now = std::fs::metadata(&path).expect("stat");

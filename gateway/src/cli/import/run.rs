@@ -168,11 +168,11 @@ mod tests {
         let kept = fs::read(folder.path().join("new.toml")).expect("it is still there");
         assert_eq!(first, kept);
         let new = folder.path().join("new.toml");
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o660)).expect("the file is ours");
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o640)).expect("the file is ours");
         let worse = format!("{GOOD}OCSPaia = yes\n");
         assert_eq!(code(&worse, &["--force"]), Some(EXIT_FAILED));
         let mode = fs::metadata(&new).expect("it is still there").permissions();
-        assert_eq!(mode.mode() & 0o777, 0o660);
+        assert_eq!(mode.mode() & 0o777, 0o640);
         let wrong = ["--force", "--peer", "other=dns:gw.b.example"];
         assert_eq!(code(GOOD, &wrong), Some(EXIT_USAGE));
         assert_eq!(code(GOOD, &["--force", "--peer", "pacs"]), Some(EXIT_USAGE));

@@ -219,7 +219,7 @@ fn rules<'a>(proxy: &Proxy<'a>, kind: &str) -> RuleSet<'a> {
             None => {
                 set.refused.push(line);
                 if is_accept {
-                    // It may accept every client, whatever the rules below it reject.
+                    // It may accept any client, whatever the rules below it reject.
                     set.refused.append(&mut set.used);
                     set.clients = Clients::EVERYONE;
                 }
