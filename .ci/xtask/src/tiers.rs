@@ -13,7 +13,7 @@ use crate::libtest::{self, Counts, Line};
 use crate::steps::Steps;
 
 /// The required tiers in the order in which they run: the fastest first.
-const EXPECTED: [&str; 9] = [
+const EXPECTED: [&str; 10] = [
     "tidy",
     "unit",
     "simulation",
@@ -21,6 +21,7 @@ const EXPECTED: [&str; 9] = [
     "direct",
     "security",
     "network",
+    "wan",
     "interop",
     "packaging",
 ];
