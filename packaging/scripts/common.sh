@@ -89,9 +89,9 @@ mention_tuning() {
 print_next_commands() {
     cat <<'END'
 wardgate is installed. It is not started: it has no route yet. Next:
-  wardgate pki init --name SITE --dns NAME    (this site's CA and certificate, unless a CA of your own issues it)
-  editor /etc/wardgate/wardgate.toml          (see "Two sites, step by step" in /usr/share/doc/wardgate/html)
-  runuser -u wardgate -- wardgate check && systemctl enable --now wardgate
+  wardgate setup     (asks three questions, and writes the configuration and this site's certificate)
+  wardgate pair      (makes this site and the other one known to each other, and starts the service)
+  wardgate status    (shows whether data passes)
 END
 }
 

@@ -41,6 +41,12 @@ impl Both {
         self.folder.path().join(name)
     }
 
+    fn compare_twins(&self) -> Outcome {
+        let program = Program::new(wardgate()).arg("check");
+        let program = program.arg(self.file("here.toml")).arg("--against");
+        program.arg(self.file("there.toml")).arg("--twin").run()
+    }
+
     fn compare(&self) -> Outcome {
         let program = Program::new(wardgate()).arg("check");
         let program = program.arg(self.file("here.toml")).arg("--against");
@@ -275,5 +281,91 @@ fn settings_that_work_badly_together_are_remarks() {
         "remark: the other site: route \"in\": no crl is configured",
     ] {
         assert!(outcome.text().contains(words), "{words}: {outcome}");
+    }
+}
+
+/// A machine of a site, whose key is its own.
+fn twin(sites: &Sites, entry: SocketAddr) -> Site {
+    Site::new(&sites.pki, A)
+        .originate(entry, sites.wan, &[format!("dns:{B}")])
+        .name("out")
+        .gateway("metrics", format!("\"{}\"", local()))
+}
+
+#[test]
+fn two_machines_of_a_site_that_are_configured_alike_are_good() {
+    let (sites, entry) = (Sites::new(), local());
+    let both = Both::new(&twin(&sites, entry), &twin(&sites, entry));
+    let outcome = both.compare_twins();
+    assert_eq!(code(&outcome), Some(0), "{outcome}");
+    let text = outcome.text();
+    assert!(
+        text.contains("both machines have the same routes"),
+        "{text}"
+    );
+    assert!(!text.contains("remark"), "{text}");
+}
+
+#[test]
+fn settings_that_differ_between_two_machines_of_a_site_are_mistakes() {
+    let (sites, entry) = (Sites::new(), local());
+    let here = twin(&sites, entry);
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], entry.port()));
+    for (there, words, expected) in [
+        (twin(&sites, local()), "write the same port on both", 78),
+        (twin(&sites, elsewhere), "wrong if one address moves", 0),
+        (
+            twin(&sites, entry).set("policy", "\"dicom-b12\""),
+            "route \"out\": policy is not written, and \"dicom-b12\" on the other machine",
+            78,
+        ),
+        (
+            twin(&sites, entry).timeout("drain", "\"1min\""),
+            "[timeouts]: drain is not written, and \"1min\"",
+            78,
+        ),
+        (
+            twin(&sites, entry).name("outward"),
+            "route \"out\": is not in the other file",
+            78,
+        ),
+    ] {
+        let outcome = Both::new(&here, &there).compare_twins();
+        assert_eq!(code(&outcome), Some(expected), "{outcome}");
+        assert!(outcome.text().contains(words), "no {words:?}: {outcome}");
+    }
+}
+
+#[test]
+fn certificates_and_lists_of_two_machines_of_a_site_are_compared() {
+    let (sites, entry) = (Sites::new(), local());
+    let site = |identity: &Leaf| {
+        Site::with_identity(identity)
+            .originate(entry, sites.wan, &[format!("dns:{B}")])
+            .name("out")
+    };
+    let own = sites.pki.leaf(A);
+    let here = site(&own);
+    let expired = sites.pki.odd(A, Kind::Expired);
+    let mut other_trust = sites.pki.leaf(A);
+    other_trust.trust = sites.pki.other_trust();
+    for (there, words, expected) in [
+        (site(&own), "both machines have the same key", 0),
+        (
+            site(&sites.pki.leaf("gw2.a.example")),
+            "issue both for the same names",
+            78,
+        ),
+        (site(&expired), "that of the other machine expired on ", 78),
+        (site(&other_trust), "copy the file of CAs to both", 78),
+        (
+            site(&sites.pki.leaf(A)).crl(&sites.pki.crl()),
+            "the revocation list is absent, and of ",
+            78,
+        ),
+    ] {
+        let outcome = Both::new(&here, &there).compare_twins();
+        assert!(outcome.text().contains(words), "no {words:?}: {outcome}");
+        assert_eq!(code(&outcome), Some(expected), "{outcome}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wardgate_tests::stream::{
     Ending, accept, accept_now, bounded, connect, ending, ending_of, expect_noise, reset,
-    send_noise,
+    send_noise, stop_listening,
 };
 use wardgate_tests::tls::TLS13;
 use wardgate_tests::{DEADLINE, Gateway, until};
@@ -251,7 +251,7 @@ impl Receiver {
                     Err(_) => thread::sleep(Duration::from_millis(1)),
                 }
             }
-            drop(listener);
+            stop_listening(listener);
             for one in open {
                 one.join().expect("whole messages");
             }

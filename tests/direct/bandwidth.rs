@@ -68,7 +68,8 @@ fn bulk_has_the_bandwidth_of_its_route_and_shares_it() {
             panic!("three rates");
         };
         for sum in [one + other, back] {
-            assert!((sum / rate - 1.0).abs() < 0.1, "{text}: {sum}");
+            // The bandwidth is a bound; below it is what other programs leave of the machine.
+            assert!((0.8..1.1).contains(&(sum / rate)), "{text}: {sum}");
         }
         assert!((one / other - 1.0).abs() < 0.2, "{one} {other}");
         let limits = if at_a { &pair.a } else { &pair.b };

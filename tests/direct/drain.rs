@@ -244,6 +244,70 @@ fn readiness_is_gone_while_draining_and_health_is_not() {
     assert_eq!(status.code(), Some(0), "{output}");
 }
 
+#[test]
+fn a_stop_with_a_delay_is_reported_while_new_clients_are_still_served() {
+    let through = Through::with(|site| site.timeout("drain_delay", "\"1500ms\""));
+    let metrics = through.gateway.metrics_address();
+    through.gateway.process().signal(Signal::TERM);
+    wait_until_not_ready(metrics);
+    assert_eq!(http::get(metrics, "/routez").status, 503);
+    let (mut client, mut server) = through.join();
+    send_noise(&mut client, 1, 100);
+    expect_noise(&mut server, 1, 100);
+    let refused = through.gateway.command(&["reload"]).run().expect_failure();
+    assert!(refused.text().contains("is stopping"), "{refused}");
+    wait_for_draining(&through.gateway);
+    wait_until_refused(through.entry);
+    drop((client, server));
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+#[test]
+fn a_second_signal_ends_the_delay_and_open_connections() {
+    let through = Through::with(|site| site.timeout("drain_delay", "\"5min\""));
+    let (mut client, _server) = through.join();
+    send_noise(&mut client, 1, 100);
+    let metrics = through.gateway.metrics_address();
+    through.gateway.process().signal(Signal::TERM);
+    wait_until_not_ready(metrics);
+    through.gateway.process().signal(Signal::TERM);
+    let (status, output) = through.gateway.wait(DEADLINE);
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert_eq!(ending(&mut client), (0, Ending::Reset));
+}
+
+#[test]
+fn an_announced_drain_can_be_undone_and_otherwise_begins() {
+    let through = Through::with(|site| site.timeout("drain_delay", "\"1s\""));
+    let metrics = through.gateway.metrics_address();
+    let run = |arguments: &[&str]| through.gateway.command(arguments).run().expect_success();
+    let text = run(&["drain"]).text();
+    assert!(text.contains("after 1 s (drain_delay)"), "{text}");
+    assert_eq!(http::get(metrics, "/readyz").status, 503);
+    assert!(run(&["status"]).text().contains("leaving"));
+    drop(through.join());
+    run(&["drain", "--undo"]);
+    assert_eq!(http::get(metrics, "/readyz").status, 200);
+    assert_eq!(http::get(metrics, "/routez").status, 200);
+    run(&["drain"]);
+    until("the drain begins", DEADLINE, || {
+        let text = http::get(metrics, "/routez").text();
+        text.contains("accepts no new connections").then_some(())
+    });
+    wait_until_refused(through.entry);
+    assert_eq!(http::get(metrics, "/readyz").status, 503);
+    run(&["drain", "--undo"]);
+    drop(through.join());
+    through.gateway.stop();
+}
+
+fn wait_until_not_ready(metrics: SocketAddr) {
+    until("the gateway is not ready", DEADLINE, || {
+        (http::get(metrics, "/readyz").status == 503).then_some(())
+    });
+}
+
 fn end_twice(gateway: Gateway) {
     gateway.process().signal(Signal::TERM);
     wait_for_draining(&gateway);

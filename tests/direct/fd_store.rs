@@ -114,7 +114,7 @@ fn the_service_manager_keeps_the_listeners_that_are_open_and_no_others() {
     let refusing = refusing
         .set("when_down", "\"refuse\"")
         .set("health", health);
-    let gateway = refusing.start();
+    let gateway = refusing.reload_ports(&[moved]).start();
     let mut both = [one, two];
     both.sort_by_key(ToString::to_string);
     let kept = both.map(|at| manager.assert_kept(at));

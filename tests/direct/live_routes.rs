@@ -11,6 +11,7 @@ use gateway::audit::Journal;
 use gateway::config::{self, Config, RouteConfig};
 use gateway::route::{Change, Route, RouteDraft, RouteId, RoutePhase, RouteTable, Transport, diff};
 use gateway::supervisor::Workers;
+use gateway::thread_sandbox::ThreadSandbox;
 use gateway::tls::Cipher;
 use gateway::uring;
 use wardgate_tests::free_port;
@@ -135,6 +136,7 @@ async fn publish_while_connections_are_open() {
         Arc::clone(&table),
         listeners,
         ring,
+        [ThreadSandbox::none(), ThreadSandbox::none()],
         &journal,
         1000,
     );
@@ -272,7 +274,16 @@ fn serve(listen: SocketAddr, opened: Arc<TcpListener>, targets: &str) -> (Arc<Ro
     let (journal, _events) = Journal::unwritten();
     let ring = (uring::probe().expect("io_uring"), Cipher::fastest());
     let listeners = vec![(live.id(), opened)];
-    let workers = Workers::start(&config.gateway, table, listeners, ring, &journal, 1000);
+    let sandboxes = [ThreadSandbox::none(), ThreadSandbox::none()];
+    let workers = Workers::start(
+        &config.gateway,
+        table,
+        listeners,
+        ring,
+        sandboxes,
+        &journal,
+        1000,
+    );
     (live, workers.expect("they start"))
 }
 

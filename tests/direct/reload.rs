@@ -64,7 +64,8 @@ fn a_reload_changes_what_changed_and_every_open_connection_goes_on() {
         ("old-name", renamed, to(&one)),
         ("removed", removed, to(&one)),
     ];
-    let gateway = site(&pki, &before).start();
+    let later = [moved_to, added, to(&two)];
+    let gateway = site(&pki, &before).reload_ports(&later).start();
     let places = [kept, changed, moved, renamed, removed];
     let mut open = places.map(|at| Joined::new(at, &one));
     gateway.write_config(&site(
@@ -125,10 +126,13 @@ fn a_wrong_configuration_changes_nothing_and_every_problem_is_named() {
     let pki = Pki::new();
     let exit = listen();
     let (at, other) = (local(), local());
+    let taken = listen();
     let good = site(&pki, &[("out", at, address(&exit))]);
+    // The sandbox of a gateway without a route with TLS would not allow the files of one.
+    let good = good.originate(local(), at, &["dns:b.example"]);
+    let good = good.reload_ports(&[other, at, address(&taken)]);
     let gateway = good.start();
     let mut joined = Joined::new(at, &exit);
-    let taken = listen();
     let wrong = [
         // A key that does not exist, and a port of another program.
         (
@@ -192,6 +196,7 @@ fn keys_that_need_a_restart_are_named_and_everything_else_is_in_use() {
     let (at, other) = (local(), local());
     let gateway = site(&pki, &[("out", at, address(&exit))])
         .gateway("cores", "[0]")
+        .reload_ports(&[other])
         .start();
     let next = site(
         &pki,

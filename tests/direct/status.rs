@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wardgate_tests::stream::{accept, connect};
+use wardgate_tests::stream::{accept, connect, stop_listening};
 use wardgate_tests::{DEADLINE, Gateway, until};
 
 use crate::drain::{ANSWER, MESSAGE, pass};
@@ -110,7 +110,8 @@ fn the_status_shows_connections_and_names_the_side_at_fault_within_2_seconds() {
         .expect_success();
     assert!(checked.text().starts_with("WARDGATE OK - "), "{checked}");
     // The target is gone: the connection of the next client fails.
-    drop((client, server, pair.exit));
+    drop((client, server));
+    stop_listening(pair.exit);
     let mut next = connect(pair.entry);
     next.write_all(MESSAGE).expect("it is connected");
     expect_health(&pair.b, "failed", "does not work since");

@@ -5,7 +5,8 @@
 //! differences between the two. `differential` compares them over seeds. `targets` lists the fuzz targets, which
 //! `driver` fuzzes from the kept corpus: `records` has those of the record layer, `dicom` and `hl7` those of the
 //! protocols, `pem` that of the reader of PEM files, `chains` those of certificates, `crls` that of revocation
-//! lists, `proxy` that of PROXY headers.
+//! lists, `proxy` that of PROXY headers, `imports` those of configurations of other programs, `pairing` that of what
+//! another site sends.
 //!
 //! The same file is the library of `wardgate-fuzz` (Cargo.toml beside it), whose programs run the targets under
 //! libFuzzer.
@@ -26,6 +27,7 @@ mod driver;
 mod engines;
 mod odd_certificates;
 mod pair;
+mod pairing;
 mod peer;
 mod pem;
 #[path = "../simulation/random.rs"]
@@ -36,6 +38,7 @@ mod chains;
 mod crls;
 mod differential;
 mod hl7;
+mod imports;
 mod proxy;
 mod records;
 mod targets;

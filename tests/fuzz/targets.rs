@@ -1,12 +1,12 @@
 //! The list of fuzz targets, for this tier and for libFuzzer.
 
-use crate::{chains, crls, dicom, hl7, pem, proxy, records};
+use crate::{chains, crls, dicom, hl7, imports, pairing, pem, proxy, records};
 
 /// Returns a word for the result of its input, and panics on a fault.
 pub(crate) type Target = fn(&[u8]) -> String;
 
 /// Every target. `cargo xtask fuzz` finds the tests by the names of the targets.
-pub(crate) const TARGETS: [(&str, Target); 12] = [
+pub(crate) const TARGETS: [(&str, Target); 15] = [
     ("chain_filter", chains::filter),
     ("crl_reader", crls::read),
     ("der_names", chains::names),
@@ -15,8 +15,11 @@ pub(crate) const TARGETS: [(&str, Target); 12] = [
     ("hand_over", records::take_over),
     ("hl7_conversation", hl7::converse),
     ("hl7_start", hl7::begin),
+    ("import_haproxy", imports::haproxy),
+    ("import_stunnel", imports::stunnel),
     ("opener_octets", records::open_octets),
     ("opener_recipes", records::open_recipes),
+    ("pairing_messages", pairing::read),
     ("pem_reader", pem::read),
     ("proxy_header", proxy::read),
 ];
@@ -82,6 +85,16 @@ mod tests {
     }
 
     #[test]
+    fn import_haproxy() {
+        fuzz("import_haproxy");
+    }
+
+    #[test]
+    fn import_stunnel() {
+        fuzz("import_stunnel");
+    }
+
+    #[test]
     fn opener_octets() {
         fuzz("opener_octets");
     }
@@ -89,6 +102,11 @@ mod tests {
     #[test]
     fn opener_recipes() {
         fuzz("opener_recipes");
+    }
+
+    #[test]
+    fn pairing_messages() {
+        fuzz("pairing_messages");
     }
 
     #[test]

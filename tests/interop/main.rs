@@ -13,6 +13,7 @@ mod dicom_bytes;
 mod endurance;
 mod health;
 mod hl7;
+mod imported;
 mod lost;
 mod monitoring;
 mod native;

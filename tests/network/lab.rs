@@ -1,12 +1,8 @@
 //! Four namespaces in a row, joined by three veth pairs.
 
-use std::fs::File;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wardgate_tests::{Gateway, Pki, Program, Site};
 
 use crate::namespaces;
@@ -114,16 +110,7 @@ impl Lab {
 
     /// Runs `work` on a thread in the namespace of a position: sockets that it makes stay there.
     pub(crate) fn inside<T: Send>(&self, place: Place, work: impl FnOnce() -> T + Send) -> T {
-        let file = format!("/run/netns/{}", self.namespace(place));
-        let namespace = File::open(file).expect("the namespace was made");
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("who may make namespaces may enter them");
-                work()
-            });
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-        })
+        namespaces::inside(&self.namespace(place), work)
     }
 
     /// Sends a datagram from a position to the other end of a link, where no program receives it.

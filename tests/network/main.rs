@@ -10,7 +10,7 @@
 //! fd71:1::2    fd71:1::1  2001:db8::1 2001:db8::2 fd71:2::1   fd71:2::2
 //! ```
 //!
-//! `partners` has a topology of its own, drawn there.
+//! `partners` and `failover` have topologies of their own, drawn there.
 //!
 //! Four network namespaces and three veth pairs, made for each test and gone with it. Nothing forwards
 //! between them: what arrives at the far end went through both gateways. tcpdump looks at the WAN and,
@@ -22,6 +22,7 @@ mod ciphertext;
 mod client_address;
 mod cut;
 mod doctor;
+mod failover;
 mod interface;
 mod lab;
 mod mllp;

@@ -1,10 +1,13 @@
-//! Names of the network namespaces that a test makes, and the removal of those that a killed test left behind.
+//! Names of the network namespaces that a test makes, threads in them, and the removal of those that a killed test left behind.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wardgate_tests::Program;
 use wardgate_tests::tier::{self, Need};
 
@@ -65,4 +68,18 @@ fn remains_of_a_killed_test_are_removed() {
     assert!(!files.exists());
     assert_eq!(process("wgt12-0-gw-a"), Some(12));
     assert_eq!(process("other12-0"), None);
+}
+
+/// Runs `work` on a thread in the network namespace of this name.
+pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let file = format!("/run/netns/{namespace}");
+    let namespace = File::open(file).expect("the namespace was made");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("who may make namespaces may enter them");
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }

@@ -280,10 +280,13 @@ fn read(name: &str) -> String {
     fs::read_to_string(workspace().join(name)).expect("it is in the repository")
 }
 
-/// The first step of "Two sites, step by step": the commands of the hospital.
+/// The first step of "By hand" in "Two sites, step by step": the commands of the hospital.
 fn guide_commands() -> Vec<String> {
     let guide = read("docs/src/guide/two-sites.md");
-    let (_, step) = guide.split_once("\n1. ").expect("it has steps");
+    let (_, by_hand) = guide
+        .split_once("\n## By hand\n")
+        .expect("it has this section");
+    let (_, step) = by_hand.split_once("\n1. ").expect("it has steps");
     let commands = step.split("```").nth(1).expect("it has commands");
     let made = |line: &&str| line.starts_with("wardgate pki ");
     let commands = commands.lines().map(str::trim).filter(made);

@@ -9,10 +9,11 @@ use crate::built::{package_into, packages};
 use crate::ready;
 
 /// The services, and the highest exposure that `systemd-analyze security` may find: 0 is none, 10 is all.
-const EXPOSURE_MAX: [(&str, f32); 3] = [
+const EXPOSURE_MAX: [(&str, f32); 4] = [
     ("wardgate", 1.5),
     ("wardgate-crl-fetch", 1.1),
     ("wardgate-crl-renew", 0.7),
+    ("wardgate-pair-renew", 1.7),
 ];
 
 #[test]

@@ -6,9 +6,10 @@ use crate::built::{VERSION, deb, packages, rpm};
 use crate::ready;
 
 /// What both formats hold at the same place.
-const EVERYWHERE: [&str; 25] = [
+const EVERYWHERE: [&str; 35] = [
     "/usr/bin/wardgate",
     "/usr/lib/systemd/system/wardgate.service",
+    "/usr/lib/systemd/system/wardgate-pair-renew.timer",
     "/usr/lib/sysusers.d/wardgate.conf",
     "/usr/lib/tmpfiles.d/wardgate.conf",
     "/usr/lib/firewalld/services/wardgate.xml",
@@ -21,12 +22,21 @@ const EVERYWHERE: [&str; 25] = [
     "/usr/share/doc/wardgate/examples/snmp/wardgate.conf",
     "/usr/share/doc/wardgate/examples/zabbix/wardgate.conf",
     "/usr/share/doc/wardgate/examples/zabbix/wardgate.yaml",
+    "/usr/share/doc/wardgate/examples/keepalived/keepalived.conf",
+    "/usr/share/doc/wardgate/examples/keepalived/90-wardgate-pair.conf",
+    "/usr/share/doc/wardgate/examples/bird/bird.conf",
+    "/usr/share/doc/wardgate/examples/ha/director.conf",
+    "/usr/share/doc/wardgate/examples/ha/ansible/playbook.yml",
+    "/usr/libexec/wardgate/track",
+    "/usr/libexec/wardgate/vrrp-left",
+    "/usr/libexec/wardgate/bird-watch",
     "/usr/share/doc/wardgate/html/index.html",
     "/usr/share/doc/wardgate/html/guide/two-sites.html",
     "/usr/share/doc/wardgate/THIRD-PARTY-LICENSES.gz",
     "/usr/share/doc/wardgate/sbom.cdx.json.gz",
     "/usr/share/man/man1/wardgate.1.gz",
     "/usr/share/man/man1/wardgate-check.1.gz",
+    "/usr/share/man/man1/wardgate-pair.1.gz",
     "/usr/share/man/man1/wardgate-pki-issue.1.gz",
     "/usr/share/man/man1/wardgate-tune-undo.1.gz",
     "/usr/share/man/man5/wardgate.toml.5.gz",

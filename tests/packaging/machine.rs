@@ -66,13 +66,16 @@ impl Machine {
 
     /// Runs a shell script in the machine.
     pub(crate) fn run(&self, script: &str) -> Outcome {
+        self.shell(script).deadline(MACHINE_DEADLINE).run()
+    }
+
+    /// A shell script in the machine that is not started yet.
+    pub(crate) fn shell(&self, script: &str) -> Program {
         let inside = "exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive sh -ec \"$0\"";
         self.enter(&[
             "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd",
         ])
         .args(["sh", "-c", inside, script])
-        .deadline(MACHINE_DEADLINE)
-        .run()
     }
 
     /// A program of this machine in the network of the other one.

@@ -25,7 +25,10 @@ fn rpm_installs_with_its_scripts_and_leaves_only_what_the_operator_wrote() {
     let text = run(&tree, &["-i", "--nodeps", path(&rpm())])
         .expect_success()
         .text();
-    assert!(text.contains("systemctl enable --now wardgate"), "{text}");
+    assert!(
+        text.contains("wardgate setup") && text.contains("wardgate pair"),
+        "{text}"
+    );
     let modes = "stat -c '%a %U:%G' /etc/wardgate /etc/wardgate/pki; wardgate --version";
     let modes = tree.script(modes).expect_success().text();
     assert!(
@@ -108,7 +111,10 @@ fn rpm_upgrade_restarts_the_service_unless_the_new_version_would_not_start() {
         machine.run(&command).expect_success().text()
     };
     let text = rpm_there("-i /var/wardgate.rpm");
-    assert!(text.contains("systemctl enable --now wardgate"), "{text}");
+    assert!(
+        text.contains("wardgate setup") && text.contains("wardgate pair"),
+        "{text}"
+    );
     let configuration = "/etc/wardgate/wardgate.toml";
     let route = "[[route]]\nname = \"a\"\nmode = \"passthrough\"\nprotocol = \"dicom\"\nlisten = \"127.0.0.1:104\"\n\
                  targets = [\"127.0.0.1:2762\"]\n";

@@ -1,6 +1,7 @@
 //! The package on machines with systemd: the two sites of the guide as services, from installation to purge.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wardgate_tests::tier::Need;
@@ -25,7 +26,10 @@ const NEEDS: [Need; 5] = [
 const ENTRY: [&str; 2] = ["10.20.0.5", "11112"];
 
 /// The most commands that a site may need from its package to its first object.
-const COMMANDS_MAX: usize = 6;
+const COMMANDS_MAX: usize = 4;
+
+/// The most time that the commands of both sites may take together, without the people who type and telephone.
+const COMMANDS_TIME: Duration = Duration::from_secs(60);
 
 /// The folder in which the guide's commands are typed.
 const WORK: &str = "/var/work";
@@ -35,7 +39,7 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     if !ready(&NEEDS) {
         return;
     }
-    let (hospital, region) = (site(Site::Hospital), site(Site::Region));
+    let (hospital, region) = (site(), site());
     connect(&hospital, &region);
     let (_folder, newer) = deb_of("9.9.9-1", |_| ());
     hospital.tree.take(&newer, "/var/newer.deb");
@@ -78,23 +82,16 @@ fn two_sites_run_as_services_from_installation_to_purge() {
         .expect_success();
 }
 
-/// A machine of the guide's example, with the package in the administrator's folder. Its `editor` writes what the guide
-/// shows, and its `apt` knows no mirror.
-fn site(site: Site) -> Machine {
+/// A machine of the guide's example, with the package in the administrator's folder. Its `apt` knows no mirror.
+fn site() -> Machine {
     let tree = Tree::of(Suite::Bookworm);
     fs::create_dir(tree.path(WORK)).expect("the tree can be written");
     tree.take(&deb(), &format!("{WORK}/wardgate_{VERSION}_amd64.deb"));
-    tree.write(&format!("{WORK}/written.toml"), &site.configuration());
-    for (name, script) in [
-        ("editor", format!("cp {WORK}/written.toml \"$1\"")),
-        ("apt", "dpkg -i \"$2\"".to_owned()),
-    ] {
-        let program = tree.path("/usr/bin").join(name);
-        let _ = fs::remove_file(&program);
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("the tree can be written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&program, mode).expect("the tree can be written");
-    }
+    let apt = tree.path("/usr/bin/apt");
+    let _ = fs::remove_file(&apt);
+    fs::write(&apt, "#!/bin/sh\ndpkg -i \"$2\"\n").expect("the tree can be written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&apt, mode).expect("the tree can be written");
     let hosts = "127.0.0.1 localhost\n192.0.2.10 gw.region.example\n";
     tree.write("/etc/hosts", hosts);
     Machine::boot(tree)
@@ -122,63 +119,106 @@ fn connect(hospital: &Machine, region: &Machine) {
     }
 }
 
-/// Every command is executed as the chapter "Install" shows it.
+/// Every command is executed as the chapter "Install" shows it: four at each site, one of which is the first object.
 fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
     hospital: &Machine,
     region: &Machine,
 ) {
     let (of_hospital, of_region) = (Site::Hospital.commands(), Site::Region.commands());
-    for commands in [&of_hospital, &of_region] {
-        assert!(commands.len() <= COMMANDS_MAX, "{commands:?}");
-    }
-    let starts_with = |start: &'static str| move |command: &&String| command.starts_with(start);
-    // Each site sends its CA's certificate when it has made it.
-    let is_first = |command: &&String| !command.starts_with("install ");
-    for (machine, commands) in [(hospital, &of_hospital), (region, &of_region)] {
-        let text = typed(machine, commands.iter().take_while(is_first));
-        assert!(text.contains("systemctl enable --now wardgate"), "{text}");
+    let is_four = |commands: &[String]| commands.len() <= COMMANDS_MAX;
+    assert!(
+        is_four(&of_hospital) && is_four(&of_region),
+        "{of_hospital:?} {of_region:?}"
+    );
+    let [install, setup, pair, send] = &of_hospital[..] else {
+        panic!("package, setup, pair and an object: {of_hospital:?}");
+    };
+    let [install_region, setup_region, pair_region, status] = &of_region[..] else {
+        panic!("package, setup, pair and status: {of_region:?}");
+    };
+    let mut time = Duration::ZERO;
+    let mut timed = |act: &mut dyn FnMut()| {
+        let start = Instant::now();
+        act();
+        time += start.elapsed();
+    };
+    for (machine, install) in [(hospital, install), (region, install_region)] {
+        timed(&mut || {
+            let text = typed(machine, install);
+            assert!(
+                text.contains("wardgate setup") && text.contains("wardgate pair"),
+                "{text}"
+            );
+        });
     }
     nothing_starts_without_a_configuration(hospital);
-    for (from, to, name) in [
-        (hospital, region, "hospital-a"),
-        (region, hospital, "region"),
-    ] {
-        let certificate = from.tree.read("/etc/wardgate/ca/ca.pem");
-        to.tree
-            .write(&format!("{WORK}/{name}-ca.pem"), &certificate);
-    }
-    // The region first: the object is sent as soon as the hospital's gateway has started.
-    for (machine, commands) in [(region, &of_region), (hospital, &of_hospital)] {
-        let rest = commands.iter().skip_while(is_first);
-        typed(
-            machine,
-            rest.filter(|command| !starts_with("storescu ")(command)),
-        );
+    for (machine, setup) in [(hospital, setup), (region, setup_region)] {
+        timed(&mut || {
+            let text = typed(machine, setup);
+            assert!(text.contains("starts when the sites are paired"), "{text}");
+        });
+        assert_eq!(machine.property("wardgate", "UnitFileState"), "enabled");
         let key = machine.run("stat -c '%a %U:%G' /etc/wardgate/pki/site.key");
         assert_eq!(key.expect_success().text(), "640 root:wardgate\n");
     }
-    let sends = of_hospital.iter().find(starts_with("storescu "));
-    let words = sends.expect("the hospital sends an object").split(' ');
+    timed(&mut || pair_by_telephone((hospital, pair), (region, pair_region)));
+    // A modality has DCMTK; the gateway's machine need not.
     let folder = TempDir::new().expect("there is room");
     let objects = dicom::series(folder.path(), "GUIDE", 1, 256);
     let image = objects.first().expect("a series of one");
     fs::rename(image, folder.path().join("image.dcm")).expect("the folder is ours");
-    // A modality has DCMTK; the gateway's machine need not.
-    hospital
-        .program("env")
-        .arg("--chdir")
-        .arg(folder.path())
-        .args(words)
-        .run()
-        .expect_success();
+    timed(&mut || {
+        let program = hospital.program("env").arg("--chdir").arg(folder.path());
+        program.args(send.split(' ')).run().expect_success();
+    });
+    timed(&mut || {
+        let text = typed(region, status);
+        assert!(text.contains("from-hospital-a"), "{text}");
+    });
+    println!(
+        "from the package to the first object: {:.1} s for the commands of both sites",
+        time.as_secs_f64()
+    );
+    assert!(time < COMMANDS_TIME, "{time:?}");
+    configurations_by_hand_are_good(hospital, region);
 }
 
-/// Types commands in the administrator's folder, and returns what they print.
-fn typed<'a>(machine: &Machine, commands: impl Iterator<Item = &'a String>) -> String {
-    let run = |command| machine.run(&format!("cd {WORK}\n{command}"));
-    commands
-        .map(|command| run(command).expect_success().text())
-        .collect()
+/// The region shows a code, and the hospital's administrator types it.
+fn pair_by_telephone(hospital: (&Machine, &str), region: (&Machine, &str)) {
+    let mut shows = Background::start(&region.0.shell(region.1));
+    shows.wait_for_output("read the code out");
+    let text = shows.output();
+    let code = text.lines().find_map(|line| line.strip_prefix("code: "));
+    let code = code.expect("it is shown");
+    let types = format!("echo '{code}' | {} --code-file -", hospital.1);
+    let text = hospital.0.run(&types).expect_success().text();
+    assert!(text.contains("the service has started"), "{text}");
+    let status = shows.wait(SECONDS);
+    assert!(status.success(), "{status}");
+}
+
+/// The guide's configurations of both sites, with the CA certificates that the pairing has brought.
+fn configurations_by_hand_are_good(hospital: &Machine, region: &Machine) {
+    for (machine, site, other) in [
+        (hospital, Site::Hospital, "region"),
+        (region, Site::Region, "hospital-a"),
+    ] {
+        let file = "/etc/wardgate/by-hand.toml";
+        machine.tree.write(file, &site.configuration());
+        let pki = "/etc/wardgate/pki";
+        let check = format!(
+            "cp {pki}/peers/{other}.pem {pki}/{other}-ca.pem
+            wardgate check {file}
+            rm {file} {pki}/{other}-ca.pem"
+        );
+        machine.run(&check).expect_success();
+    }
+}
+
+/// Types a command in the administrator's folder, and returns what it prints.
+fn typed(machine: &Machine, command: &str) -> String {
+    let outcome = machine.run(&format!("cd {WORK}\n{command}"));
+    outcome.expect_success().text()
 }
 
 /// The state of a service that cannot start, and the sentence that an operator reads.

@@ -7,7 +7,7 @@ use wardgate_tests::{Pki, Program, Site, tier, wardgate};
 
 /// All keys of a configuration. Before you add a key here, check that it cannot let in a peer that has not
 /// authenticated.
-const KEYS: [&str; 77] = [
+const KEYS: &[&str] = &[
     "accept_proxy",
     "admin",
     "ae_bind",
@@ -34,6 +34,7 @@ const KEYS: [&str; 77] = [
     "crl",
     "crl_url",
     "drain",
+    "drain_delay",
     "dscp",
     "fall",
     "first_byte",
@@ -63,6 +64,8 @@ const KEYS: [&str; 77] = [
     "probes",
     "protocol",
     "record_layer",
+    "reload_ports",
+    "renew",
     "require_pq",
     "return",
     "rise",
@@ -72,11 +75,14 @@ const KEYS: [&str; 77] = [
     "route.identity",
     "route.timeouts",
     "rules",
+    "run_as",
+    "sandbox",
     "send_proxy",
     "service",
     "slow_start",
     "source",
     "stall",
+    "state",
     "targets",
     "timeout",
     "timeouts",
@@ -111,7 +117,7 @@ fn the_configuration_has_no_key_that_is_not_listed_here() {
             }
         }
     }
-    assert_eq!(found, KEYS.into_iter().collect());
+    assert_eq!(found, KEYS.iter().copied().collect());
 }
 
 /// Names from other programs, and attempts of an operator in a hurry.

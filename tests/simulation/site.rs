@@ -16,6 +16,7 @@ use gateway::config::{
     Timeouts, TrustFiles, WhenDown,
 };
 use gateway::metrics;
+use gateway::pairing::desk::RenewalDesk;
 use gateway::pki::{Identity, Trust};
 use gateway::relay::{Core, HandshakeLimiter};
 use gateway::route::{Route, RouteDraft, RouteTable, Transport};
@@ -128,6 +129,7 @@ impl Site {
                 limiter: HandshakeLimiter::new([16; 4], Arc::clone(&counters)),
                 counters,
                 journal,
+                renewals: RenewalDesk::default(),
                 place: 0,
             },
             ids: ConnectionIds::new(0, SystemTime::UNIX_EPOCH),

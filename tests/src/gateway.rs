@@ -19,8 +19,12 @@ pub struct Gateway {
     log: Collector,
     folder: TempDir,
     metrics: Option<SocketAddr>,
+    // Those that its sandbox allows for a reload.
+    reload_ports: Option<String>,
     // Processes that took its place. They have its pipes.
     successors: RefCell<Vec<u32>>,
+    // Its certificates are there as long as it runs.
+    _site: Option<Site>,
 }
 
 impl Site {
@@ -43,7 +47,11 @@ impl Gateway {
         let file = folder.path().join("wardgate.toml");
         let site = with_sockets(site, metrics);
         site.write(&file);
-        Self::spawn(&site.program(&file), folder, Some(metrics))
+        let reload_ports = site.later_ports().map(ToOwned::to_owned);
+        let program = site.program(&file);
+        let mut gateway = Self::spawn(&program, folder, Some(metrics), Some(site));
+        gateway.reload_ports = reload_ports;
+        gateway
     }
 
     /// Starts the program in a network namespace with an operator's configuration, and waits until it reports
@@ -55,10 +63,15 @@ impl Gateway {
         let program = Program::new(wardgate())
             .args(["run", "--config"])
             .arg(&file);
-        Self::spawn(&program.netns(namespace.to_owned()), folder, None)
+        Self::spawn(&program.netns(namespace.to_owned()), folder, None, None)
     }
 
-    fn spawn(program: &Program, folder: TempDir, metrics: Option<SocketAddr>) -> Self {
+    fn spawn(
+        program: &Program,
+        folder: TempDir,
+        metrics: Option<SocketAddr>,
+        site: Option<Site>,
+    ) -> Self {
         let mut child = program.spawn(Stdio::null());
         let mut log = Collector::default();
         log.collect(child.stdout.take().expect("stdout is piped"));
@@ -68,7 +81,9 @@ impl Gateway {
             log,
             folder,
             metrics,
+            reload_ports: None,
             successors: RefCell::default(),
+            _site: site,
         };
         gateway.wait_until_ready();
         gateway
@@ -99,7 +114,12 @@ impl Gateway {
 
     /// Writes another configuration, for a reload. Metrics and admin socket stay where they are.
     pub fn write_config(&self, site: &Site) {
-        with_sockets(site, self.metrics_address()).write(&self.config());
+        let site = with_sockets(site, self.metrics_address());
+        let site = match &self.reload_ports {
+            Some(ports) => site.gateway("reload_ports", ports),
+            None => site,
+        };
+        site.write(&self.config());
     }
 
     /// A command for the running program: `["drain", "out"]`.

@@ -1,10 +1,11 @@
 //! TCP ports that no other test uses, in this process or in any other on this machine.
 
-use std::net::{Ipv6Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+
+use crate::Process;
 
 /// Below the ports of outgoing connections on Linux (32768 and up), so that none of those can take a port
 /// before the program binds it.
@@ -18,11 +19,15 @@ static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
 /// A port that was free on all addresses just now, and that no other caller gets while this process lives.
 pub fn free_port() -> u16 {
+    let own = Process::new(std::process::id());
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         // Processes start at different places, so that they rarely ask for the same port.
         let port = FIRST + (start().wrapping_add(step)) % COUNT;
-        if reserve(port) && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok() {
+        // The kernel's list is read, and no socket bound to find out: a program that another thread starts in
+        // that moment holds copies of all sockets until its process has become the program, and the caller
+        // could not bind the port.
+        if reserve(port) && !own.sees_listener(port) {
             return port;
         }
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::{Display, Write as _};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::pki::Leaf;
@@ -120,6 +121,19 @@ impl Site {
     pub fn gateway(mut self, key: &str, value: impl Into<String>) -> Self {
         replace(&mut self.gateway, key, value.into());
         self
+    }
+
+    /// Lets a later reload use the ports of these addresses, which the sandbox would refuse otherwise.
+    pub fn reload_ports(self, addresses: &[SocketAddr]) -> Self {
+        let ports: Vec<_> = addresses.iter().map(|at| at.port().to_string()).collect();
+        self.gateway("reload_ports", list(&ports))
+    }
+
+    /// The ports for later reloads, in TOML's own syntax.
+    pub(crate) fn later_ports(&self) -> Option<&str> {
+        let mut keys = self.gateway.iter();
+        keys.find(|(key, _)| key == "reload_ports")
+            .map(|(_, value)| value.as_str())
     }
 
     /// Sets a key of `[timeouts]`, in TOML's own syntax.

@@ -137,6 +137,14 @@ pub fn accept(listener: &TcpListener) -> TcpStream {
     bounded(stream)
 }
 
+/// Ends a listener for good. Only dropped, it could accept connections for another moment: a program that another
+/// thread of the test starts holds copies of all sockets until its process has become the program.
+pub fn stop_listening(listener: TcpListener) {
+    SockRef::from(&listener)
+        .shutdown(std::net::Shutdown::Both)
+        .expect("it listens");
+}
+
 /// Accepts a connection if there is one.
 pub fn accept_now(listener: &TcpListener) -> Option<TcpStream> {
     listener.set_nonblocking(true).expect("it is a socket");

@@ -4,13 +4,20 @@ use crate::source::{Finding, Source, is_word};
 
 /// The rows of docs/src/design/overview.md, lowest first. A module uses only rows below its own.
 const ROWS: [&[&str]; 15] = [
-    &["sys", "client_source", "stream_kind", "strictness", "proxy"],
+    &[
+        "sys",
+        "client_source",
+        "stream_kind",
+        "strictness",
+        "proxy",
+        "thread_sandbox",
+    ],
     &["measure"],
     &["dicom", "hl7"],
     &["config", "metrics", "observe", "uring", "buffers"],
     &["pki"],
     &["tls"],
-    &["handshake"],
+    &["handshake", "pairing"],
     &["audit", "upstream"],
     &["route"],
     &["relay"],
@@ -80,7 +87,7 @@ pub(crate) fn tokio_timers(source: &Source) -> Vec<Finding> {
 
 /// Finds sockets and clocks in the modules that must use neither: bytes and time are arguments there.
 pub(crate) fn sockets_and_clocks(source: &Source) -> Vec<Finding> {
-    let pure = ["dicom", "hl7", "proxy", "tls"];
+    let pure = ["dicom", "hl7", "pairing", "proxy", "tls"];
     let Some(own) = module(&source.path).filter(|own| pure.contains(own)) else {
         return Vec::new();
     };

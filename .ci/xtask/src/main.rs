@@ -1,5 +1,5 @@
-//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `soak`, `wan`, `docs`
-//! and `package`.
+//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance`, `failover`, `soak`,
+//! `wan`, `docs` and `package`.
 //!
 //! `check` must pass before every commit. `test` runs everything: it installs the programs that the tests
 //! need, runs every tier, and prints the number of tests. `fuzz` searches for longer than `test` does.
@@ -53,11 +53,35 @@ enum Task {
     Package(package::Package),
     /// Writes the generated pages of docs, and builds the book where mdBook is installed
     Docs,
+    /// Sends hundreds of gigabytes through one connection of a release build and compares every byte, or with
+    /// `--reload` changes two gateways under load and fails if a transfer does; takes minutes
+    Endurance {
+        /// Gigabytes (10^9 bytes) to send; 275 and more exceed the default limit of records per key
+        #[arg(long, value_name = "N", default_value_t = 300)]
+        gigabytes: u32,
+        /// Instead: 100 reloads, 50 rotations and 5 upgrades of each of two gateways under load, in this time
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            num_args = 0..=1,
+            default_missing_value = "300",
+            conflicts_with = "gigabytes"
+        )]
+        reload: Option<u32>,
+    },
+    /// Measures how long two machines with keepalived take to take over from each other, in network namespaces, and
+    /// prints a table; needs root and takes 40 s for each run
+    Failover {
+        /// How often each fault is repeated
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        runs: u32,
+    },
     /// Two gateways under a mixed load for hours, with changes and faults; ends at the first thing that is wrong
     Soak(soak::Soak),
-    /// The tests of the tier `wan`: two gateways over a bad line, in a user-mode Linux kernel with netem
+    /// Two gateways over a slow, lossy or broken line: the tests of the tier `wan`, in a user-mode Linux kernel with
+    /// netem; needs root
     Wan {
-        /// With more bytes: takes some minutes
+        /// More objects, bytes and repetitions: takes some minutes
         #[arg(long)]
         full: bool,
     },
@@ -81,6 +105,17 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
     match task {
         Task::Gate { renew } => {
             steps.run("gate", || gate::run(workspace, *renew));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Endurance { gigabytes, reload } => {
+            steps.run("endurance", || match reload {
+                Some(seconds) => endure_changes(workspace, *seconds),
+                None => endurance(workspace, *gigabytes),
+            });
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Failover { runs } => {
+            steps.run("failover", || failover(workspace, *runs));
             return Ok(report::print(&[], &steps));
         }
         Task::Soak(soak) => {
@@ -199,7 +234,43 @@ fn compare_with_haproxy(workspace: &Workspace, may_install: bool) -> anyhow::Res
     }
 }
 
-/// The tier `wan` alone. Its test program passes the variable to the kernel.
+fn endurance(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {
+    let build = ["build", "--release", "--locked", "-p", "wardgate"];
+    steps::must(&mut workspace.cargo(&build))?;
+    let run = ["run", "--locked", "-p", "wardgate-tests"];
+    let mut program = workspace.cargo(&run);
+    program.args(["--bin", "endurance", "--"]);
+    program.arg(gigabytes.to_string());
+    steps::must(program.env("WARDGATE_PROGRAM", workspace.product("release/wardgate")))
+}
+
+/// The test of the tier `interop` that changes two gateways under load, with larger numbers. The program is
+/// built as for all tests, with debug assertions.
+fn endure_changes(workspace: &Workspace, seconds: u32) -> anyhow::Result<()> {
+    let build = ["build", "--locked", "-p", "wardgate"];
+    steps::must(&mut workspace.cargo(&build))?;
+    let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
+    test.args(["--test", "interop", "--", "--nocapture", "--exact"]);
+    test.arg("endurance::reloads_rotations_upgrades_and_a_drain_under_load_fail_no_transfer");
+    test.env("WARDGATE_ENDURANCE", format!("100,50,5,{seconds}"));
+    // A run without the foreign programs would show nothing.
+    test.env("WARDGATE_REQUIRE", "interop");
+    steps::must(&mut test)
+}
+
+/// The test of the tier `network` that takes one machine of a pair away, with more repetitions.
+fn failover(workspace: &Workspace, runs: u32) -> anyhow::Result<()> {
+    steps::must(&mut workspace.cargo(&["build", "--locked", "-p", "wardgate"]))?;
+    let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
+    test.args(["--test", "network", "--", "--nocapture", "--exact"]);
+    test.arg("failover::a_second_machine_takes_over_and_every_application_is_told");
+    test.env("WARDGATE_FAILOVER", runs.to_string());
+    // A run without keepalived would show nothing.
+    test.env("WARDGATE_REQUIRE", "network");
+    steps::must(&mut test)
+}
+
+/// The tests of the tier `wan`, whose tables are printed.
 fn wan(workspace: &Workspace, is_full: bool) -> anyhow::Result<()> {
     steps::must(&mut workspace.cargo(&BUILD))?;
     let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);

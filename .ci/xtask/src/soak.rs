@@ -21,10 +21,6 @@ pub(crate) struct Soak {
     /// Bytes of the load, in megabytes (10^6) per second
     #[arg(long, value_name = "MB", default_value_t = 4.0)]
     rate: f64,
-    /// Instead: this many gigabytes (10^9 bytes) through one connection of a release build, every byte compared; 275
-    /// and more exceed the default limit of records per key
-    #[arg(long, value_name = "N", conflicts_with_all = ["hours", "minutes", "rate", "release"])]
-    gigabytes: Option<u32>,
     /// Build the gateway as it is packaged, instead of with debug assertions and overflow checks
     #[arg(long)]
     release: bool,
@@ -33,9 +29,6 @@ pub(crate) struct Soak {
 impl Soak {
     /// Builds the programs and runs `soak`. Its report is in `target/soak`.
     pub(crate) fn run(&self, workspace: &Workspace) -> anyhow::Result<()> {
-        if let Some(gigabytes) = self.gigabytes {
-            return one_connection(workspace, gigabytes);
-        }
         anyhow::ensure!(self.rate > 0.0, "--rate must be more than 0");
         let minutes = self.minutes.unwrap_or(60.0 * self.hours);
         anyhow::ensure!(minutes > 0.0, "the time must be more than 0");
@@ -64,14 +57,4 @@ impl Soak {
             .current_dir(workspace.source(""));
         steps::must(&mut run)
     }
-}
-
-fn one_connection(workspace: &Workspace, gigabytes: u32) -> anyhow::Result<()> {
-    let build = ["build", "--release", "--locked", "-p", "wardgate"];
-    steps::must(&mut workspace.cargo(&build))?;
-    let run = ["run", "--locked", "-p", "wardgate-tests"];
-    let mut program = workspace.cargo(&run);
-    program.args(["--bin", "gigabytes", "--"]);
-    program.arg(gigabytes.to_string());
-    steps::must(program.env("WARDGATE_PROGRAM", workspace.product("release/wardgate")))
 }

@@ -25,6 +25,7 @@ use crate::audit::limits::{EVENTS_MAX, JOURNAL_PAUSE, LISTENERS_SHOWN_MAX};
 use crate::config::{LogFormat, Mode};
 use crate::metrics::LogCounts;
 use crate::observe;
+use crate::thread_sandbox::ThreadSandbox;
 use crate::tls::RefusalClass;
 
 /// Accepts events. Never blocks.
@@ -48,11 +49,11 @@ impl std::fmt::Debug for JournalEntry {
 }
 
 impl Journal {
-    /// Starts the thread that writes to standard error or journald.
+    /// Starts the thread that writes to standard error or journald, restricted by `sandbox`.
     ///
     /// # Errors
     /// If journald does not answer, or the system cannot create a thread.
-    pub fn start(format: LogFormat) -> io::Result<(Self, JournalWriter)> {
+    pub fn start(format: LogFormat, sandbox: &ThreadSandbox) -> io::Result<(Self, JournalWriter)> {
         if format == LogFormat::Journald
             && let Some(problem) = output::journald_problem()
         {
@@ -73,10 +74,7 @@ impl Journal {
             queued: Arc::clone(&journal.queued),
             refusals: journal.refusals.clone(),
         };
-        let work = move || thread.write_all();
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(work)?;
+        let thread = sandbox.spawn("journal", move || thread.write_all())?;
         let writer = JournalWriter {
             journal: journal.clone(),
             thread,
@@ -225,7 +223,7 @@ fn write(event: Event, headlines: Headlines, rate: &mut Rate) {
     }
 }
 
-fn notice(message: &LogMessage, text: &str) {
+pub(super) fn notice(message: &LogMessage, text: &str) {
     let code = message.code();
     match message.level() {
         Level::Info => tracing::info!(code, "{text}"),

@@ -50,6 +50,18 @@ impl LogMessage {
 /// What to do: nothing.
 pub(crate) static IO_URING: LogMessage = LogMessage::info("io_uring");
 
+/// At start: the parts of the sandbox that are in force. `wardgate status` shows them too.
+///
+/// What to do: nothing.
+pub(crate) static SANDBOX: LogMessage = LogMessage::info("sandbox");
+
+/// A part of the sandbox is not in force: this kernel does not have it, it failed, or the configuration turns it off. A
+/// break-in would reach further.
+///
+/// What to do: the message names the part, the reason and the remedy. With `sandbox = "require"` in `[gateway]`, the
+/// gateway does not start without a part that the kernel has.
+pub(crate) static SANDBOX_MISSING: LogMessage = LogMessage::warn("sandbox_missing");
+
 /// At start: the implementation that encrypts and decrypts records, and why it was chosen.
 ///
 /// What to do: nothing; `cipher` in `[gateway]` selects another one.
@@ -122,6 +134,38 @@ pub(crate) static FILES_BAD: LogMessage = LogMessage::error("files_bad");
 /// What to do: nothing if the route was removed or moved on purpose.
 pub(crate) static LISTENER_UNUSED: LogMessage = LogMessage::info("listener_unused");
 
+/// `wardgate pair` has written a peer: its name, identity, key and the files. From the command itself, in the journal.
+///
+/// What to do: nothing; if no person of this site has paired, look at who was logged in.
+pub(crate) static PAIRED: LogMessage = LogMessage::info("paired");
+
+/// `wardgate pair renew` has renewed a certificate or a CA of this site, or signed an update for partners.
+///
+/// What to do: nothing.
+pub(crate) static OWN_RENEWED: LogMessage = LogMessage::info("own_renewed");
+
+/// `wardgate pair renew` trusts the new CA certificates of a peer: a CA that was trusted before has signed them.
+///
+/// What to do: nothing; the update is kept beside the certificates as evidence.
+pub(crate) static TRUST_UPDATE_USED: LogMessage = LogMessage::info("trust_update_used");
+
+/// `wardgate pair renew` has failed, or refused what a peer has sent.
+///
+/// What to do: the message gives the reason. An update with a wrong signature, or an old one, comes from a gateway that
+/// was restored from a backup, or from an attack.
+pub(crate) static RENEWAL_FAILED: LogMessage = LogMessage::warn("renewal_failed");
+
+/// A paired peer has sent new CA certificates over the link. They are stored, and not used yet.
+///
+/// What to do: nothing; `wardgate-pair-renew.timer` checks their signature and uses them.
+pub(crate) static TRUST_UPDATE_RECEIVED: LogMessage = LogMessage::info("trust_update_received");
+
+/// A paired peer has sent CA certificates that were not stored: older than the last ones, or not well formed; or the state
+/// folder cannot be written.
+///
+/// What to do: the message gives the reason; if it is the folder, let the user of the gateway write there.
+pub(crate) static TRUST_UPDATE_REFUSED: LogMessage = LogMessage::warn("trust_update_refused");
+
 // Section: Certificates, keys and lists
 
 /// A certificate, a CA or a revocation list expires soon.
@@ -165,6 +209,11 @@ pub(crate) static COMMAND_DONE: LogMessage = LogMessage::info("command_done");
 ///
 /// What to do: each line names one problem; correct it, and repeat the command.
 pub(crate) static COMMAND_REFUSED: LogMessage = LogMessage::error("command_refused");
+
+/// The process is asked to stop and still accepts, for the longest `drain_delay`. `/readyz` reports it.
+///
+/// What to do: nothing.
+pub(crate) static STOP_ANNOUNCED: LogMessage = LogMessage::info("stop_announced");
 
 /// The process stops, and open connections may end until the `drain` time is over.
 ///

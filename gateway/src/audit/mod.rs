@@ -21,6 +21,16 @@ mod times;
 mod warning;
 mod warning_line;
 
+/// Records what a command has done in the journal of systemd, if the machine has one. A command has no journal of its own.
+pub(crate) fn record(message: &LogMessage, text: &str) {
+    if journald_problem().is_none() {
+        let lost = std::sync::Arc::default();
+        output::with(crate::config::LogFormat::Journald, &lost, || {
+            journal::notice(message, text);
+        });
+    }
+}
+
 pub use event::{
     AcceptedPeer, Close, CloseReason, ClosedBy, ConnectionProgress, ConnectionSummary, Deadline,
     Event, Ready,

@@ -19,12 +19,19 @@ pub(crate) struct CheckArgs {
     /// revocation lists beside it
     #[arg(long, value_name = "OTHER", conflicts_with = "start")]
     against: Option<PathBuf>,
+    /// With --against: OTHER is the configuration of the second machine of this site, which takes over from this one. Both
+    /// must have the same routes, peers, rules and deadlines
+    #[arg(long, requires = "against")]
+    twin: bool,
 }
 
 /// Reports the problems of a configuration and of the files that it names.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<u8> {
     if let Some(other) = &args.against {
-        Ok(against::run(args.config.file(), other))
+        Ok(match args.twin {
+            true => against::run_twin(args.config.file(), other),
+            false => against::run(args.config.file(), other),
+        })
     } else if args.start {
         Ok(start(args.config.file()))
     } else {

@@ -150,3 +150,39 @@ pub(super) const CERTIFICATES_PRINTED_MAX: usize = 10;
 ///
 /// When reached: the number of the others is printed.
 pub(super) const REFUSALS_PRINTED_MAX: usize = 5;
+
+/// Bytes of a configuration that `wardgate import` reads, and of each file that it includes. Real ones have some
+/// kilobytes.
+///
+/// When reached: the file is not imported; an included file is reported and left out.
+pub(super) const IMPORT_BYTES_MAX: usize = 1 << 20;
+
+/// Lines of a configuration that `wardgate import` reads, with those of included files.
+///
+/// When reached: the file is not imported; further included files are reported and left out.
+pub(super) const IMPORT_LINES_MAX: usize = 4096;
+
+/// Files that a configuration of stunnel may include. Real ones include some tens.
+///
+/// When reached: the folder is reported and left out.
+pub(super) const IMPORT_FILES_MAX: usize = 64;
+
+/// Routes that `wardgate import` writes. Real configurations have some tens of services.
+///
+/// When reached: further services are reported as not carried.
+pub(super) const IMPORT_ROUTES_MAX: usize = 256;
+
+/// Characters of an imported line in the report.
+///
+/// When reached: the rest of the line is not shown.
+pub(super) const IMPORT_LINE_CHARS_MAX: usize = 120;
+
+/// Bytes of one answer to `wardgate setup`. A DNS name has 253, and 16 targets are a list.
+///
+/// When reached: the command ends, and nothing was changed.
+pub(super) const ANSWER_BYTES_MAX: u64 = 4096;
+
+/// Characters of a sentence of the import report. The longest ones have about 500 and name two paths.
+///
+/// When reached: the rest of the sentence is not shown.
+pub(super) const IMPORT_SENTENCE_CHARS_MAX: usize = 1000;

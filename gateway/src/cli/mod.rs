@@ -5,20 +5,28 @@ mod against;
 mod bundle;
 mod check;
 mod doctor;
+pub mod import;
 mod limits;
 mod names;
 mod output;
+mod pair;
 mod pki;
 mod run;
+mod setup;
+mod sheet;
 mod socket;
 mod status;
+mod systemd;
 mod tune;
+mod unpaired;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::supervisor;
 
 /// The command succeeded.
 pub const EXIT_GOOD: u8 = 0;
@@ -48,9 +56,18 @@ enum CliCommand {
     /// Run the gateway in the foreground until SIGTERM
     #[command(after_help = RUN_HELP)]
     Run(run::RunArgs),
+    /// Set this site up: ask three questions, write the configuration and the certificate, start the service
+    #[command(after_help = setup::HELP)]
+    Setup(Box<setup::SetupArgs>),
     /// Report every problem of a configuration, with its line and what to do; exit code 0 or 78
     #[command(after_help = CHECK_HELP)]
     Check(check::CheckArgs),
+    /// Turn a configuration of stunnel or HAProxy into routes, and report what became of each line
+    #[command(after_help = IMPORT_HELP)]
+    Import(import::ImportArgs),
+    /// Print what the teams for firewalls, archives and modalities of both sites need, as text or HTML
+    #[command(after_help = sheet::HELP)]
+    Sheet(sheet::SheetArgs),
     /// Make a running gateway use its changed configuration and files
     #[command(after_help = RELOAD_HELP)]
     Reload(admin::AdminArgs),
@@ -73,6 +90,9 @@ enum CliCommand {
     /// Make, show and revoke the certificates of a site
     #[command(subcommand)]
     Pki(pki::PkiCommand),
+    /// Pair this site with another one: exchange certificates, protected by a code of four words
+    #[command(after_help = PAIR_HELP)]
+    Pair(Box<pair::PairArgs>),
     /// Compare the settings of this host with those of a busy gateway, change them, or undo the change
     #[command(subcommand)]
     Tune(tune::TuneCommand),
@@ -88,6 +108,7 @@ impl CliCommand {
         match self {
             Self::Run(_) => None,
             Self::Pki(command) if !command.is_report() => Some(Works),
+            Self::Pair(_) | Self::Setup(_) => Some(Works),
             Self::Tune(command) if !command.is_report() => Some(Works),
             _ => Some(Reports),
         }
@@ -200,7 +221,31 @@ settings that contradict each other. Each line names the file to change. Exit co
 78 means that a pair of routes would not work. Copy the certificates, CAs and
 revocation lists of the other site beside its configuration: an absolute path in it
 names a file of the other machine, so the file with this name beside OTHER is read.
-What is not there is not compared, and a remark says so. Never copy a key.";
+What is not there is not compared, and a remark says so. Never copy a key.
+
+With --against and --twin, OTHER is the second machine of this site. The same on
+both: names and all keys of routes and peers, [timeouts], the ports, the CAs, and the
+names in the certificates. A remark if different: the address of a listener, the age
+of revocation lists, the issuer of the certificate; or if both have the same key. Not
+compared: [gateway] except its limits, interfaces, and paths of files.";
+
+const IMPORT_HELP: &str = "\
+The new configuration goes to standard output or to NEW, the report to standard error.
+Each line of FILE is reported with a class:
+  carried      the new configuration does the same, or the service does it
+  stricter     wardgate allows less, and the sentence gives the reason
+  not carried  wardgate does not do it, and the sentence says what to do instead
+
+A value that begins with FILL-IN is not in FILE, for example the name of the peer.
+`wardgate check` refuses it until it is replaced. Secrets of FILE are not shown. No
+file that FILE names is opened, except files of a folder beside it that it includes.
+
+Exit codes:
+  0   every line is carried over or stricter
+  1   some lines are not carried over, and the rest is written; or NEW cannot be
+      written
+  2   the command line is not valid, or it names a route that does not exist
+  78  FILE cannot be read, or is too large";
 
 const DOCTOR_HELP: &str = "\
 Results of a step:
@@ -220,6 +265,25 @@ Exit codes:
   1   a step failed
   2   the command line is not valid, or there is no such route
   78  the text of the configuration is not valid";
+
+const PAIR_HELP: &str = "\
+One site runs `wardgate pair --listen ADDRESS:PORT` and shows a code of four words. The
+other runs `wardgate pair --connect HOST:PORT`, and a person types the code, which is
+read out over the telephone. Both sites then check each other's certificates, show
+their fingerprints as words, and write a [[peer]] table into their configuration and
+the CA certificate of the other site into --trust-dir. Up to the last step nothing is
+written. The command can be run again: it then replaces what it wrote, and first shows
+the difference. The code is valid for ten minutes, for three tries and for one use.
+
+The port is usually that of the terminate route, because the firewalls let it pass. If
+a gateway runs on it already, use another port that the firewalls let pass, or stop the
+gateway while you pair.
+
+Exit codes:
+  0   both sites have written everything
+  1   not so; standard error says why, and what was written
+  2   the command line is not valid
+  78  the configuration is not valid";
 
 const BUNDLE_HELP: &str = "\
 The file is a .tar.gz that only you can read. It holds no key and no patient data:
@@ -242,13 +306,27 @@ pub fn command() -> clap::Command {
 /// Parses a command line that begins with the program's name, runs its command and returns the exit code
 /// of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some((first, rest)) = arguments.get(1..).and_then(<[_]>::split_first)
+        && first == supervisor::LAUNCHER
+    {
+        let outcome = supervisor::run_launcher(rest);
+        return ExitCode::from(if outcome.is_ok() {
+            EXIT_GOOD
+        } else {
+            EXIT_FAILED
+        });
+    }
     let command = Cli::parse_from(arguments).command;
     if let Some(kind) = command.kind() {
         output::end_when_not_writable(kind);
     }
     let outcome = match command {
         CliCommand::Run(args) => run::run(&args),
+        CliCommand::Setup(args) => setup::run(&args),
+        CliCommand::Sheet(args) => sheet::run(&args),
         CliCommand::Check(args) => check::run(&args),
+        CliCommand::Import(args) => import::run(&args),
         CliCommand::Reload(args) => admin::reload(&args),
         CliCommand::Status(args) => status::status(&args),
         CliCommand::Doctor(args) => doctor::run(&args),
@@ -257,6 +335,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Maintenance(args) => admin::maintenance(args),
         CliCommand::Upgrade(args) => admin::upgrade(&args),
         CliCommand::Pki(command) => pki::run(command),
+        CliCommand::Pair(args) => pair::run(&args),
         CliCommand::Tune(command) => tune::run(command),
         CliCommand::SupportBundle(args) => bundle::run(&args),
     };

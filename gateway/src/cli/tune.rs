@@ -127,6 +127,40 @@ pub(crate) fn run(command: TuneCommand) -> anyhow::Result<u8> {
     }
 }
 
+/// Whether a setting that matters differs on this host, with the default goal.
+pub(super) fn differs() -> bool {
+    let host = Host::running();
+    let goal = Goal::new(&host, default_options());
+    wardgate_tuning::check(&host, &goal).differs()
+}
+
+/// Changes the settings of this host with the default goal, as `wardgate tune apply` does; `yes`: without a question.
+///
+/// # Errors
+/// As for `wardgate tune apply`.
+pub(super) fn apply_now(yes: bool) -> anyhow::Result<u8> {
+    let goal = TuneGoal {
+        profile: None,
+        wan: None,
+        rtt: None,
+        cores: None,
+        interface: Vec::new(),
+        host: TunedHost { root: None },
+    };
+    let at_boot = None;
+    apply(TuneApply { goal, yes, at_boot })
+}
+
+fn default_options() -> Options {
+    Options {
+        profile: None,
+        wan: None,
+        round_trip: None,
+        cores: None,
+        cards: Vec::new(),
+    }
+}
+
 impl TunedHost {
     fn resolve(self) -> Host {
         match self.root {

@@ -31,9 +31,13 @@ pub(super) struct Gateway {
     pub(super) metrics: Text,
     pub(super) web: Written<bool>,
     pub(super) web_token: Text,
+    pub(super) state: Text,
     pub(super) log: Text,
     pub(super) connections: Written<i64>,
     pub(super) handshakes_per_second: Written<i64>,
+    pub(super) sandbox: Text,
+    pub(super) run_as: Text,
+    pub(super) reload_ports: Texts,
 }
 
 /// `cores`: a keyword or a list.
@@ -64,6 +68,7 @@ pub(super) struct Peer {
     pub(super) trust: Text,
     pub(super) crl: Texts,
     pub(super) crl_url: Texts,
+    pub(super) renew: Written<bool>,
 }
 
 /// `[timeouts]` or `[route.timeouts]`.
@@ -75,6 +80,7 @@ pub(super) struct Timeouts {
     pub(super) idle: Text,
     pub(super) association_idle: Text,
     pub(super) drain: Text,
+    pub(super) drain_delay: Text,
     pub(super) keepalive: Keepalive,
     pub(super) user: Text,
     pub(super) stall: Text,
@@ -225,9 +231,13 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
             metrics: Text::Absent,
             web: Written::Absent,
             web_token: Text::Absent,
+            state: Text::Absent,
             log: Text::Absent,
             connections: Written::Absent,
             handshakes_per_second: Written::Absent,
+            sandbox: Written::Absent,
+            run_as: Written::Absent,
+            reload_ports: Written::Absent,
         };
     };
     let gateway = Gateway {
@@ -238,9 +248,13 @@ fn read_gateway(table: Option<Table<'_>>, reader: &mut TableReader<'_>) -> Gatew
         metrics: table.leaf("metrics", reader),
         web: table.leaf("web", reader),
         web_token: table.leaf("web_token", reader),
+        state: table.leaf("state", reader),
         log: table.leaf("log", reader),
         connections: table.leaf("connections", reader),
         handshakes_per_second: table.leaf("handshakes_per_second", reader),
+        sandbox: table.leaf("sandbox", reader),
+        run_as: table.leaf("run_as", reader),
+        reload_ports: table.list("reload_ports", reader),
     };
     table.finish(reader);
     gateway
@@ -281,6 +295,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader
             idle: Text::Absent,
             association_idle: Text::Absent,
             drain: Text::Absent,
+            drain_delay: Text::Absent,
             keepalive: read_keepalive(None, scope, reader),
             user: Text::Absent,
             stall: Text::Absent,
@@ -296,6 +311,7 @@ fn read_timeouts(table: Option<Table<'_>>, scope: &str, reader: &mut TableReader
         idle: table.leaf("idle", reader),
         association_idle: table.leaf("association_idle", reader),
         drain: table.leaf("drain", reader),
+        drain_delay: table.leaf("drain_delay", reader),
         keepalive: read_keepalive(keepalive, scope, reader),
         user: table.leaf("user", reader),
         stall: table.leaf("stall", reader),
@@ -355,6 +371,7 @@ fn read_peer(number: usize, mut table: Table<'_>, reader: &mut TableReader<'_>) 
         trust: table.leaf("trust", reader),
         crl: table.list("crl", reader),
         crl_url: table.one_or_list("crl_url", reader),
+        renew: table.leaf("renew", reader),
     };
     table.finish(reader);
     peer

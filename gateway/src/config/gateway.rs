@@ -1,6 +1,7 @@
 //! The `[gateway]` table: cores, busy polling, cipher, admin socket, metrics and log.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,15 +9,21 @@ use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::draft::FileContext;
-use super::file::{self, Cores};
+use super::file::{self, Cores, Texts};
 use super::identity::{folder, path, path_or_credential};
 use super::problem::Problems;
 use super::written::Written;
-use super::{CipherSetting, Gateway, Located, LogFormat, WebSetting, address, value};
+use super::{
+    CipherSetting, Gateway, Located, LogFormat, RunAs, SandboxSetting, WebSetting, address, value,
+};
 use crate::config::limits::{
     BUSY_POLL_MAX, CORES_MAX, GATEWAY_CONNECTIONS_MIN, HANDSHAKES_PER_SECOND,
-    HANDSHAKES_PER_SECOND_MAX, ROUTE_CONNECTIONS_MAX, SOCKET_PATH_BYTES_MAX,
+    HANDSHAKES_PER_SECOND_MAX, RELOAD_PORTS_MAX, ROUTE_CONNECTIONS_MAX, SOCKET_PATH_BYTES_MAX,
+    USER_NAME_BYTES_MAX,
 };
+
+/// The state folder of the packaged service.
+const STATE: &str = "/var/lib/wardgate/state";
 
 /// The CPUs on which the main thread and therefore a new worker may run, in ascending order.
 ///
@@ -51,6 +58,10 @@ pub(super) fn resolve(
         .admin
         .value()
         .map(|text| problems.accept(scope, "admin", text, admin(folder, &text.value)));
+    let state = written
+        .state
+        .value()
+        .map(|text| problems.accept(scope, "state", text, path(folder, &text.value)));
     let metrics = written.metrics.value();
     let metrics =
         metrics.map(|text| problems.accept(scope, "metrics", text, metrics_address(&text.value)));
@@ -71,6 +82,14 @@ pub(super) fn resolve(
     let rate = problems.accept_number(scope, key, &written.handshakes_per_second, max);
     let rate = rate.and_then(|rate| u32::try_from(rate).ok());
     let handshakes_per_second = rate.unwrap_or(HANDSHAKES_PER_SECOND);
+    let sandbox = written.sandbox.value();
+    let sandbox = sandbox.map(|text| {
+        let read = value::word(&text.value, &SandboxSetting::WORDS);
+        problems.accept(scope, "sandbox", text, read)
+    });
+    let user = written.run_as.value();
+    let user = user.map(|text| problems.accept(scope, "run_as", text, user_name(&text.value)));
+    let reload_ports = reload_ports(&written.reload_ports, problems);
     Some(Gateway {
         cores: cores?,
         cores_listed: matches!(written.cores, Some(Cores::List(_))),
@@ -80,10 +99,54 @@ pub(super) fn resolve(
         metrics: metrics?,
         metrics_line: written.metrics.value().map_or(0, |text| text.line),
         web: web?,
+        state: flat(state)?.unwrap_or_else(|| STATE.into()),
         log: flat(log)?.unwrap_or(LogFormat::Text),
         connections,
         handshakes_per_second,
+        sandbox: flat(sandbox)?.unwrap_or_default(),
+        run_as: flat(user)?.map_or(RunAs::Default, RunAs::Named),
+        reload_ports,
     })
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    // LIMIT: `USER_NAME_BYTES_MAX`.
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.$".contains(&byte);
+    match (1..=USER_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_good) {
+        true => Ok(text.to_owned()),
+        false => Err("is no name of a user; write the name of a user of this machine".to_owned()),
+    }
+}
+
+fn reload_ports(written: &Texts, problems: &mut Problems) -> Vec<RangeInclusive<u16>> {
+    let (scope, key) = ("[gateway]: ", "reload_ports");
+    let mut ranges = Vec::new();
+    let mut count = 0_usize;
+    for text in written.value().into_iter().flat_map(|list| &list.value) {
+        let Some(range) = problems.accept(scope, key, text, port_range(&text.value)) else {
+            continue;
+        };
+        count = count.saturating_add(range.len());
+        // LIMIT: `RELOAD_PORTS_MAX`.
+        if count > RELOAD_PORTS_MAX {
+            let text_of =
+                format!("{scope}{key} has more than {RELOAD_PORTS_MAX} ports; leave some out");
+            problems.wrong(text.line, text_of);
+            break;
+        }
+        ranges.push(range);
+    }
+    ranges
+}
+
+/// `"11112"` or `"12000-12010"`.
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err("is no port; write \"11114\", or a range: \"12000-12010\"".to_owned()),
+    }
 }
 
 /// `None` if a value was refused, `Some(None)` if there is no page.

@@ -11,7 +11,7 @@ pub(super) const PEERS_MAX: usize = 1024;
 /// Targets of one route. The gateway tries them one after the other while the application waits.
 ///
 /// When reached: the configuration is refused.
-pub(super) const TARGETS_MAX: usize = 16;
+pub(crate) const TARGETS_MAX: usize = 16;
 
 /// AE titles in one list of a route. A region may have several hundred modalities.
 ///
@@ -161,6 +161,11 @@ pub(super) const ASSOCIATION_IDLE_MIN: Duration = Duration::from_secs(1);
 /// When reached: the configuration is refused.
 pub(super) const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest time between the announcement of a drain and its begin. Load balancers ask every few seconds.
+///
+/// When reached: the configuration is refused.
+pub(super) const DRAIN_DELAY_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// Longest keepalive idle time and interval (`MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` of Linux).
 ///
 /// When reached: the configuration is refused.
@@ -203,6 +208,17 @@ pub(super) const HANDSHAKES_PER_SECOND: u32 = 1000;
 ///
 /// When reached: the configuration is refused.
 pub(super) const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
+
+/// Ports of `reload_ports`, all ranges together. The kernel keeps a rule for each, and looks one up when a socket is
+/// bound or connected. No site adds as many routes without a restart.
+///
+/// When reached: the configuration is refused.
+pub(super) const RELOAD_PORTS_MAX: usize = 16_384;
+
+/// Bytes in the name of a user; the limit of Linux (useradd(8)).
+///
+/// When reached: the configuration is refused.
+pub(super) const USER_NAME_BYTES_MAX: usize = 32;
 
 /// Smallest bandwidth of a route, in bits per second. A turn of 4 KiB takes half a second at this rate.
 ///

@@ -33,6 +33,7 @@ mod problem;
 mod remark;
 mod resolve;
 mod returns;
+mod sandbox;
 mod schema;
 mod show;
 mod source;
@@ -48,6 +49,7 @@ mod written;
 
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,11 +63,15 @@ pub use dscp::Dscp;
 pub use health::{HealthCheck, Probe};
 pub use load::load;
 pub(crate) use load::load_elsewhere;
+pub(crate) use name::check_site_name;
 pub use network::IpNetwork;
 pub use observe::Observe;
+pub(crate) use peer::identity_of;
 pub use peer::is_peer_name;
-pub use problem::Problem;
+pub use problem::{FILL_IN, Problem};
+pub use sandbox::{RunAs, SandboxSetting};
 pub use source::SourceAddress;
+pub use timeouts::{Keepalive, Timeouts};
 
 use draft::FileContext;
 use problem::Problems;
@@ -157,6 +163,8 @@ pub struct Config {
     pub peers: Vec<Arc<Peer>>,
     /// The revocation lists that `wardgate pki crl fetch` fetches. A running gateway does not use them.
     pub crl_fetches: Vec<CrlFetch>,
+    /// The peers with `renew = true`: `wardgate pair renew` renews their trust over the link.
+    pub renewed: Vec<Arc<Peer>>,
     /// The routes in the order of the file; never empty, names are unique.
     pub routes: Vec<Arc<RouteConfig>>,
 }
@@ -180,6 +188,8 @@ pub struct Gateway {
     pub metrics_line: usize,
     /// The web page at the address of `metrics`, if there is one.
     pub web: Option<WebSetting>,
+    /// The folder in which the gateway keeps what paired peers send for a renewal.
+    pub state: PathBuf,
     /// The format of log lines.
     pub log: LogFormat,
     /// The maximum number of open connections of the process; `limits::GATEWAY_CONNECTIONS_MIN` to
@@ -187,6 +197,12 @@ pub struct Gateway {
     pub connections: Option<u32>,
     /// How many handshakes one source may begin in a second; 1 to `limits::HANDSHAKES_PER_SECOND_MAX`.
     pub handshakes_per_second: u32,
+    /// Whether the process gives up what it does not need, and what happens if a part of that fails.
+    pub sandbox: SandboxSetting,
+    /// The user that the process becomes if root starts it.
+    pub run_as: RunAs,
+    /// Ports that no route uses yet and a reload may use, each range from its first to its last port.
+    pub reload_ports: Vec<RangeInclusive<u16>>,
 }
 
 /// The web page.
@@ -525,61 +541,4 @@ pub enum Policy {
     HscnTls13,
     /// `Hscn` and the AES-128-GCM suites of PS3.15 B.12.
     DicomB12,
-}
-
-/// The deadlines of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For the whole TLS handshake.
-    pub handshake: Duration,
-    /// For the connection to the targets, including DNS look-ups.
-    pub connect: Duration,
-    /// `dicom` and `mllp`: until the first bytes of the client have arrived; on passthrough routes also until
-    /// the target has answered. `None` means no limit.
-    pub first_byte: Option<Duration>,
-    /// The time without traffic in both directions after which a connection of a `tcp` or passthrough route
-    /// ends; `None` means no limit.
-    pub idle: Option<Duration>,
-    /// The time without traffic after which an association in which nothing is outstanding is aborted; `None`
-    /// means no limit. Only for observed DICOM routes.
-    pub association_idle: Option<Duration>,
-    /// How long a drain waits for open connections.
-    pub drain: Duration,
-    /// TCP keepalive on both sockets.
-    pub keepalive: Keepalive,
-    /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`).
-    pub user: Duration,
-    /// How long a receiver that acknowledges may read nothing; `None` means no limit.
-    pub stall: Option<Duration>,
-}
-
-/// TCP keepalive of a socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keepalive {
-    /// The silence before the first probe.
-    pub idle: Duration,
-    /// The time between probes.
-    pub interval: Duration,
-    /// Unanswered probes after which the peer is dead.
-    pub probes: u32,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(5),
-            connect: Duration::from_secs(4),
-            first_byte: Some(Duration::from_secs(5)),
-            idle: None,
-            association_idle: None,
-            drain: Duration::from_secs(5 * 60),
-            keepalive: Keepalive {
-                idle: Duration::from_secs(60),
-                interval: Duration::from_secs(10),
-                probes: 6,
-            },
-            user: Duration::from_secs(120),
-            stall: None,
-        }
-    }
 }

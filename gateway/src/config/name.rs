@@ -21,6 +21,14 @@ pub(super) fn service_label(label: &str) -> Result<ServiceLabel, String> {
     short_name(label, "archive", SERVICE_LABEL_BYTES_MAX).map(ServiceLabel)
 }
 
+/// Checks the name by which a site is known to another one: that of a `[[peer]]` table.
+///
+/// # Errors
+/// The end of a sentence.
+pub(crate) fn check_site_name(name: &str) -> Result<(), String> {
+    short_name(name, "region", ROUTE_NAME_BYTES_MAX).map(|_| ())
+}
+
 /// Reads a name of at most `bytes_max` bytes. An error is the end of a sentence.
 pub(super) fn short_name(name: &str, example: &str, bytes_max: usize) -> Result<String, String> {
     let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

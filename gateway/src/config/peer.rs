@@ -9,6 +9,12 @@ pub fn is_peer_name(text: &str) -> bool {
     peer(text).is_ok()
 }
 
+/// The identity that `text` is, if it is one.
+#[must_use]
+pub(crate) fn identity_of(text: &str) -> Option<PeerName> {
+    peer(text).ok()
+}
+
 /// Reads one element of `peers`. An error is the end of a sentence.
 pub(super) fn peer(text: &str) -> Result<PeerName, String> {
     match text.split_once(':') {

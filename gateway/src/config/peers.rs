@@ -27,6 +27,8 @@ pub(super) struct PeerTables {
     is_cut: bool,
     /// The revocation lists that are fetched.
     fetches: Vec<CrlFetch>,
+    /// The tables whose trust is renewed over the link.
+    renewed: Vec<Arc<Peer>>,
 }
 
 /// The meaning of an element of `peers`, of `ae_bind` or of a target's `peer`.
@@ -128,6 +130,9 @@ impl PeerTables {
             })
         });
         self.fetches.extend(fetches(table, peer.as_ref(), problems));
+        if table.renew.value().is_some_and(|flag| flag.value) {
+            self.renewed.extend(peer.clone());
+        }
         self.all.extend(peer.clone());
         self.by_name.insert(name.clone(), peer);
         self.names.push(name);
@@ -136,6 +141,11 @@ impl PeerTables {
     /// The revocation lists that are fetched, in the order of the file.
     pub(super) fn fetches(&self) -> &[CrlFetch] {
         &self.fetches
+    }
+
+    /// The peers whose trust is renewed over the link, in the order of the file.
+    pub(super) fn renewed(&self) -> &[Arc<Peer>] {
+        &self.renewed
     }
 
     /// The tables without problems, in the order of the file.

@@ -68,6 +68,13 @@ impl Problems {
         read: Result<T, String>,
     ) -> Option<T> {
         read.map_err(|reason| {
+            if let Some(advice) = written.value.strip_prefix(FILL_IN) {
+                let text = format!(
+                    "{scope}{key} is not filled in yet: {}",
+                    printable(advice.trim())
+                );
+                return self.wrong(written.line, text);
+            }
             let value = quoted(&written.value);
             self.wrong(written.line, format!("{scope}{key} {value} {reason}"));
         })
@@ -130,6 +137,19 @@ fn shorten(problems: &mut Vec<Problem>) {
         line: None,
         text: format!("and {more} more problems; fix these first"),
     });
+}
+
+/// The beginning of a value that the operator must replace, as `wardgate import` writes it. What follows is the advice.
+/// No valid value begins so.
+pub const FILL_IN: &str = "FILL-IN:";
+
+/// The maximum characters of the advice of a placeholder.
+const ADVICE_CHARS_MAX: usize = 300;
+
+/// The text of a file in a message: shortened and without control characters.
+fn printable(text: &str) -> String {
+    let shown = text.chars().filter(|c| !c.is_control());
+    shown.take(ADVICE_CHARS_MAX).collect()
 }
 
 /// The maximum characters of a value in a message; more would hide the message.

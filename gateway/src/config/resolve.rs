@@ -36,6 +36,7 @@ pub(super) fn resolve(
         .collect();
     let peers = resolver.peer_tables.all().to_vec();
     let crl_fetches = resolver.peer_tables.fetches().to_vec();
+    let renewed = resolver.peer_tables.renewed().to_vec();
     timeouts::check_site_idle(&file.timeouts, &drafts, problems);
     clash::check_names(&drafts, problems);
     returns::check(&drafts, problems);
@@ -52,6 +53,7 @@ pub(super) fn resolve(
         gateway,
         peers,
         crl_fetches,
+        renewed,
         routes: routes.clone(),
     });
     (config, routes)

@@ -59,9 +59,13 @@ pub(super) static GATEWAY: Schema = Schema {
         key("metrics", "\"127.0.0.1:9464\""),
         key("web", "true"),
         key("web_token", "\"/etc/wardgate/web.token\""),
+        key("state", "\"/var/lib/wardgate/state\""),
         key("log", "\"text\""),
         key("connections", "20000"),
         key("handshakes_per_second", "1000"),
+        key("sandbox", "\"require\""),
+        key("run_as", "\"wardgate\""),
+        key("reload_ports", "[\"11114\", \"12000-12010\"]"),
     ],
 };
 
@@ -96,6 +100,7 @@ pub(super) static PEER: Schema = Schema {
         key("trust", "\"/etc/wardgate/pki/region-ca.pem\""),
         key("crl", "[\"/etc/wardgate/pki/region-ca.crl\"]"),
         key("crl_url", "\"http://crl.region.example/region.crl\""),
+        key("renew", "true"),
     ],
 };
 
@@ -120,6 +125,7 @@ const TIMEOUTS_KEYS: &[SchemaKey] = &[
     key("idle", "\"never\""),
     key("association_idle", "\"30min\""),
     key("drain", "\"5min\""),
+    key("drain_delay", "\"0s\""),
     key(
         "keepalive",
         "{ idle = \"60s\", interval = \"10s\", probes = 6 }",

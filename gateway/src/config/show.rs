@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     CipherSetting, Connect, Host, LogFormat, Mode, Observe, PeerName, Policy, Protocol,
-    RecordLayer, Target,
+    RecordLayer, SandboxSetting, Target,
 };
 
 impl LogFormat {
@@ -13,6 +13,15 @@ impl LogFormat {
         ("text", Self::Text),
         ("json", Self::Json),
         ("journald", Self::Journald),
+    ];
+}
+
+impl SandboxSetting {
+    /// The keywords of `sandbox`.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("require", Self::Require),
+        ("try", Self::Try),
+        ("off", Self::Off),
     ];
 }
 

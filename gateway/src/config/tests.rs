@@ -275,6 +275,7 @@ fn a_routes_timeouts_override_the_sites_key_by_key() {
     let site = Timeouts {
         connect: Duration::from_millis(250),
         drain: Duration::from_secs(3600),
+        drain_delay: Duration::from_secs(3),
         keepalive: Keepalive {
             idle: Duration::from_secs(90),
             probes: 3,

@@ -7,8 +7,68 @@ use super::file;
 use super::problem::{Problems, quoted};
 use super::value::{duration, written};
 use super::written::Written;
-use super::{Connect, Keepalive, Mode, Observe, Protocol, Timeouts};
+use super::{Connect, Mode, Observe, Protocol};
 use crate::config::limits;
+
+/// The deadlines of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the whole TLS handshake.
+    pub handshake: Duration,
+    /// For the connection to the targets, including DNS look-ups.
+    pub connect: Duration,
+    /// `dicom` and `mllp`: until the first bytes of the client have arrived; on passthrough routes also until
+    /// the target has answered. `None` means no limit.
+    pub first_byte: Option<Duration>,
+    /// The time without traffic in both directions after which a connection of a `tcp` or passthrough route
+    /// ends; `None` means no limit.
+    pub idle: Option<Duration>,
+    /// The time without traffic after which an association in which nothing is outstanding is aborted; `None`
+    /// means no limit. Only for observed DICOM routes.
+    pub association_idle: Option<Duration>,
+    /// How long a drain waits for open connections.
+    pub drain: Duration,
+    /// How long a route accepts after it has reported that it is not ready, before it drains.
+    pub drain_delay: Duration,
+    /// TCP keepalive on both sockets.
+    pub keepalive: Keepalive,
+    /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`).
+    pub user: Duration,
+    /// How long a receiver that acknowledges may read nothing; `None` means no limit.
+    pub stall: Option<Duration>,
+}
+
+/// TCP keepalive of a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keepalive {
+    /// The silence before the first probe.
+    pub idle: Duration,
+    /// The time between probes.
+    pub interval: Duration,
+    /// Unanswered probes after which the peer is dead.
+    pub probes: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(5),
+            connect: Duration::from_secs(4),
+            first_byte: Some(Duration::from_secs(5)),
+            idle: None,
+            association_idle: None,
+            drain: Duration::from_secs(5 * 60),
+            drain_delay: Duration::ZERO,
+            keepalive: Keepalive {
+                idle: Duration::from_secs(60),
+                interval: Duration::from_secs(10),
+                probes: 6,
+            },
+            user: Duration::from_secs(120),
+            stall: None,
+        }
+    }
+}
 
 /// The shortest and the longest allowed duration.
 #[derive(Clone, Copy)]
@@ -37,6 +97,7 @@ const ASSOCIATION_IDLE: DurationRange = DurationRange {
     never: true,
 };
 const DRAIN: DurationRange = bounds(limits::TIMEOUT_MIN, limits::DRAIN_TIMEOUT_MAX);
+const DRAIN_DELAY: DurationRange = bounds(Duration::ZERO, limits::DRAIN_DELAY_MAX);
 const KEEPALIVE: DurationRange = bounds(Duration::from_secs(1), limits::KEEPALIVE_MAX);
 const USER: DurationRange = bounds(Duration::from_secs(1), limits::USER_TIMEOUT_MAX);
 const STALL: DurationRange = DurationRange {
@@ -221,6 +282,12 @@ fn overlay(own: &file::Timeouts, below: &Timeouts, problems: &mut Problems) -> T
         handshake: read("handshake", &own.handshake, HANDSHAKE, below.handshake),
         connect: read("connect", &own.connect, CONNECT, below.connect),
         drain: read("drain", &own.drain, DRAIN, below.drain),
+        drain_delay: read(
+            "drain_delay",
+            &own.drain_delay,
+            DRAIN_DELAY,
+            below.drain_delay,
+        ),
         user: read("user", &own.user, USER, below.user),
         first_byte: or_never(
             (scope, "first_byte", &own.first_byte),

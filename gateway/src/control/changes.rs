@@ -85,6 +85,9 @@ pub fn restart_only(running: &Gateway, wanted: &Gateway) -> Vec<String> {
             "handshakes_per_second",
             running.handshakes_per_second != wanted.handshakes_per_second,
         ),
+        ("sandbox", running.sandbox != wanted.sandbox),
+        ("run_as", running.run_as != wanted.run_as),
+        ("reload_ports", running.reload_ports != wanted.reload_ports),
     ];
     let keys = differing.into_iter().filter(|(_, differs)| *differs);
     keys.map(|(key, _)| key.to_owned()).collect()

@@ -60,6 +60,10 @@ pub fn route_health(facts: &RouteFacts<'_>) -> HealthStatus {
             HealthLevel::Warning,
             "the configuration does not have this route any more; its open connections end".to_owned(),
         )),
+        "leaving" => found.push((
+            HealthLevel::Warning,
+            "an operator drains this route: it accepts for the time `drain_delay`, and then no more".to_owned(),
+        )),
         "draining" | "drained" => found.push((
             HealthLevel::Warning,
             format!(

@@ -16,5 +16,5 @@ pub use listeners::{ListenerPlan, plan_listener};
 pub use protocol::{Command, CommandReply, HandedListener, PROTOCOL_VERSION, Request};
 pub use status::{
     CertificateStatus, ConnectionStatus, CoreStatus, DrainStatus, GatewayStatus, HealthLevel,
-    HealthStatus, RefusalStatus, RouteStatus, TargetStatus,
+    HealthStatus, RefusalStatus, RouteStatus, SandboxStatus, TargetStatus,
 };

@@ -35,6 +35,9 @@ pub struct GatewayStatus {
     /// Whether the gateway does its work, and if not, why.
     #[serde(default)]
     pub health: HealthStatus,
+    /// The parts of the sandbox, in a fixed order.
+    #[serde(default)]
+    pub sandbox: Vec<SandboxStatus>,
     /// Open connections, those with the most bytes first, at most `limits::CONNECTIONS_SHOWN_MAX`.
     #[serde(default)]
     pub open: Vec<ConnectionStatus>,
@@ -59,6 +62,17 @@ pub struct HealthStatus {
     pub level: HealthLevel,
     /// Sentences, the worst first: what is wrong, on which side, and what to do. Empty if all is good.
     pub reasons: Vec<String>,
+}
+
+/// A part of the sandbox: what the process has given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// Its name.
+    pub part: String,
+    /// `on`, `missing` or `off`.
+    pub state: String,
+    /// A detail, or the reason; may be empty.
+    pub detail: String,
 }
 
 /// How well a route works.
@@ -173,7 +187,7 @@ pub struct RouteStatus {
     pub mode: String,
     /// Where it accepts.
     pub listen: SocketAddr,
-    /// `open`, `closed` (because of a bad file), `draining`, `drained` or `removed`.
+    /// `open`, `closed` (because of a bad file), `leaving` (drains soon), `draining`, `drained` or `removed`.
     pub state: String,
     /// Its open connections.
     pub connections: u32,

@@ -262,6 +262,13 @@ fn write(writer: &mut Writer<'_, '_>, now: &Snapshot) -> fmt::Result {
         "Start of the process, in seconds since 1970.",
     );
     writer.gauges(named, [(Vec::new(), signed(now.started))])?;
+    let named = (
+        "wardgate_sandbox",
+        "Whether the part of the sandbox is in force.",
+    );
+    let rows = now.sandbox.iter();
+    let rows = rows.map(|(part, is_on)| (labels([("part", part)]), i64::from(*is_on)));
+    writer.gauges(named, rows)?;
     let named = ("wardgate_build_info", "The version of the program.");
     writer.info(named, &labels([("version", env!("CARGO_PKG_VERSION"))]))
 }

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub log: LogCounts,
     /// The start of the process, in seconds since 1970.
     pub started: u64,
+    /// The parts of the sandbox, and whether they are on.
+    pub sandbox: Vec<(&'static str, bool)>,
 }
 
 /// The queue of the log.

@@ -266,6 +266,17 @@ impl Authority {
         now: SystemTime,
     ) -> Result<Issued, AuthorityError> {
         let old = self.read_issued(&output.certificate)?;
+        self.renew_as(&old, output, days, now)
+    }
+
+    /// Issues a certificate with the names and kind of key of `old`, and replaces the files.
+    fn renew_as(
+        &mut self,
+        old: &Facts,
+        output: &OutputFiles,
+        days: u32,
+        now: SystemTime,
+    ) -> Result<Issued, AuthorityError> {
         let with = |prefix: &str| -> Vec<String> {
             let names = old
                 .names
@@ -287,7 +298,7 @@ impl Authority {
         Ok(Issued {
             replaced: Some(Replaced {
                 serial: old.serial_hex(),
-                revoked: self.index.revoked_on(&old),
+                revoked: self.index.revoked_on(old),
             }),
             ..issued
         })
@@ -539,5 +550,6 @@ fn own_facts(certificate: &CertificateDer<'_>) -> Result<Facts, AuthorityError> 
     Facts::of(certificate).map_err(AuthorityError::Crypto)
 }
 
+mod succession;
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,11 @@ pub(crate) mod constraints;
 pub(crate) mod crl;
 pub(crate) mod der;
 pub mod expiry;
-mod facts;
+pub(crate) mod facts;
 pub mod fetched;
 mod file;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod folder;
 
 mod index;
@@ -27,6 +27,7 @@ mod key;
 pub mod limits;
 pub(crate) mod name;
 mod own;
+pub(crate) mod partner;
 pub mod pem;
 mod permitted;
 mod profile;
@@ -36,7 +37,7 @@ pub mod show;
 pub mod store;
 mod token;
 pub(crate) mod webpki_error;
-mod write;
+pub(crate) mod write;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 pub(super) mod base64;
 mod encode;
 
+pub(crate) use encode::of_certificate;
 pub(super) use encode::{of_crl, of_key};
 
 const BEGIN: &[u8] = b"-----BEGIN ";

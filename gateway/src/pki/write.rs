@@ -36,7 +36,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 ///
 /// As for `replace`. After an error of a rename, the files before it are new and the others are old.
-pub(super) fn replace_all(files: &[(&Path, &[u8], u32)]) -> io::Result<()> {
+pub(crate) fn replace_all(files: &[(&Path, &[u8], u32)]) -> io::Result<()> {
     let written = files.iter().map(|(path, bytes, mode)| {
         let file = temporary(path, bytes, *mode)?;
         if let Ok(old) = std::fs::metadata(path) {

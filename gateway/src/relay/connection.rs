@@ -205,6 +205,9 @@ impl<'c, V: Network> ConnectionTask<'c, V> {
             let by = ClosedBy::Gateway;
             Close { by, reason }
         })?;
+        if verification.is_renewal() {
+            return Ok(Box::pin(self.renew(&tls, &engine, &mut received)).await);
+        }
         let mut begun = Vec::new();
         if self.route.config.carries_source() {
             let carried =

@@ -158,7 +158,7 @@ impl ConnectionHandle {
         let _ = self
             .phase
             .clone()
-            .wait_for(|now| *now == RoutePhase::Open)
+            .wait_for(|now| *now < RoutePhase::Draining)
             .await;
     }
 

@@ -19,6 +19,7 @@ mod passthrough;
 mod receive;
 mod receiver;
 mod reception;
+mod renewal;
 mod reports;
 mod seal;
 mod shake;

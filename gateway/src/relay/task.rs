@@ -12,6 +12,7 @@ use super::stats::ConnectionStats;
 use crate::audit::Journal;
 use crate::buffers::{FairnessId, Pool};
 use crate::metrics::{self, RouteCounters};
+use crate::pairing::desk::RenewalDesk;
 use crate::route::{CountedPlace, Route, RouteTable};
 use crate::tls::Cipher;
 use crate::upstream::{Attempts, Connected, DnsCache};
@@ -38,6 +39,8 @@ pub struct Core<V: Network> {
     /// The table of routes in use. A peer is checked by it again after its handshake, which may have begun
     /// with an earlier one.
     pub table: RefCell<Option<Arc<RouteTable>>>,
+    /// Where peers renew their CA certificates.
+    pub renewals: RenewalDesk,
     /// Where accepted peers are reported.
     pub journal: Journal,
     /// Its place among the cores of the process, and among the counters of a route.

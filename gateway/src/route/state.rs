@@ -16,6 +16,8 @@ use crate::metrics::RouteCounters;
 pub enum RoutePhase {
     /// The route serves.
     Open,
+    /// It serves as before, and reports that it is not ready: it drains soon.
+    Leaving,
     /// Its connections end as soon as they have no outstanding messages.
     Draining,
     /// All its connections must end now.

@@ -27,6 +27,8 @@ struct Draining {
     drain: RouteDrain,
     cause: DrainCause,
     is_drained: bool,
+    // Until when the route still accepts.
+    leaves_at: Option<Instant>,
 }
 
 impl Drains {
@@ -40,8 +42,43 @@ impl Drains {
             drain: RouteDrain::begin(now, limit),
             cause,
             is_drained: false,
+            leaves_at: None,
         };
-        self.0.entry(route.id()).or_insert_with(new).cause = cause;
+        let draining = self.0.entry(route.id()).or_insert_with(new);
+        draining.cause = cause;
+        draining.leaves_at = None;
+    }
+
+    /// Announces a drain by command: the route reports that it is not ready, and accepts until `leaves_at`.
+    pub(super) fn announce(&mut self, route: &Arc<Route>, leaves_at: Instant) {
+        route.state.enter(RoutePhase::Leaving);
+        let limit = route.config.timeouts.drain;
+        let announced = Draining {
+            route: Arc::clone(route),
+            drain: RouteDrain::begin(leaves_at, limit),
+            cause: DrainCause::Command,
+            is_drained: false,
+            leaves_at: Some(leaves_at),
+        };
+        self.0.insert(route.id(), announced);
+    }
+
+    /// Whether the drain of the route is announced and has not begun.
+    pub(super) fn is_announced(&self, route: RouteId) -> bool {
+        let found = self.0.get(&route);
+        found.is_some_and(|draining| draining.leaves_at.is_some())
+    }
+
+    /// Begins the announced drains that are due, and returns the routes that must stop accepting.
+    pub(super) fn begin_due(&mut self, now: Instant) -> Vec<RouteId> {
+        let all = self.0.iter_mut();
+        let due = all.filter(|(_, one)| one.leaves_at.is_some_and(|at| at <= now));
+        due.map(|(id, draining)| {
+            draining.leaves_at = None;
+            draining.route.state.enter(RoutePhase::Draining);
+            *id
+        })
+        .collect()
     }
 
     /// Ends the drain of a route that an operator drained. Returns whether there was one.
@@ -72,6 +109,9 @@ impl Drains {
     pub(super) fn look(&mut self, now: Instant) -> Vec<(Arc<Route>, DrainStep, u32)> {
         let mut news = Vec::new();
         self.0.retain(|_, draining| {
+            if draining.leaves_at.is_some() {
+                return true;
+            }
             let open = draining.route.state.open();
             let step = draining.drain.step(now, open);
             match step {
@@ -119,6 +159,7 @@ impl Drains {
         let draining = self.0.get(&route)?;
         let word = match (draining.cause, draining.is_drained) {
             (DrainCause::Removed, _) => "removed",
+            (_, false) if draining.leaves_at.is_some() => "leaving",
             (_, true) => "drained",
             (_, false) => "draining",
         };

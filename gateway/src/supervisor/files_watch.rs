@@ -14,7 +14,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::RouteConfig;
+use crate::config::{Config, RouteConfig};
 use crate::supervisor::limits::{FILES_LOOK_EVERY, FILES_QUIET, FILES_SETTLED, LINKS_MAX};
 
 /// The watched files.
@@ -156,6 +156,23 @@ pub(super) fn files_of(routes: &[Arc<RouteConfig>]) -> Arc<[PathBuf]> {
         files.extend(tls.public_files().cloned());
     }
     files.into_iter().collect()
+}
+
+/// The folders of the configuration `file` and of every file that `config` names.
+pub(super) fn folders_of_all(file: &Path, config: &Config) -> BTreeSet<PathBuf> {
+    let token = config
+        .gateway
+        .web
+        .as_ref()
+        .and_then(|web| web.token.as_ref());
+    let files = files_of(&config.routes);
+    let files = files.iter().map(PathBuf::as_path);
+    let token = token.map(|token| token.value.as_path());
+    files
+        .chain([file])
+        .chain(token)
+        .flat_map(folders_of)
+        .collect()
 }
 
 /// The folders in which a change can change what `file` means: its own, and those of the symbolic links on

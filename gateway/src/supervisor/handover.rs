@@ -7,34 +7,33 @@
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::Child;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::launcher::Launcher;
 use crate::admin::Answer;
 use crate::control::HandedListener;
 
 /// A program that was started to take the place of this process.
 pub(super) struct Upgrade {
-    pub(super) child: Child,
     pub(super) since: Instant,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
 /// What this process needs to hand over.
 pub(super) struct Handover {
-    /// The program's file at the start of this process. After an upgrade of the package it is the new one.
-    pub(super) program: PathBuf,
+    /// Starts the program's file as it was named at the start of this process. After an upgrade of the package it is
+    /// the new one.
+    pub(super) launcher: Launcher,
     /// The metrics listener and the admin socket.
     pub(super) sockets: Vec<(HandedListener, OwnedFd)>,
     /// The connection that asked for the listeners last.
     pub(super) asked_by: Option<u64>,
     /// The new program, while it starts.
     pub(super) upgrade: Option<Upgrade>,
-    /// The process that has taken over.
-    pub(super) successor: Option<Child>,
+    /// Whether the new program has taken over, and runs.
+    pub(super) has_successor: bool,
 }
 
 /// Copies of the metrics listener and of the admin socket, to be handed over.

@@ -103,6 +103,16 @@ pub(super) const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 /// When reached: the new process ends with an error, and the running one goes on.
 pub(super) const REPLY_LINE_BYTES_MAX: usize = 1024 * 1024;
 
+/// How long the launcher may take to start the new program.
+///
+/// When reached: the upgrade is refused.
+pub(super) const LAUNCH_WITHIN: Duration = Duration::from_secs(5);
+
+/// A line of the launcher, in bytes: a short word, or an error of the system.
+///
+/// When reached: the launcher counts as lost, and an upgrade is refused.
+pub(super) const LAUNCHER_LINE_BYTES_MAX: usize = 4096;
+
 /// How long the new program may take until it serves. It may wait for the clock before that.
 ///
 /// When reached: the new program is ended, and the running one goes on.

@@ -4,6 +4,8 @@
 //! After that it serves metrics and handles signals.
 
 mod ambiguity;
+#[cfg(test)]
+mod attacks;
 mod bind;
 mod clock;
 mod drains;
@@ -14,12 +16,15 @@ mod files_watch;
 mod handover;
 mod inherited;
 mod kept_listeners;
+mod launcher;
+mod leaving;
 mod limits;
 mod materials;
 mod nodes;
 mod notify;
 mod prepare;
 mod reload;
+mod renewals;
 mod running;
 mod samples;
 mod signals;
@@ -47,6 +52,7 @@ use tokio::time::timeout;
 pub(crate) use bind::listener_problem;
 pub(crate) use environment::connections_allowed;
 pub use environment::{Remark, remarks};
+pub(crate) use launcher::{LAUNCHER, run_launcher};
 pub use prepare::{Prepared, prepare};
 pub use trial::{Trial, trial};
 pub use workers::Workers;
@@ -54,6 +60,7 @@ pub use workers::Workers;
 use crate::admin::{self, View, Web};
 use crate::audit::{Event, Journal, LogMessage, Ready, messages};
 use crate::config::{Config, Gateway, Timeouts};
+use crate::hardening::{Needs, Role, Sandbox};
 use crate::metrics;
 use crate::pki::WebToken;
 use crate::route::RouteId;
@@ -65,6 +72,7 @@ use fd_store::FdStore;
 use files_watch::FilesWatch;
 use handover::Handover;
 use inherited::{Inherited, Predecessor};
+use launcher::Launcher;
 use nodes::Nodes;
 use running::Running;
 use signals::{Ignored, Signals};
@@ -141,9 +149,13 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     let metrics = bind::metrics(&prepared.config, &mut inherited).map_err(refused)?;
     let socket = bind::admin(&prepared.config, &mut inherited).map_err(refused)?;
 
-    let (journal, writer) =
-        Journal::start(prepared.config.gateway.log).map_err(|e| refused(e.to_string()))?;
-    report_panics(journal.clone());
+    let admin_path = bind::admin_path(&prepared.config);
+    let launcher = Launcher::start(program, file, admin_path.as_deref());
+    let sandbox = enter_sandbox(file, &prepared.config).map_err(RunError::Refused)?;
+    let of_journal = sandbox.thread(Role::Journal);
+    let (journal, writer) = Journal::start(prepared.config.gateway.log, &of_journal)
+        .map_err(|e| refused(e.to_string()))?;
+    report_panics(journal.clone(), &of_journal).map_err(|e| refused(e.to_string()))?;
     notice(
         &journal,
         &messages::IO_URING,
@@ -183,9 +195,19 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         Arc::clone(&prepared.table),
         at_once,
         (capabilities, choice.cipher),
+        [Role::Worker, Role::Resolver].map(|role| sandbox.thread(role)),
         &journal,
         connections_max,
     );
+    let renewals = renewals::Renewals::start(&sandbox.thread(Role::Renewals), &journal)
+        .map_err(|e| refused(e.to_string()))?;
+    // All threads that start later have the list of this one.
+    let started = started.and_then(|workers| {
+        let entered = sandbox.thread(Role::Supervisor).enter();
+        entered.map_err(|error| error.to_string())?;
+        Ok(workers)
+    });
+    report_sandbox(&sandbox, &journal);
     let outcome = started.map_err(refused).and_then(|workers| {
         let view = View {
             table: RefCell::new(prepared.table),
@@ -194,6 +216,7 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             reloads: metrics::Reloads::default(),
             http: Arc::default(),
             started: started_at(),
+            sandbox: sandbox.parts().iter().map(|one| (one.part.name(), one.state.word() == "on")).collect(),
             web: web_page(&prepared.config.gateway, prepared.web_token),
             journal: journal.clone(),
             ready: Cell::new(true),
@@ -220,7 +243,9 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
         let running = |view| Running {
             file: file.to_owned(),
             config: prepared.config,
+            sandbox,
             workers,
+            renewals,
             view,
             journal: journal.clone(),
             expiries: prepared.expiries,
@@ -237,13 +262,14 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
             look_at: tokio::time::Instant::now(),
             reading: Arc::default(),
             handover: Handover {
-                program,
+                launcher,
                 sockets,
                 asked_by: None,
                 upgrade: None,
-                successor: None,
+                has_successor: false,
             },
             stop: None,
+            leaving: None,
             began: std::time::Instant::now(),
             samples: samples::Samples::default(),
             sample_at: tokio::time::Instant::now(),
@@ -264,6 +290,53 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     });
     writer.finish(LOG_END);
     outcome
+}
+
+// What the process gives up once its sockets are open.
+fn enter_sandbox(file: &FilePath, config: &Config) -> Result<Sandbox, Vec<String>> {
+    // Both prepare themselves at the first use, which may open files: the source of random numbers of aws-lc, and the
+    // clock of rustix.
+    let mut bytes = [0; 1];
+    let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| vec!["no random numbers are available".to_owned()])?;
+    if !config.renewed.is_empty() {
+        // The service has it already. Where it cannot be made, an update is refused with the reason.
+        let _ = std::fs::create_dir_all(&config.gateway.state);
+    }
+    Sandbox::enter(&config.gateway, needs(file, config))
+}
+
+/// What a configuration in `file` needs of the system after the start.
+fn needs(file: &FilePath, config: &Config) -> Needs {
+    let admin = bind::admin_path(config);
+    let needs = Needs::new(config, files_watch::folders_of_all(file, config));
+    let needs = needs
+        .with_socket(admin.as_deref())
+        .with_state(&config.gateway.state, !config.renewed.is_empty());
+    // For names of functions in a backtrace.
+    match std::env::current_exe() {
+        Ok(program) => needs.with_file(&program),
+        Err(_) => needs,
+    }
+}
+
+fn report_sandbox(sandbox: &Sandbox, journal: &Journal) {
+    let parts = sandbox.parts();
+    let on = parts.iter().filter(|one| one.state.word() == "on");
+    let on: Vec<_> = on.map(ToString::to_string).collect();
+    notice(
+        journal,
+        &messages::SANDBOX,
+        format!("sandbox: {}", on.join(", ")),
+    );
+    for one in parts.iter().filter(|one| one.state.word() != "on") {
+        notice(
+            journal,
+            &messages::SANDBOX_MISSING,
+            format!("sandbox: {one}"),
+        );
+    }
 }
 
 // How long the journal may take to write the last lines of the log.

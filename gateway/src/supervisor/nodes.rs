@@ -93,7 +93,7 @@ fn cpus(text: &str) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CipherSetting, LogFormat};
+    use crate::config::{CipherSetting, LogFormat, RunAs, SandboxSetting};
 
     fn tree(nodes: &[(&str, Option<&str>)]) -> tempfile::TempDir {
         let folder = tempfile::TempDir::new().expect("a folder");
@@ -113,8 +113,12 @@ mod tests {
 
     fn gateway(cores: &[usize], cores_listed: bool) -> Gateway {
         Gateway {
+            state: "/".into(),
             connections: None,
             handshakes_per_second: 1,
+            sandbox: SandboxSetting::Off,
+            run_as: RunAs::Default,
+            reload_ports: Vec::new(),
             cores: cores.to_owned(),
             cores_listed,
             busy_poll: None,

@@ -15,9 +15,9 @@ use super::drains::DrainCause;
 use super::files_watch::{FilesState, Rotation};
 use super::prepare::{self, LoadedConfig};
 use super::running::Running;
-use super::{bind, environment, notice, notify};
+use super::{bind, environment, needs, notice, notify};
 use crate::audit::messages;
-use crate::config::{Config, Problem, RouteConfig};
+use crate::config::{self, Config, Problem, RouteConfig};
 use crate::control::{CommandReply, ListenerPlan, plan_listener, report_changes, restart_only};
 use crate::route::{Change, Route, RouteDraft, RouteTable, diff};
 use crate::supervisor::limits::{FILES_LOOK_EVERY, FILES_READ_WITHIN, STOP_LOOK};
@@ -42,6 +42,7 @@ impl Running {
     }
 
     async fn load_and_use(&mut self) -> Result<CommandReply, Vec<String>> {
+        self.check_sandbox()?;
         let (file, kept) = (self.file.clone(), Arc::clone(&self.materials));
         let load = move || prepare::load(&file, SystemTime::now(), Some(kept));
         let mut loaded = self.read_files(load).await??;
@@ -96,6 +97,18 @@ impl Running {
             changes,
             ..CommandReply::done(lines)
         })
+    }
+
+    // Before the files are read: the sandbox would show as files that cannot be read.
+    fn check_sandbox(&self) -> Result<(), Vec<String>> {
+        let Ok(wanted) = config::load(&self.file).config else {
+            return Ok(());
+        };
+        let found = self.sandbox.obstacles(&needs(&self.file, &wanted));
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(found),
+        }
     }
 
     // Returns why the page is off, or why the earlier token stays in use.

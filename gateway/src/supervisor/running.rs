@@ -15,6 +15,7 @@ use super::fd_store::FdStore;
 use super::files_watch::{FilesWatch, Rotation, files_state};
 use super::handover::Handover;
 use super::materials::Materials;
+use super::renewals::{Renewals, next_renewal};
 use super::samples::Samples;
 use super::signals::{SignalRequest, Signals};
 use super::workers::Workers;
@@ -23,6 +24,7 @@ use crate::admin::{AdminRequest, View, Web};
 use crate::audit::{ConnectionId, Journal, Level, messages};
 use crate::config::Config;
 use crate::control::{Command, CommandReply, DrainStep};
+use crate::hardening::Sandbox;
 use crate::route::{Route, RoutePhase};
 use crate::supervisor::limits::{
     DRAIN_LOOK, DRAIN_REPORT_EVERY, FILES_COMPLETE, LISTENER_CLOSES, SAMPLE_EVERY, STOP_EXTENDED,
@@ -34,6 +36,8 @@ pub(super) struct Running {
     pub(super) file: PathBuf,
     /// The configuration in use. Its `[gateway]` table is that of the start.
     pub(super) config: Config,
+    /// What the process has given up.
+    pub(super) sandbox: Sandbox,
     pub(super) workers: Workers,
     pub(super) view: Rc<View>,
     pub(super) journal: Journal,
@@ -61,13 +65,24 @@ pub(super) struct Running {
     pub(super) reading: Arc<AtomicBool>,
     /// What runs with earlier contents of its files, as messages.
     pub(super) still_used: Vec<String>,
+    pub(super) renewals: Renewals,
     pub(super) stop: Option<Stop>,
+    /// The announced stop that has not begun.
+    pub(super) leaving: Option<Leaving>,
     /// When the process began to serve.
     pub(super) began: Instant,
     /// Rates and loads.
     pub(super) samples: Samples,
     /// When they are sampled again.
     pub(super) sample_at: Tick,
+}
+
+/// A stop that is announced: `/readyz` reports it, and the listeners are still open.
+pub(super) struct Leaving {
+    // When the stop begins.
+    pub(super) until: Tick,
+    // As in `SignalRequest`.
+    pub(super) is_restart: bool,
 }
 
 /// The end of the process.
@@ -91,6 +106,7 @@ impl Running {
         mut requests: mpsc::Receiver<AdminRequest>,
     ) -> Result<(), RunError> {
         let web = self.view.web.clone();
+        let mut renewing = self.workers.take_renewals();
         loop {
             if self.stop.is_some() && self.workers.open() == 0 {
                 break;
@@ -101,13 +117,16 @@ impl Running {
                 self.rotate(Rotation::Expiry).await;
             }
             let (complete, look) = (self.complete_at, self.look_at);
+            let stop_at = self.leaving.as_ref().map(|leaving| leaving.until);
             tokio::select! {
                 () = sleep(self.expiries.rest(now)) => {}
                 () = sleep_until(look), if self.has_to_look() => {
                     self.look_at = Tick::now() + self.look_after();
                     self.look_at_upgrade();
+                    self.begin_announced_drains().await;
                     self.look_at_drains()?;
                 }
+                () = until(stop_at) => self.stop_announced().await,
                 () = sleep_until(self.sample_at) => {
                     self.sample_at = Tick::now() + SAMPLE_EVERY;
                     self.take_samples();
@@ -115,6 +134,9 @@ impl Running {
                 request = signals.next() => self.on_signal(request).await,
                 Some(request) = requests.recv() => self.on_request(request).await,
                 () = self.watch.changed() => self.on_files().await,
+                Some(request) = next_renewal(&mut renewing) => {
+                    self.renewals.answer(&self.config, request, Instant::now());
+                }
                 () = until(complete) => {
                     self.complete_at = None;
                     self.rotate(Rotation::CompleteFiles).await;
@@ -176,16 +198,22 @@ impl Running {
     async fn on_signal(&mut self, request: SignalRequest) {
         match request {
             SignalRequest::Reload => {
-                let reply = match self.stop {
-                    Some(_) => CommandReply::refused([STOPPING.to_owned()]),
-                    None => self.reload().await,
+                let reply = match self.is_stopping() {
+                    true => CommandReply::refused([STOPPING.to_owned()]),
+                    false => self.reload().await,
                 };
                 self.log_reply("SIGHUP: reload", &reply);
             }
             SignalRequest::Stop | SignalRequest::Restart => {
-                self.stop(request == SignalRequest::Restart).await;
+                let is_second = self.leaving.is_some();
+                let is_restart = request == SignalRequest::Restart;
+                self.announce_stop(is_restart).await;
+                if is_second {
+                    self.stop_announced().await;
+                }
                 let Some(stop) = &mut self.stop else { return };
-                stop.signals = stop.signals.saturating_add(1);
+                let signals = if is_second { 2 } else { 1 };
+                stop.signals = stop.signals.saturating_add(signals);
                 // A second signal ends the drain at once.
                 if stop.signals > 1 {
                     self.drains.hurry(Instant::now());
@@ -204,13 +232,13 @@ impl Running {
             return self.answer_status(answer);
         }
         let what = format!("admin socket: {} ({caller})", command.name());
-        if command == Command::Upgrade && self.stop.is_none() {
+        if command == Command::Upgrade && !self.is_stopping() {
             notice(&self.journal, &messages::COMMAND_RECEIVED, what);
             return self.begin_upgrade(answer);
         }
         let outcome = match command {
-            Command::HandOver if self.stop.is_none() => self.hand_over(caller),
-            Command::TakenOver if self.stop.is_none() => self.taken_over(caller).await.into(),
+            Command::HandOver if !self.is_stopping() => self.hand_over(caller),
+            Command::TakenOver if !self.is_stopping() => self.taken_over(caller).await.into(),
             _ => self.carry_out(&command).await.into(),
         };
         self.log_reply(&what, &outcome.reply);
@@ -219,7 +247,7 @@ impl Running {
     }
 
     async fn carry_out(&mut self, command: &Command) -> CommandReply {
-        if self.stop.is_some() && !matches!(command, Command::End { .. }) {
+        if self.is_stopping() && !matches!(command, Command::End { .. }) {
             return CommandReply::refused([STOPPING.to_owned()]);
         }
         if self.handover.upgrade.is_some()
@@ -231,7 +259,7 @@ impl Running {
         }
         match command {
             Command::Stop => {
-                self.stop(false).await;
+                self.announce_stop(false).await;
                 CommandReply::done(["the gateway drains all routes and then ends".to_owned()])
             }
             Command::Reload => self.reload().await,
@@ -291,6 +319,17 @@ impl Running {
                 ));
                 continue;
             }
+            let delay = route.config.timeouts.drain_delay;
+            if !delay.is_zero() {
+                self.drains.announce(&route, now + delay);
+                lines.push(format!(
+                    "route \"{name}\" reports that it is not ready; after {} s (drain_delay) it accepts no new connections, \
+                     and open ones have {} s to end; `wardgate drain --undo {name}` ends this",
+                    delay.as_secs_f32(),
+                    route.config.timeouts.drain.as_secs()
+                ));
+                continue;
+            }
             self.workers.stop_listening(route.id()).await;
             self.drains.begin(&route, DrainCause::Command, now);
             lines.push(format!(
@@ -312,6 +351,12 @@ impl Running {
         let (mut lines, mut failed) = (Vec::new(), Vec::new());
         for route in routes {
             if !self.drains.is_by_command(route.id()) {
+                continue;
+            }
+            if self.drains.is_announced(route.id()) {
+                self.drains.undo(route.id());
+                let name = &route.config.name;
+                lines.push(format!("route \"{name}\" accepts as before"));
                 continue;
             }
             match self.listen_again(&route, until).await {
@@ -484,7 +529,7 @@ impl Running {
 
     /// Whether the process ends after its connections.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stop.is_some()
+        self.stop.is_some() || self.leaving.is_some()
     }
 
     fn take_samples(&mut self) {

@@ -20,8 +20,10 @@ use crate::config::RouteConfig;
 use crate::control::limits::{CERTIFICATES_SHOWN_MAX, CONNECTIONS_SHOWN_MAX, TYPES_SHOWN_MAX};
 use crate::control::{
     CertificateStatus, CommandReply, ConnectionStatus, CoreStatus, GatewayStatus, HealthLevel,
-    LinkLoad, RefusalStatus, RouteFacts, RouteStatus, TargetStatus, gateway_health, route_health,
+    LinkLoad, RefusalStatus, RouteFacts, RouteStatus, SandboxStatus, TargetStatus, gateway_health,
+    route_health,
 };
+use crate::hardening::PartReport;
 use crate::pki::expiry::{moment, unix};
 use crate::relay::ConnectionView;
 use crate::route::Route;
@@ -108,6 +110,7 @@ impl Running {
             at: seconds(now),
             uptime_seconds: self.began.elapsed().as_secs(),
             cores: cores.collect(),
+            sandbox: self.sandbox.parts().iter().map(part).collect(),
             certificates: self.certificates(files, now),
             refusals: refused.iter().map(refusal).collect(),
             ..GatewayStatus::default()
@@ -318,6 +321,14 @@ fn peer_date((identity, ends): &(String, i64), now: i64) -> Option<(HealthLevel,
         moment(*ends)
     );
     Some((HealthLevel::Warning, text))
+}
+
+fn part(report: &PartReport) -> SandboxStatus {
+    SandboxStatus {
+        part: report.part.name().to_owned(),
+        state: report.state.word().to_owned(),
+        detail: report.state.detail().to_owned(),
+    }
 }
 
 // A sentence of the log ends with its remedy.

@@ -1,7 +1,6 @@
 //! The commands that hand the listeners over to another process.
 
 use std::os::fd::AsFd;
-use std::process::{Command as Program, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::handover::Upgrade;
 use super::running::Running;
-use super::{bind, notice, notify};
+use super::{notice, notify};
 use crate::admin::{Answer, Caller};
 use crate::audit::messages;
 use crate::control::{CommandReply, HandedListener};
@@ -29,34 +28,12 @@ impl Running {
             let why = "another upgrade is in progress".to_owned();
             return refuse(answer, why);
         }
-        let Some(socket) = bind::admin_path(&self.config) else {
-            let why = "this gateway has no admin socket".to_owned();
-            return refuse(answer, why);
-        };
-        let mut program = Program::new(&self.handover.program);
-        program
-            .args(["run", "--config"])
-            .arg(&self.file)
-            .arg("--take-over")
-            .arg(socket)
-            // These name this process to the service manager's library.
-            .env_remove("WATCHDOG_PID")
-            .env_remove("LISTEN_PID")
-            .env_remove("LISTEN_FDS")
-            .stdin(Stdio::null());
-        match program.spawn() {
-            Ok(child) => {
+        match self.handover.launcher.launch() {
+            Ok(()) => {
                 let since = Instant::now();
-                self.handover.upgrade = Some(Upgrade {
-                    child,
-                    since,
-                    answer,
-                });
+                self.handover.upgrade = Some(Upgrade { since, answer });
             }
-            Err(error) => {
-                let program = self.handover.program.display();
-                refuse(answer, format!("{program} cannot be started: {error}"));
-            }
+            Err(why) => refuse(answer, why),
         }
     }
 
@@ -94,20 +71,18 @@ impl Running {
     /// Looks whether the new program has ended or takes too long.
     pub(super) fn look_at_upgrade(&mut self) {
         self.look_at_successor();
-        let Some(mut upgrade) = self.handover.upgrade.take() else {
+        let Some(upgrade) = self.handover.upgrade.take() else {
             return;
         };
-        let ended = upgrade.child.try_wait();
-        let why = match ended {
-            Ok(Some(status)) => format!("it ended ({status}), and the log has the reasons"),
-            Ok(None) if upgrade.since.elapsed() < UPGRADE_WITHIN => {
+        let why = match self.handover.launcher.try_ended() {
+            Some(status) => format!("it ended ({status}), and the log has the reasons"),
+            None if upgrade.since.elapsed() < UPGRADE_WITHIN => {
                 self.handover.upgrade = Some(upgrade);
                 return;
             }
-            _ => {
+            None => {
                 // It serves no client yet, so nothing is lost.
-                let _ = upgrade.child.kill();
-                let _ = upgrade.child.wait();
+                self.handover.launcher.kill();
                 format!("it was not ready within {} s", UPGRADE_WITHIN.as_secs())
             }
         };
@@ -179,19 +154,19 @@ impl Running {
         )]);
         if let Some(upgrade) = self.handover.upgrade.take() {
             let _ = upgrade.answer.send(reply.clone().into());
-            self.handover.successor = Some(upgrade.child);
+            self.handover.has_successor = true;
         }
         reply
     }
 
-    // While this process drains, it is the parent of the new one, so the service manager does not notice the end
+    // While this process drains, its launcher is the parent of the new one, so the service manager does not notice the end
     // of the new one. The service then begins again with the end of this process.
     fn look_at_successor(&mut self) {
-        let Some(successor) = &mut self.handover.successor else {
+        if !self.handover.has_successor {
             return;
-        };
-        if let Ok(Some(status)) = successor.try_wait() {
-            self.handover.successor = None;
+        }
+        if let Some(status) = self.handover.launcher.try_ended() {
+            self.handover.has_successor = false;
             // It was stopped, or another process has taken its place in turn.
             if status.success() {
                 return;

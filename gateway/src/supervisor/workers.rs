@@ -12,9 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::audit::{ConnectionId, Journal};
 use crate::config::Gateway;
 use crate::metrics;
+use crate::pairing::desk::{RenewalDesk, RenewalRequest};
 use crate::relay::HandshakeRate;
 use crate::route::{Change, RouteId, RouteTable, diff};
 use crate::supervisor::limits::MAILBOX_MAX;
+use crate::thread_sandbox::ThreadSandbox;
 use crate::tls::Cipher;
 use crate::upstream::Failures;
 use crate::uring::{Capabilities, Resolver};
@@ -34,10 +36,13 @@ pub struct Workers {
     pings: Vec<mpsc::Sender<Ping>>,
     threads: Vec<JoinHandle<()>>,
     loads: Arc<Loads>,
+    // What they ask about peers that renew their CA certificates.
+    renewals: Option<mpsc::Receiver<RenewalRequest>>,
 }
 
 impl Workers {
-    /// Starts a worker on each configured core and waits until all are up.
+    /// Starts a worker on each configured core and waits until all are up. The sandboxes are those of a worker and of
+    /// the resolver.
     ///
     /// # Errors
     /// Why a worker could not start.
@@ -46,6 +51,7 @@ impl Workers {
         table: Arc<RouteTable>,
         listeners: Vec<(RouteId, Arc<TcpListener>)>,
         (capabilities, cipher): (Capabilities, Cipher),
+        [sandbox, of_resolver]: [ThreadSandbox; 2],
         journal: &Journal,
         connections_max: usize,
     ) -> Result<Self, String> {
@@ -58,6 +64,7 @@ impl Workers {
             .iter()
             .map(|cpu| Arc::new(metrics::CoreCounters::new(*cpu)));
         let counters: Vec<_> = counters.collect();
+        let (desk, renewals) = RenewalDesk::new();
         let mut workers = Self {
             loads: Loads::new(counters.clone(), connections_max),
             counters,
@@ -67,9 +74,10 @@ impl Workers {
             mailboxes,
             pings,
             threads: Vec::new(),
+            renewals: Some(renewals),
         };
         let failures = Arc::<Failures>::default();
-        let resolver = Resolver::start()
+        let resolver = Resolver::start(&of_resolver)
             .map_err(|error| format!("the thread that looks names up cannot start: {error}"))?;
         let handshake_rate = Arc::new(HandshakeRate::new(config.handshakes_per_second));
         let mut listeners = workers.assign_listeners(listeners);
@@ -98,6 +106,8 @@ impl Workers {
                 loads: Arc::clone(&workers.loads),
                 counters: Arc::clone(&workers.counters[core]),
                 journal: journal.clone(),
+                renewals: desk.clone(),
+                sandbox: sandbox.clone(),
             };
             let thread = worker::start(plan, ready.clone());
             workers
@@ -120,6 +130,18 @@ impl Workers {
         let names = self.threads.iter().map(|thread| thread.thread().name());
         let names = names.map(|name| name.unwrap_or("worker").to_owned());
         names.zip(self.pings.iter().cloned()).collect()
+    }
+
+    /// The requests about renewals, at the first call.
+    pub(super) fn take_renewals(&mut self) -> Option<mpsc::Receiver<RenewalRequest>> {
+        self.renewals.take()
+    }
+
+    /// Runs `attack` in the loop of the first worker.
+    #[cfg(test)]
+    pub(super) fn attack(&self, attack: Box<dyn FnOnce() + Send>) {
+        let sent = self.mailboxes[0].try_send(Message::Attack(attack));
+        assert!(sent.is_ok(), "the mailbox of a new worker is empty");
     }
 
     /// The number of open connections.

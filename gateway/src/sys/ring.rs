@@ -27,6 +27,9 @@ pub(crate) enum RingRequest {
     },
 }
 
+/// The operations of all requests, to which a ring is restricted.
+pub(crate) const RING_OPERATIONS: [u8; 2] = [opcode::PollAdd::CODE, opcode::PollRemove::CODE];
+
 /// Puts a request into the submission queue. Returns false if the queue is full and must be submitted first.
 #[must_use]
 pub(crate) fn push_request(ring: &mut IoUring, request: &RingRequest) -> bool {
@@ -80,6 +83,14 @@ fn enter(ring: &IoUring, queued: u32) -> io::Result<()> {
 
 // IORING_ENTER_GETEVENTS of linux/io_uring.h.
 const GET_EVENTS: u32 = 1;
+
+/// Puts a request into the queue that no worker makes, for tests of the restrictions.
+#[cfg(test)]
+pub(crate) fn push_nop(ring: &mut IoUring) {
+    let entry = opcode::Nop::new().build();
+    // SAFETY: the operation has no argument.
+    unsafe { ring.submission().push(&entry) }.expect("the queue is empty");
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::role::TlsRole;
 use super::rules::{Chain, PeerRules};
 use super::rustls_states::{self, ServerConnection};
-use super::service::{Agreement, Asked};
+use super::service::{Agreement, Asked, RENEWAL};
 use super::verifier::{PeerVerification, Verifier};
 use crate::config::RouteTls;
 use crate::pki::{Identity, Trust};
@@ -168,6 +168,12 @@ impl ResolvesServerCert for ServerCertificateResolver {
         let agreement = self.verification.agreement();
         let asked = hello.alpn().map(|offered| agreement.asked(offered));
         let asked = asked.unwrap_or_else(Asked::default);
+        if hello
+            .alpn()
+            .is_some_and(|mut offered| offered.any(|name| name == RENEWAL))
+        {
+            self.verification.asked_for_renewal();
+        }
         self.verification.check_asked(asked).ok()?;
         Some(self.certified.clone())
     }

@@ -16,7 +16,7 @@ use super::recheck::NotAccepted;
 use super::role::TlsRole;
 use super::rules::PeerRules;
 use super::rustls_states::{self, ClientConnection};
-use super::service::Agreement;
+use super::service::{Agreement, RENEWAL};
 use super::verifier::{CertificateRequest, PeerVerification, Verifier};
 use crate::config::{Host, KeyExchange, RouteTls, Target};
 use crate::pki::{Identity, Trust};
@@ -108,6 +108,13 @@ impl Connector {
     #[must_use]
     pub(crate) fn carries_source(&self) -> bool {
         self.agreement.carries_source
+    }
+
+    /// The same settings for connections that renew CA certificates.
+    #[must_use]
+    pub(crate) fn for_renewal(mut self) -> Self {
+        self.template.alpn_protocols.push(RENEWAL.to_vec());
+        self
     }
 
     /// Starts a handshake with the server at `target`. A host name is sent as SNI, an address is not (RFC

@@ -20,6 +20,10 @@ const PREFIX: &[u8] = b"wardgate/";
 /// The name if the client's address is carried. The number is the version of the preface.
 const CARRIES: &[u8] = b"wardgate-source/1";
 
+/// Offered beside the name of the route by a client that renews its CA certificates. The server does not confirm it in
+/// the handshake, but by its first message.
+pub(super) const RENEWAL: &[u8] = b"wardgate-renew/1";
+
 /// What the two ends of a route must agree on.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Agreement {

@@ -44,6 +44,8 @@ pub struct PeerVerification {
     // Set after the key is proved and no certificate is revoked.
     proved: OnceLock<()>,
     refusal: OnceLock<Refusal>,
+    // Set if the client asks for a renewal of CA certificates.
+    renewal: OnceLock<()>,
     tunnel: Arc<TunnelIdSource>,
 }
 
@@ -75,6 +77,7 @@ impl PeerVerification {
             refused: OnceLock::new(),
             proved: OnceLock::new(),
             refusal: OnceLock::new(),
+            renewal: OnceLock::new(),
             tunnel: Arc::default(),
         }
     }
@@ -106,6 +109,16 @@ impl PeerVerification {
             return None;
         }
         Some(Arc::clone(&self.accepted.get()?.info))
+    }
+
+    /// Whether the client asks to renew its CA certificates, in place of a connection of the route.
+    pub(crate) fn is_renewal(&self) -> bool {
+        self.renewal.get().is_some()
+    }
+
+    /// Notes that it does.
+    pub(super) fn asked_for_renewal(&self) {
+        let _ = self.renewal.set(());
     }
 
     /// Why the peer was refused, if it was.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{AddressReport, Attempts, DnsCache, RouteTarget, RouteTargets};
 use crate::config::{self, RouteConfig};
+use crate::thread_sandbox::ThreadSandbox;
 use crate::upstream::limits::{ADDRESS_SILENT, ATTEMPT_DELAY};
 use crate::uring::{Lent, LookUp, Network, Pipe, Resolver, Ring, SendQueue, Socket, SocketOptions};
 
@@ -565,7 +566,7 @@ fn names_of_a_zone_that_hangs_hold_their_own_places_and_no_other_name_waits() {
         .enable_time()
         .build()
         .expect("a runtime");
-    let resolver = Resolver::with(zone_hangs).expect("a thread");
+    let resolver = Resolver::with(zone_hangs, &ThreadSandbox::none()).expect("a thread");
     let (ring, dns) = (Ring::new(resolver), DnsCache::default());
     runtime.block_on(async {
         let hung: Vec<_> = (0..12).map(|n| format!("gw{n}.hangs.example")).collect();

@@ -14,6 +14,11 @@ pub(super) const RING_ENTRIES: u32 = 1024;
 /// When reached: the kernel keeps the excess, which is slower.
 pub(super) const RING_COMPLETIONS: u32 = 16_384;
 
+/// Attempts to create a ring while the kernel says that it has no memory, [`RETRY_PAUSE`] apart.
+///
+/// When reached: the program does not start, and says which limit of memory it found.
+pub(super) const RING_SETUP_ATTEMPTS: u32 = 50;
+
 /// Pause of a worker between two attempts to submit when the kernel has no memory. Short, because all
 /// connections of the core wait; long enough to leave the CPU to the code that frees memory.
 ///

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 
+use io_uring::register::Restriction;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use rustix::io::Errno;
 
-use crate::uring::limits::{RING_COMPLETIONS, RING_ENTRIES};
+use crate::sys::RING_OPERATIONS;
+use crate::uring::limits::{RETRY_PAUSE, RING_COMPLETIONS, RING_ENTRIES, RING_SETUP_ATTEMPTS};
 
 /// The optional features of the kernel that wardgate uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +80,7 @@ pub enum Unavailable {
 /// # Errors
 /// Why io_uring is not available, or older than Linux 6.1.
 pub fn probe() -> Result<Capabilities, Unavailable> {
-    let ring = IoUring::new(PROBE_ENTRIES).map_err(unavailable)?;
+    let ring = until_memory(|| IoUring::new(PROBE_ENTRIES)).map_err(unavailable)?;
     let mut known = Probe::new();
     ring.submitter()
         .register_probe(&mut known)
@@ -93,15 +95,20 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
             });
         }
     }
-    let deferred = builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .build(PROBE_ENTRIES);
-    if deferred.is_err() {
-        return Err(Unavailable::TooOld {
-            kernel: release(),
-            lacks: "deferred task running",
-        });
+    let deferred = until_memory(|| {
+        let mut ring = builder();
+        ring.setup_single_issuer().setup_defer_taskrun();
+        ring.build(PROBE_ENTRIES)
+    });
+    match deferred {
+        Ok(_) => {}
+        Err(error) if lacks_memory(&error) => return Err(unavailable(error)),
+        Err(_) => {
+            return Err(Unavailable::TooOld {
+                kernel: release(),
+                lacks: "deferred task running",
+            });
+        }
     }
     // A seccomp profile may allow io_uring_setup but forbid io_uring_enter.
     ring.submit().map_err(unavailable)?;
@@ -109,8 +116,9 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
     let rungs = [true, false].map(|deferred| Capabilities { deferred });
     let mut refusal = None;
     for rung in rungs {
-        match rung.builder().build(RING_ENTRIES) {
+        match rung.ring() {
             Ok(_) => return Ok(rung),
+            Err(error) if lacks_memory(&error) => return Err(unavailable(error)),
             Err(error) => refusal = Some(error),
         }
     }
@@ -121,8 +129,22 @@ pub fn probe() -> Result<Capabilities, Unavailable> {
 }
 
 impl Capabilities {
-    /// Creates a worker's ring with these features.
-    pub(super) fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
+    /// Creates a worker's ring with these features. It accepts polls and their cancellation only: no other operation,
+    /// no flag of an operation, and no registration.
+    ///
+    /// The kernel carries the operations of a ring out without asking a seccomp filter, so the ring itself is restricted.
+    ///
+    /// # Errors
+    /// The kernel's error. A lack of memory was tried again for [`RING_SETUP_ATTEMPTS`].
+    pub(super) fn ring(self) -> io::Result<IoUring> {
+        let ring = until_memory(|| self.builder().setup_r_disabled().build(RING_ENTRIES))?;
+        let mut allowed = RING_OPERATIONS.map(Restriction::sqe_op);
+        ring.submitter().register_restrictions(&mut allowed)?;
+        ring.submitter().register_enable_rings()?;
+        Ok(ring)
+    }
+
+    fn builder(self) -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
         let mut ring = builder();
         ring.setup_cqsize(RING_COMPLETIONS);
         if self.deferred {
@@ -132,6 +154,25 @@ impl Capabilities {
         }
         ring
     }
+}
+
+/// Creates a ring, and tries again for a moment while the kernel has no memory for it.
+///
+/// Kernels since 6.13 take the pages of a ring in one request that gives up when no page is free at once: on
+/// a machine whose memory is full of cached files, about one of 1,000 rings was refused on Linux 6.18, and each
+/// was made at the next attempt.
+fn until_memory<R>(mut create: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    for _ in 1..RING_SETUP_ATTEMPTS {
+        match create() {
+            Err(error) if lacks_memory(&error) => std::thread::sleep(RETRY_PAUSE),
+            other => return other,
+        }
+    }
+    create()
+}
+
+fn lacks_memory(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::NOMEM.raw_os_error())
 }
 
 fn builder() -> io_uring::Builder<squeue::Entry, cqueue::Entry> {
@@ -181,11 +222,47 @@ fn release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::push_nop;
 
     #[test]
     fn this_machine_has_the_required_features() {
         let found = probe().expect("the tests need io_uring of Linux 6.1 or later");
         assert!(found.deferred, "6.1 and later have it: {found}");
+    }
+
+    #[test]
+    fn ring_is_tried_again_while_the_kernel_has_no_memory_and_for_no_other_error() {
+        let attempts = |error: Errno, failures: u32| {
+            let mut made = 0;
+            let outcome = until_memory(|| {
+                made += 1;
+                if made <= failures {
+                    return Err(io::Error::from_raw_os_error(error.raw_os_error()));
+                }
+                Ok(())
+            });
+            (made, outcome.is_ok())
+        };
+        assert_eq!(attempts(Errno::NOMEM, 3), (4, true));
+        let many = attempts(Errno::NOMEM, u32::MAX);
+        assert_eq!(many, (RING_SETUP_ATTEMPTS, false));
+        assert_eq!(attempts(Errno::PERM, 1), (1, false));
+    }
+
+    #[test]
+    fn the_ring_of_a_worker_refuses_other_operations_and_registrations() {
+        let capabilities = probe().expect("io_uring");
+        let mut ring = capabilities.ring().expect("a ring");
+        push_nop(&mut ring);
+        ring.submit_and_wait(1).expect("it is ours");
+        let results = ring.completion().map(|entry| entry.result());
+        let refused = Errno::ACCESS.raw_os_error();
+        assert_eq!(results.collect::<Vec<_>>(), [-refused]);
+        let registered = ring.submitter().register_files(&[0]);
+        let error = registered.expect_err("no registration is allowed");
+        assert_eq!(error.raw_os_error(), Some(refused));
+        let again = ring.submitter().register_restrictions(&mut []);
+        again.expect_err("the restrictions are final");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::LookUp;
 use crate::measure::ReachedBound;
+use crate::thread_sandbox::ThreadSandbox;
 use crate::uring::limits::LOOK_UPS_MAX;
 
 /// Sends names to the resolver's thread.
@@ -30,21 +31,20 @@ struct LookUpRequest {
 type LookUpNow = fn(&str) -> io::Result<Vec<IpAddr>>;
 
 impl Resolver {
-    /// Starts the resolver's thread. It ends when the last clone of the result is dropped.
+    /// Starts the resolver's thread, restricted by `sandbox`. It ends when the last clone of the result is dropped.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start() -> io::Result<Self> {
-        Self::with(system)
+    pub fn start(sandbox: &ThreadSandbox) -> io::Result<Self> {
+        Self::with(system, sandbox)
     }
 
-    pub(crate) fn with(look_up: LookUpNow) -> io::Result<Self> {
+    pub(crate) fn with(look_up: LookUpNow, sandbox: &ThreadSandbox) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel(LOOK_UPS_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .thread_name("resolver")
             .build()?;
-        let thread = std::thread::Builder::new().name("resolver".to_owned());
-        thread.spawn(move || {
+        sandbox.spawn("resolver", move || {
             runtime.block_on(serve(inbox, look_up));
             // A look-up that hangs must not keep the process.
             runtime.shutdown_background();

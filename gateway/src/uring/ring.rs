@@ -27,14 +27,14 @@ use super::{
     BufferRanges, Capabilities, KernelPipe, Lent, LookUp, Network, SendQueue, Socket, SocketOptions,
 };
 use crate::sys::tcp_info;
-use crate::uring::limits::{PARTS_MAX, RING_ENTRIES};
+use crate::uring::limits::PARTS_MAX;
 
 /// Starts this thread's ring and runs `main` on it until it ends.
 ///
 /// # Errors
 /// The kernel's error for a ring of our size, which `probe` could not detect.
 pub fn start<F: Future>(capabilities: &Capabilities, main: F) -> io::Result<F::Output> {
-    Driver::run(capabilities.builder().build(RING_ENTRIES)?, main)
+    Driver::run(capabilities.ring()?, main)
 }
 
 /// Runs a task in parallel on this thread's ring.
@@ -429,6 +429,7 @@ mod tests {
 
     use super::super::{Pipe, probe};
     use super::*;
+    use crate::thread_sandbox::ThreadSandbox;
 
     #[test]
     fn a_reset_after_a_failed_send_is_not_a_clean_end() {
@@ -527,7 +528,7 @@ mod tests {
                 "[::1]:0" => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
                 _ => SocketAddr::from(([127, 0, 0, 1], port)),
             };
-            let ring = Ring::new(Resolver::start().expect("a thread"));
+            let ring = Ring::new(Resolver::start(&ThreadSandbox::none()).expect("a thread"));
             let connected = ring.connect(to, &options).expect("it listens");
             let (accepted, _) = listener.accept().expect("a connection");
             let accepted = RingSocket::new(accepted, &options).expect("good options");

@@ -2,7 +2,8 @@
 //!
 //! Standard error may be a full pipe that is not read, where a write blocks forever. The panic hook therefore
 //! writes nothing itself. If the worker continues, the hook hands the report to the journal. If the process
-//! ends, a separate thread writes the report, within `PANIC_REPORT`.
+//! ends, a separate thread writes the report, within `PANIC_REPORT`. This thread waits from the start on, because the
+//! sandbox of a worker lets it start none.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -10,11 +11,12 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::Pin;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::task::Poll;
 
 use crate::audit::{Event, Journal};
-use crate::worker::limits::PANIC_REPORT;
+use crate::thread_sandbox::ThreadSandbox;
+use crate::worker::limits::{PANIC_REPORT, PANIC_REPORTS_MAX};
 
 /// The prefix of the names of worker threads.
 pub(super) const WORKER_PREFIX: &str = "worker-";
@@ -49,19 +51,47 @@ fn in_words(panic: &(dyn std::any::Any + Send)) -> String {
 /// Reports every panic without blocking. A panic of a worker outside of a connection ends the process: the
 /// panic loses all connections of that worker, and its listeners would stay open with nothing accepting on
 /// them. systemd restarts the process.
-pub(crate) fn report_panics(journal: Journal) {
+///
+/// # Errors
+/// The system gives no thread for the reports, or its sandbox fails.
+pub(crate) fn report_panics(journal: Journal, sandbox: &ThreadSandbox) -> io::Result<()> {
+    // LIMIT: PANIC_REPORTS_MAX.
+    let (reports, inbox) = sync_channel::<LastReport>(PANIC_REPORTS_MAX);
+    sandbox.spawn("panic", move || {
+        inbox.into_iter().for_each(LastReport::write);
+    })?;
     std::panic::set_hook(Box::new(move |panic| {
         let (text, backtrace) = (report(panic), Backtrace::capture());
         if CONTAINED.get() {
             let backtrace = Box::new(backtrace);
             return journal.report(Event::Panic { text, backtrace });
         }
-        write_within_limit(text, backtrace);
+        write_within_limit(&reports, text, backtrace);
         let thread = std::thread::current();
         if thread.name().is_some_and(|n| n.starts_with(WORKER_PREFIX)) {
             std::process::abort();
         }
     }));
+    Ok(())
+}
+
+/// The report of a panic that may end the process.
+struct LastReport {
+    text: String,
+    backtrace: Backtrace,
+    // Dropped when the report is written.
+    _done: Sender<()>,
+}
+
+impl LastReport {
+    fn write(self) {
+        let (text, backtrace) = (self.text, self.backtrace);
+        // If standard error blocks, this thread ends with the process.
+        let _ = match backtrace.status() {
+            BacktraceStatus::Captured => writeln!(io::stderr(), "{text}\n{backtrace}"),
+            _ => writeln!(io::stderr(), "{text}"),
+        };
+    }
 }
 
 fn report(panic: &PanicHookInfo<'_>) -> String {
@@ -76,19 +106,15 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
 }
 
 // LIMIT: PANIC_REPORT.
-fn write_within_limit(text: String, backtrace: Backtrace) {
+fn write_within_limit(reports: &SyncSender<LastReport>, text: String, backtrace: Backtrace) {
     let (done, written) = channel::<()>();
-    let write = move || {
-        // If standard error blocks, this thread ends with the process.
-        let _ = match backtrace.status() {
-            BacktraceStatus::Captured => writeln!(io::stderr(), "{text}\n{backtrace}"),
-            _ => writeln!(io::stderr(), "{text}"),
-        };
-        drop(done);
+    let report = LastReport {
+        text,
+        backtrace,
+        _done: done,
     };
-    let writer = std::thread::Builder::new().name("panic".to_owned());
-    if writer.spawn(write).is_ok() {
-        // Returns when `done` is dropped.
+    if reports.try_send(report).is_ok() {
+        // Returns when `_done` is dropped.
         let _ = written.recv_timeout(PANIC_REPORT);
     }
 }
@@ -175,8 +201,9 @@ mod tests {
 
     /// The part that runs in the child process.
     fn with_standard_error_full(work: fn()) -> ! {
-        let (journal, _writer) = Journal::start(LogFormat::Text).expect("a thread");
-        report_panics(journal);
+        let (journal, _writer) =
+            Journal::start(LogFormat::Text, &ThreadSandbox::none()).expect("a thread");
+        report_panics(journal, &ThreadSandbox::none()).expect("a thread");
         fill_standard_error();
         let name = format!("{WORKER_PREFIX}0");
         let worker = std::thread::Builder::new().name(name).spawn(move || {

@@ -28,6 +28,11 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// When reached: the process ends without the report.
 pub(super) const PANIC_REPORT: Duration = Duration::from_secs(1);
 
+/// Reports of panics that wait to be written. More than one thread at a time hardly ever panics.
+///
+/// When reached: the process ends, or goes on, without the report.
+pub(super) const PANIC_REPORTS_MAX: usize = 8;
+
 /// A client with an incomplete handshake may hold at most 1/2 of all places.
 ///
 /// When reached: the oldest connection of the address that has the most is reset;

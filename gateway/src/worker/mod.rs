@@ -34,12 +34,14 @@ use crate::audit::{
 };
 use crate::buffers::Pool;
 use crate::metrics::{self, ClientStage};
+use crate::pairing::desk::RenewalDesk;
 use crate::pki::expiry::unix;
 use crate::relay::{
     AcceptedConnection, ConnectionHandle, ConnectionView, Core, HandshakeLimiter, HandshakeRate,
     serve,
 };
 use crate::route::{Route, RouteId, RouteTable};
+use crate::thread_sandbox::ThreadSandbox;
 use crate::tls::Cipher;
 use crate::upstream::{AddressReport, DnsCache, Failures, socket_options};
 use crate::uring::{self, Capabilities, Pipes, Resolver, Ring, RingSocket};
@@ -73,6 +75,9 @@ pub(crate) enum Message {
     StopAccepting(Done),
     /// End after the last connection has ended.
     Finish,
+    /// Do what a break-in into this worker would do.
+    #[cfg(test)]
+    Attack(Box<dyn FnOnce() + Send>),
 }
 
 /// The open connections of one core.
@@ -136,8 +141,12 @@ pub(crate) struct WorkerSetup {
     pub loads: Arc<Loads>,
     /// This core's counters.
     pub counters: Arc<metrics::CoreCounters>,
+    /// Where peers renew their CA certificates.
+    pub renewals: RenewalDesk,
     /// The queue for events.
     pub journal: Journal,
+    /// What the thread gives up when its ring is there.
+    pub sandbox: ThreadSandbox,
 }
 
 /// Starts the worker's thread. `ready` receives the result of the startup once.
@@ -158,7 +167,13 @@ pub(crate) fn start(
         let (cpu, journal) = (plan.cpu, plan.journal.clone());
         let started = ready.clone();
         let main = async move {
-            let _ = started.send(Ok(()));
+            // The ring exists: no later system call makes one.
+            let entered = plan.sandbox.enter();
+            let may_work = entered.is_ok();
+            let _ = started.send(entered);
+            if !may_work {
+                return;
+            }
             // A separate task, so that it is only polled when it is woken.
             let _ = uring::spawn(run(plan)).await;
         };
@@ -218,6 +233,7 @@ async fn run(plan: WorkerSetup) {
                 .with_rate(plan.handshake_rate),
             counters: plan.counters,
             journal: plan.journal,
+            renewals: plan.renewals,
             place: plan.core,
         },
         ids,
@@ -270,6 +286,8 @@ async fn run(plan: WorkerSetup) {
                     routes.listen(&shared, route, listener).await;
                 }
                 Some(Message::StopAccepting(_done)) => routes.stop().await,
+                #[cfg(test)]
+                Some(Message::Attack(attack)) => attack(),
                 Some(Message::Finish) | None => break,
             },
             Some(answer) = pings.recv() => {

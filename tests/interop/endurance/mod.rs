@@ -6,7 +6,7 @@
 //!                               movescu <- A <=== B <- dcmqrscp: the return route
 //! ```
 //!
-//! `WARDGATE_ENDURANCE` sets other numbers. `cargo xtask soak` runs for hours, and makes faults as well.
+//! The same run with other numbers is `cargo xtask endurance --reload`.
 //!
 //! An earlier process closes an MLLP connection cleanly between two messages. The sender connects again; that is
 //! no failure. If a message is on its way at that moment, the sender sees the end of the connection instead of

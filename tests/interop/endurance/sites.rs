@@ -1,7 +1,7 @@
 //! The two gateways, their routes, and the configurations that reloads use.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -234,7 +234,8 @@ fn site(role: Role, identity: &Leaf, crl: &Path, links: &Links, variant: u32) ->
         .crl(crl)
         .timeout("drain", "\"2h\"")
         .timeout("handshake", "\"30s\"")
-        .timeout("connect", "\"30s\"");
+        .timeout("connect", "\"30s\"")
+        .reload_ports(&[SocketAddr::from(([127, 0, 0, 1], links.extra))]);
     let site = links
         .all()
         .into_iter()

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use rcgen::{
@@ -9,6 +10,7 @@ use rcgen::{
     SubjectPublicKeyInfo,
 };
 use ring::digest::{SHA256, digest};
+use tempfile::TempDir;
 use test_peers::Kind;
 use test_peers::authority::called;
 use test_peers::expensive::CHAIN_MAX;
@@ -30,6 +32,9 @@ pub struct Leaf {
     pub trust: PathBuf,
     /// SHA-256 of its SubjectPublicKeyInfo, lower-case hexadecimal, as `sha256:` peers are named.
     pub key_sha256: String,
+    /// The folder of these files, which stays as long as any identity or site of it: a gateway whose files are
+    /// gone warns, and is no longer in the state that a test expects.
+    pub folder: Arc<TempDir>,
 }
 
 /// What kind of key a certificate is for.
@@ -110,6 +115,7 @@ impl Pki {
             both: stem.with_added_extension("both.pem"),
             trust: self.trust(),
             key_sha256: material.sha256(),
+            folder: Arc::clone(&self.folder),
         };
         write(&leaf.certificate, &chain, 0o644);
         write(&leaf.key, &material.pem, 0o600);

@@ -8,6 +8,7 @@ mod leaf;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{
@@ -25,9 +26,9 @@ pub use test_peers::Kind;
 pub const AUTHORITY: &str = "wardgate test authority";
 
 /// A certificate authority that both sites trust, another that neither trusts, and a folder for the
-/// files of both. The folder goes with the value.
+/// files of both. The folder goes with the last of this value, its identities and the sites that have one.
 pub struct Pki {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     authority: Authority,
     other: Authority,
     leaves: AtomicU32,
@@ -46,7 +47,7 @@ impl Pki {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
             .expect("the folder is ours");
         let pki = Self {
-            folder,
+            folder: Arc::new(folder),
             authority: Authority::new(AUTHORITY),
             other: Authority::new("other test authority"),
             leaves: AtomicU32::new(0),

@@ -24,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 /// Files of the folder `packaging` that are installed unchanged by both formats.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 31] = [
     (
         "systemd/wardgate.service",
         "/usr/lib/systemd/system/wardgate.service",
@@ -44,6 +44,14 @@ const FILES: [(&str, &str); 17] = [
     (
         "systemd/wardgate-crl-renew.timer",
         "/usr/lib/systemd/system/wardgate-crl-renew.timer",
+    ),
+    (
+        "systemd/wardgate-pair-renew.service",
+        "/usr/lib/systemd/system/wardgate-pair-renew.service",
+    ),
+    (
+        "systemd/wardgate-pair-renew.timer",
+        "/usr/lib/systemd/system/wardgate-pair-renew.timer",
     ),
     ("systemd/sysusers.conf", "/usr/lib/sysusers.d/wardgate.conf"),
     ("systemd/tmpfiles.conf", "/usr/lib/tmpfiles.d/wardgate.conf"),
@@ -84,6 +92,61 @@ const FILES: [(&str, &str); 17] = [
         "zabbix/wardgate.yaml",
         "/usr/share/doc/wardgate/examples/zabbix/wardgate.yaml",
     ),
+    (
+        "keepalived/keepalived.conf",
+        "/usr/share/doc/wardgate/examples/keepalived/keepalived.conf",
+    ),
+    (
+        "keepalived/after-wardgate.conf",
+        "/usr/share/doc/wardgate/examples/keepalived/after-wardgate.conf",
+    ),
+    (
+        "keepalived/nftables.conf",
+        "/usr/share/doc/wardgate/examples/keepalived/nftables.conf",
+    ),
+    (
+        "keepalived/90-wardgate-pair.conf",
+        "/usr/share/doc/wardgate/examples/keepalived/90-wardgate-pair.conf",
+    ),
+    (
+        "bird/bird.conf",
+        "/usr/share/doc/wardgate/examples/bird/bird.conf",
+    ),
+    (
+        "bird/router.conf",
+        "/usr/share/doc/wardgate/examples/bird/router.conf",
+    ),
+    (
+        "bird/wardgate-bird.service",
+        "/usr/share/doc/wardgate/examples/bird/wardgate-bird.service",
+    ),
+    (
+        "ha/director.conf",
+        "/usr/share/doc/wardgate/examples/ha/director.conf",
+    ),
+    (
+        "ha/90-wardgate-real-server.conf",
+        "/usr/share/doc/wardgate/examples/ha/90-wardgate-real-server.conf",
+    ),
+    (
+        "ha/csync2.cfg",
+        "/usr/share/doc/wardgate/examples/ha/csync2.cfg",
+    ),
+    (
+        "ha/ansible/inventory.ini",
+        "/usr/share/doc/wardgate/examples/ha/ansible/inventory.ini",
+    ),
+    (
+        "ha/ansible/playbook.yml",
+        "/usr/share/doc/wardgate/examples/ha/ansible/playbook.yml",
+    ),
+];
+
+/// Scripts of the folder `packaging` that other programs call.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("keepalived/track", "/usr/libexec/wardgate/track"),
+    ("keepalived/vrrp-left", "/usr/libexec/wardgate/vrrp-left"),
+    ("bird/bird-watch", "/usr/libexec/wardgate/bird-watch"),
 ];
 
 /// Lays out the files of all packages.
@@ -106,6 +169,10 @@ fn gateway(build: &Build<'_>, programs: &Programs, parts: &Parts) -> anyhow::Res
     for (from, to) in FILES {
         let from = build.workspace.source("packaging").join(from);
         tree.copy(&from, to, 0o644)?;
+    }
+    for (from, to) in SCRIPTS {
+        let from = build.workspace.source("packaging").join(from);
+        tree.copy(&from, to, 0o755)?;
     }
     let book = build.workspace.product("book");
     tree.copy_all(build, &book, "/usr/share/doc/wardgate/html")?;

@@ -40,7 +40,7 @@ pub(crate) fn build(
             tree: gateway(build, parts)?,
             section: "net",
             depends: format!("{libraries}, systemd (>= 249)"),
-            fields: "Suggests: wardgate-tools\n",
+            fields: "Suggests: wardgate-tools, keepalived, bird2, curl\n",
             description: GATEWAY,
         },
         Deb {

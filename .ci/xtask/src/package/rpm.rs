@@ -90,7 +90,7 @@ fn head(build: &Build<'_>) -> anyhow::Result<String> {
 
 /// Folders that every system has. A package removes all others with itself: those of firewalld, fish and zsh
 /// may be missing where these are not installed.
-const OF_SYSTEM: [&str; 17] = [
+const OF_SYSTEM: [&str; 18] = [
     "/etc",
     "/usr",
     "/usr/bin",
@@ -100,6 +100,7 @@ const OF_SYSTEM: [&str; 17] = [
     "/usr/lib/systemd/system",
     "/usr/lib/sysusers.d",
     "/usr/lib/tmpfiles.d",
+    "/usr/libexec",
     "/usr/share",
     "/usr/share/bash-completion",
     "/usr/share/bash-completion/completions",

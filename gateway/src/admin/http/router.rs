@@ -54,7 +54,7 @@ async fn route(request: &Request<SocketAddr>, server: &Server) -> Response<Body>
             whole(StatusCode::OK, OPENMETRICS, text)
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if view.ready.get() => text(StatusCode::OK, "ready\n"),
+        "/readyz" if view.is_ready() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/routez" => {
             let (status, json) = server.routes.get(|| routez::all(view)).await;

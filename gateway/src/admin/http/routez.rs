@@ -86,8 +86,12 @@ fn readiness(view: &View, name: &str, route: Option<&Route>) -> RouteReadiness {
 
 // Why an open route can take traffic.
 fn of_open(route: &Route) -> Result<String, String> {
-    if *route.state.phase().borrow() != RoutePhase::Open {
-        return Err("the route is draining and accepts no new connections".to_owned());
+    match *route.state.phase().borrow() {
+        RoutePhase::Open => {}
+        RoutePhase::Leaving => return Err("the route drains soon (drain_delay)".to_owned()),
+        RoutePhase::Draining | RoutePhase::Stopped => {
+            return Err("the route is draining and accepts no new connections".to_owned());
+        }
     }
     let all = &route.targets.all;
     let down = all.iter().filter(|one| one.state.is_down()).count();

@@ -5,6 +5,7 @@
 
 mod end;
 mod pair;
+mod twin;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,29 @@ use self::end::{ComparedSite, CopiedFiles, Mismatch, address_fits};
 use self::pair::Pair;
 use super::{EXIT_CONFIG, EXIT_GOOD};
 use crate::config::{self, Mode, RouteConfig, Target};
+
+/// Compares two machines of one site, prints every finding and returns the exit code.
+pub(super) fn run_twin(file: &Path, other: &Path) -> u8 {
+    let (remarks, mistakes) = match twin::compare(file, other) {
+        Ok(found) => found,
+        Err(problems) => (Vec::new(), problems),
+    };
+    for remark in &remarks {
+        println!("{remark}");
+    }
+    for mistake in &mistakes {
+        eprintln!("{mistake}");
+    }
+    if !mistakes.is_empty() {
+        return EXIT_CONFIG;
+    }
+    println!(
+        "{} and {}: both machines have the same routes, peers and deadlines",
+        file.display(),
+        other.display()
+    );
+    EXIT_GOOD
+}
 
 /// Compares, prints every finding and returns the exit code.
 pub(super) fn run(file: &Path, other: &Path) -> u8 {
@@ -37,7 +61,8 @@ pub(super) fn run(file: &Path, other: &Path) -> u8 {
     }
     if pairs.is_empty() && findings.is_empty() {
         eprintln!(
-            "{}: no route of one site reaches a route of the other: neither file has an originate route",
+            "{}: no route of one site reaches a route of the other: neither file has an originate route; for the two \
+             machines of one site, add --twin",
             file.display()
         );
         return EXIT_CONFIG;

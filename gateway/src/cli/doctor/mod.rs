@@ -12,9 +12,9 @@ mod report;
 mod route;
 mod running;
 mod target;
-mod tls;
+pub(super) mod tls;
 mod user;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

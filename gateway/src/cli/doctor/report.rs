@@ -195,6 +195,14 @@ pub(super) struct StepFinding {
 }
 
 impl StepFinding {
+    /// What was found, and what to do.
+    pub(super) fn sentence(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     /// All is well.
     pub(super) fn ok(text: impl Into<String>) -> Self {
         Self::without_side(StepResult::Ok, text.into())

@@ -21,7 +21,7 @@ use crate::tls::{
 };
 
 /// A connection after a mutual handshake.
-pub(super) struct TargetTls {
+pub(in crate::cli) struct TargetTls {
     wire: Wire,
     session: Session,
     verification: Arc<PeerVerification>,
@@ -29,7 +29,7 @@ pub(super) struct TargetTls {
 }
 
 /// A handshake that failed.
-pub(super) struct FailedTls {
+pub(in crate::cli) struct FailedTls {
     failed: FailedHandshake,
     verification: Arc<PeerVerification>,
     // Segments of ours that the other end had not acknowledged at the end.
@@ -38,7 +38,7 @@ pub(super) struct FailedTls {
 
 /// Why nothing more can be received.
 #[derive(Debug)]
-pub(super) enum ChannelEnd {
+pub(in crate::cli) enum ChannelEnd {
     /// The other end closed cleanly.
     Closed,
     /// The TLS stream ended without close_notify.
@@ -66,7 +66,7 @@ const CONTROL_ROOM: usize = 1024;
 ///
 /// # Errors
 /// Why it failed. A handshake that cannot begin is the error of `Connector::start`.
-pub(super) fn shake(
+pub(in crate::cli) fn shake(
     wire: Wire,
     connector: &Connector,
     target: &Target,
@@ -160,7 +160,7 @@ impl TargetTls {
     }
 
     /// The negotiated parameters and the certificate of the other gateway, in words.
-    pub(super) fn description(&self) -> String {
+    pub(in crate::cli) fn description(&self) -> String {
         let state = self.session.state();
         let negotiated = describe(state).map_or_else(String::new, |info| {
             format!("{}, {}, {}", info.version, info.suite, info.group)
@@ -175,7 +175,7 @@ impl TargetTls {
     }
 
     /// When the certificate of the other gateway expires, in seconds since 1970.
-    pub(super) fn peer_expires(&self) -> Option<i64> {
+    pub(in crate::cli) fn peer_expires(&self) -> Option<i64> {
         let peer = self.verification.peer()?;
         peer.chain
             .iter()
@@ -184,12 +184,12 @@ impl TargetTls {
     }
 
     /// The identity by which the other gateway was accepted.
-    pub(super) fn identity(&self) -> Option<String> {
+    pub(in crate::cli) fn identity(&self) -> Option<String> {
         Some(self.verification.peer()?.identity.clone())
     }
 
     /// Sends payload.
-    pub(super) fn send(&mut self, plain: &[u8]) -> Result<(), ChannelEnd> {
+    pub(in crate::cli) fn send(&mut self, plain: &[u8]) -> Result<(), ChannelEnd> {
         let mut records = Buffer::with_room(plain.len().saturating_add(CONTROL_ROOM));
         let sealed = self.session.seal(plain, &mut records);
         sealed.map_err(|error| ChannelEnd::Tls(Error::General(error.to_string())))?;
@@ -198,7 +198,7 @@ impl TargetTls {
     }
 
     /// Receives payload; never empty.
-    pub(super) fn receive(&mut self) -> Result<Vec<u8>, ChannelEnd> {
+    pub(in crate::cli) fn receive(&mut self) -> Result<Vec<u8>, ChannelEnd> {
         loop {
             if let TlsEvent::Payload(payload) = self.next()? {
                 return Ok(payload);
@@ -207,7 +207,7 @@ impl TargetTls {
     }
 
     /// Closes our direction.
-    pub(super) fn close_notify(&mut self) -> Result<(), ChannelEnd> {
+    pub(in crate::cli) fn close_notify(&mut self) -> Result<(), ChannelEnd> {
         let mut records = Buffer::with_room(CONTROL_ROOM);
         let _ = self.session.close_notify(&mut records);
         let sent = self.wire.write_all(records.filled());
@@ -311,8 +311,14 @@ fn of_socket(error: io::Error) -> Cause {
 }
 
 impl FailedTls {
+    /// Why, in one sentence.
+    pub(in crate::cli) fn sentence(&self) -> String {
+        let (_, finding) = self.finding();
+        finding.sentence()
+    }
+
     /// Whether the other end did not answer in time. A path that drops large packets is a possible cause.
-    pub(super) fn is_silence(&self) -> bool {
+    pub(in crate::cli) fn is_silence(&self) -> bool {
         matches!(self.failed.cause, Cause::Deadline)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// A connection on which every operation ends at the deadline.
-pub(super) struct Wire {
+pub(in crate::cli) struct Wire {
     stream: TcpStream,
     until: Instant,
 }
@@ -17,7 +17,7 @@ impl Wire {
     ///
     /// # Errors
     /// The error of the kernel; `TimedOut` without an answer.
-    pub(super) fn connect(
+    pub(in crate::cli) fn connect(
         address: SocketAddr,
         within: Duration,
         segment: Option<u32>,
@@ -37,7 +37,7 @@ impl Wire {
     }
 
     /// The same connection with a new deadline.
-    pub(super) fn within(self, within: Duration) -> Self {
+    pub(in crate::cli) fn within(self, within: Duration) -> Self {
         let until = Instant::now() + within;
         Self { until, ..self }
     }
@@ -46,7 +46,7 @@ impl Wire {
     ///
     /// # Errors
     /// `TimedOut` at the deadline, or the error of the kernel.
-    pub(super) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::cli) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.stream.set_read_timeout(Some(self.left()?))?;
         self.stream.read(room).map_err(as_timeout)
     }
@@ -55,13 +55,13 @@ impl Wire {
     ///
     /// # Errors
     /// As `read`.
-    pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::cli) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.set_write_timeout(Some(self.left()?))?;
         self.stream.write_all(bytes).map_err(as_timeout)
     }
 
     /// Segments that were sent and not acknowledged; 0 if the kernel does not report them.
-    pub(super) fn unacknowledged(&self) -> u32 {
+    pub(in crate::cli) fn unacknowledged(&self) -> u32 {
         crate::sys::tcp_info(&self.stream).map_or(0, |info| info.unacked)
     }
 

@@ -3,7 +3,7 @@
 use super::rows::{StatusTable, TableRow, rows, titles, word};
 use super::text::{age, fit, wrap};
 use crate::cli::limits::{CERTIFICATES_PRINTED_MAX, CONNECTIONS_PRINTED_MAX, REFUSALS_PRINTED_MAX};
-use crate::control::{GatewayStatus, HealthLevel};
+use crate::control::{GatewayStatus, HealthLevel, SandboxStatus};
 
 /// The columns of a terminal that everyone has.
 const WIDTH: usize = 80;
@@ -80,6 +80,7 @@ pub(super) fn text(status: &GatewayStatus) -> String {
             WIDTH,
         ));
     }
+    lines.extend(sandbox(status));
     for problem in &status.problems {
         lines.extend(wrap(&format!("problem: {problem}"), WIDTH));
     }
@@ -91,6 +92,33 @@ pub(super) fn text(status: &GatewayStatus) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// The parts of the sandbox: those that are in force, and a line for each other one.
+fn sandbox(status: &GatewayStatus) -> Vec<String> {
+    let is_on = |part: &&SandboxStatus| part.state == "on";
+    let on: Vec<_> = status
+        .sandbox
+        .iter()
+        .filter(is_on)
+        .map(|part| part.part.as_str())
+        .collect();
+    let mut lines = Vec::new();
+    if !on.is_empty() {
+        lines.extend(wrap(&format!("sandbox: {}", on.join(", ")), WIDTH));
+    }
+    for part in status.sandbox.iter().filter(|part| !is_on(part)) {
+        let SandboxStatus {
+            part,
+            state,
+            detail,
+        } = part;
+        lines.extend(wrap(
+            &format!("sandbox: {part} is {state}: {detail}"),
+            WIDTH,
+        ));
+    }
+    lines
 }
 
 /// The first line: what runs where.

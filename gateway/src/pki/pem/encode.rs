@@ -1,4 +1,4 @@
-//! Writes keys and revocation lists as PEM.
+//! Writes keys, certificates and revocation lists as PEM.
 
 use zeroize::Zeroizing;
 
@@ -20,6 +20,14 @@ pub(in crate::pki) fn of_key(pkcs8: &[u8]) -> Zeroizing<String> {
 pub(in crate::pki) fn of_crl(der: &[u8]) -> String {
     format!(
         "-----BEGIN X509 CRL-----\n{}-----END X509 CRL-----\n",
+        *base64::encode(der)
+    )
+}
+
+/// The PEM text of a certificate.
+pub(crate) fn of_certificate(der: &[u8]) -> String {
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}-----END CERTIFICATE-----\n",
         *base64::encode(der)
     )
 }

@@ -181,16 +181,7 @@ impl Counted<'_> {
 
 /// Serves associations until the process ends.
 pub(crate) fn serve(shared: &Arc<Shared>, listener: TcpListener) {
-    for socket in listener.incoming().flatten() {
-        shared.served(move |shared| {
-            let begun = Instant::now();
-            let ending = match answer(shared, socket) {
-                Ok(()) => Ending::Complete,
-                Err(error) => Ending::of(&error),
-            };
-            shared.ledger.judge("association, archive", begun, &ending);
-        });
-    }
+    shared.serve(listener, "association, archive", answer);
 }
 
 fn answer(shared: &Shared, mut socket: TcpStream) -> io::Result<()> {

@@ -126,16 +126,7 @@ fn read_frame(socket: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 
 /// Serves connections until the process ends.
 pub(crate) fn serve(shared: &Arc<Shared>, listener: TcpListener) {
-    for socket in listener.incoming().flatten() {
-        shared.served(move |shared| {
-            let begun = Instant::now();
-            let ending = match answer(shared, socket) {
-                Ok(()) => Ending::Complete,
-                Err(error) => Ending::of(&error),
-            };
-            shared.ledger.judge("messages, receiver", begun, &ending);
-        });
-    }
+    shared.serve(listener, "messages, receiver", answer);
 }
 
 fn answer(shared: &Shared, mut socket: TcpStream) -> io::Result<()> {

@@ -23,7 +23,7 @@ pub(crate) struct Row {
 
 /// The heading of the table.
 pub(crate) const HEADING: &str = "    time cycle  complete    broken         MB  \
-     A: MB   fds thr  B: MB   fds thr";
+     A: MB   fds threads  B: MB   fds threads";
 
 impl Row {
     pub(crate) fn line(&self) -> String {
@@ -40,7 +40,7 @@ impl Row {
         );
         for it in &self.resources {
             let memory = it.memory as f64 / 1e6;
-            let _ = write!(line, " {memory:6.1} {:5} {:3} ", it.descriptors, it.threads);
+            let _ = write!(line, " {memory:6.1} {:5} {:7} ", it.descriptors, it.threads);
         }
         line
     }

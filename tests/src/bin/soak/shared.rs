@@ -1,12 +1,14 @@
 //! What all clients and servers of the load share: the ledger, the gate, the rate and the counts.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ending, Ledger};
 
 /// A client's direction: what it wrote, or what it read.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +123,26 @@ impl Shared {
             shared.serving.fetch_sub(1, Ordering::SeqCst);
         });
         thread.expect("a thread");
+    }
+
+    /// Serves connections, and judges how each one ended, until the process ends.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        what: &str,
+        answer: fn(&Self, TcpStream) -> io::Result<()>,
+    ) {
+        for socket in listener.incoming().flatten() {
+            let what = what.to_owned();
+            self.served(move |shared| {
+                let begun = Instant::now();
+                let ending = match answer(shared, socket) {
+                    Ok(()) => Ending::Complete,
+                    Err(error) => Ending::of(&error),
+                };
+                shared.ledger.judge(&what, begun, &ending);
+            });
+        }
     }
 
     /// Clients and servers that have something to do.

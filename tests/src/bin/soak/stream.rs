@@ -174,22 +174,12 @@ fn stay(shared: &Shared, kind: &'static str, entry: SocketAddr, number: u64) -> 
 
 /// Serves connections until the process ends.
 pub(crate) fn serve(shared: &Arc<Shared>, kind: &'static str, listener: TcpListener) {
-    for socket in listener.incoming().flatten() {
-        shared.served(move |shared| {
-            let begun = Instant::now();
-            let ending = match answer(shared, socket) {
-                Ok(()) => Ending::Complete,
-                Err(error) => Ending::of(&error),
-            };
-            let who = format!("{kind}, receiver");
-            shared.ledger.judge(&who, begun, &ending);
-        });
-    }
+    shared.serve(listener, &format!("{kind}, receiver"), answer);
 }
 
 fn answer(shared: &Shared, mut socket: TcpStream) -> io::Result<()> {
     bound(&socket)?;
-    // An error ends with a reset, so that the sender is told.
+    // An error ends with a reset, which the sender sees.
     SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     let mut header = [0; 24];
     let first = socket.read(&mut header)?;

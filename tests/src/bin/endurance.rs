@@ -1,4 +1,4 @@
-//! Hundreds of gigabytes through one connection: `cargo xtask soak --gigabytes 300`.
+//! Hundreds of gigabytes through one connection: `cargo xtask endurance`.
 //!
 //! Two gateways with their default limit of records per key run between a sender and a receiver in this
 //! process. Every byte is compared. 300 GB are more records than one key seals, so the keys must change on
@@ -29,7 +29,7 @@ fn main() {
     let gigabytes: u64 = match std::env::args().nth(1).map(|count| count.parse()) {
         None => 300,
         Some(Ok(count)) if count > 0 => count,
-        Some(_) => panic!("gigabytes [GIGABYTES]"),
+        Some(_) => panic!("endurance [GIGABYTES]"),
     };
     let blocks = gigabytes * 1_000_000_000 / BLOCK as u64;
     let pki = Pki::new();

@@ -1,0 +1,267 @@
+//! The one TCP connection of a pairing: listening for it, making it, and its deadlines.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::pairing::code::PairingCode;
+use crate::pairing::conversation::prove;
+use crate::pairing::error::{PairingError, RejectCode};
+use crate::pairing::exchange::{PairRole, PairingChannel};
+use crate::pairing::limits::{
+    CODE_LIFE, CONNECTIONS_MAX, PROOF_WITHIN, UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX,
+};
+use crate::pairing::tries::Tries;
+
+/// How often the listening side looks for new connections and for the end of its time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A connection on which every operation ends at the deadline, however slowly the other side sends.
+pub(super) struct Timed {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl Timed {
+    pub(super) fn new(stream: TcpStream, within: Duration) -> Self {
+        // The frames are short and each waits for the next.
+        let _ = stream.set_nodelay(true);
+        let until = Instant::now() + within;
+        Self { stream, until }
+    }
+
+    /// The same connection with a new deadline.
+    pub(super) fn within(self, within: Duration) -> Self {
+        Self::new(self.stream, within)
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(late()),
+            false => Ok(left),
+        }
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "the other site did not answer in time",
+    )
+}
+
+// A socket with a timeout reports EAGAIN.
+fn as_timeout(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => late(),
+        _ => error,
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        self.stream.read(room).map_err(as_timeout)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(bytes).map_err(as_timeout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Connects to the other site and proves the code.
+///
+/// # Errors
+/// `PairingError`, or why no address can be reached.
+pub(super) fn connect(to: &str, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
+    let addresses = to.to_socket_addrs().with_context(|| {
+        format!("{to:?} cannot be used as an address; write HOST:PORT, with a name that resolves")
+    })?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PROOF_WITHIN) {
+            Ok(stream) => {
+                let mut timed = Timed::new(stream, PROOF_WITHIN);
+                let mut unused = |_: &mut dyn FnMut() -> bool| Ok(true);
+                let channel = prove(&mut timed, PairRole::Connects, code, &mut unused)?;
+                return Ok((timed, channel));
+            }
+            Err(error) => last = Some((address, error)),
+        }
+    }
+    let (address, error) = last.with_context(|| format!("{to:?} has no address"))?;
+    anyhow::bail!(
+        "{address} cannot be reached: {error}; start `wardgate pair --listen` at the other site first, and let the \
+         firewalls pass this connection"
+    )
+}
+
+/// A listener on which one partner is expected.
+pub(super) struct PairingListener {
+    listener: TcpListener,
+}
+
+impl PairingListener {
+    /// Opens the port.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, and what to do.
+    pub(super) fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).map_err(|error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "the running gateway has it, probably: name another port that the firewalls let pass with \
+                     --listen, or stop the gateway while you pair"
+                }
+                io::ErrorKind::PermissionDenied => "run this command as root",
+                _ => "name an address of this machine with --listen",
+            };
+            anyhow::anyhow!("{address} cannot be opened: {error}; {remedy}")
+        })?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener })
+    }
+
+    /// The address that is open.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Waits until a side has proved the code. Connections that are not of the partner use up no try unless they
+    /// prove a wrong code; how many are examined, and for how long, is bounded.
+    ///
+    /// # Errors
+    /// The code is void.
+    pub(super) fn wait(&self, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
+        let tries = Arc::new(Mutex::new(Tries::new(Instant::now())));
+        let (done, results) = mpsc::channel();
+        let mut unproved = OpenConnections::default();
+        loop {
+            while let Ok((address, outcome)) = results.try_recv() {
+                unproved.ended(address);
+                match outcome {
+                    Ok(proved) => return Ok(proved),
+                    Err(error) => report(address, &error, &tries),
+                }
+            }
+            check_tries(&tries)?;
+            match self.listener.accept() {
+                Ok((stream, address)) => {
+                    // LIMIT: CONNECTIONS_MAX.
+                    anyhow::ensure!(
+                        unproved.count < CONNECTIONS_MAX,
+                        "{CONNECTIONS_MAX} connections have come, and none has proved the code; find out who \
+                         connects, then run this command again for a new code"
+                    );
+                    // LIMIT: UNPROVED_MAX, UNPROVED_PER_ADDRESS_MAX; dropping it closes it.
+                    if unproved.begin(address.ip()) {
+                        let (code, tries, done) = (code.clone(), Arc::clone(&tries), done.clone());
+                        thread::Builder::new().spawn(move || {
+                            // The command may have ended.
+                            let _ = done.send((address.ip(), prove_one(stream, &code, &tries)));
+                        })?;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(LOOK_EVERY);
+                }
+                // The client has gone already, or there is no descriptor left for the moment.
+                Err(_) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+}
+
+type ProofOutcome = Result<(Timed, PairingChannel), PairingError>;
+
+fn prove_one(stream: TcpStream, code: &PairingCode, tries: &Mutex<Tries>) -> ProofOutcome {
+    stream.set_nonblocking(false)?;
+    let mut timed = Timed::new(stream, PROOF_WITHIN);
+    let mut check = |is_right: &mut dyn FnMut() -> bool| {
+        // Under the lock, so that parallel connections have no more tries than one after another.
+        let mut tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.attempt(Instant::now(), is_right)
+    };
+    let channel = prove(&mut timed, PairRole::Listens, code, &mut check)?;
+    Ok((timed, channel))
+}
+
+/// Connections whose clients have not proved the code yet.
+#[derive(Default)]
+struct OpenConnections {
+    count: u32,
+    open: HashMap<IpAddr, usize>,
+}
+
+impl OpenConnections {
+    fn begin(&mut self, address: IpAddr) -> bool {
+        self.count = self.count.saturating_add(1);
+        let all: usize = self.open.values().sum();
+        let own = self.open.entry(address).or_default();
+        let is_room = all < UNPROVED_MAX && *own < UNPROVED_PER_ADDRESS_MAX;
+        if is_room {
+            *own = own.saturating_add(1);
+        }
+        is_room
+    }
+
+    fn ended(&mut self, address: IpAddr) {
+        if let Some(own) = self.open.get_mut(&address) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.open.remove(&address);
+            }
+        }
+    }
+}
+
+fn report(address: IpAddr, error: &PairingError, tries: &Mutex<Tries>) {
+    let left = tries.lock().unwrap_or_else(PoisonError::into_inner).left();
+    match error {
+        PairingError::WrongCode => {
+            eprintln!("wardgate: {address} has a wrong code; {left} tries are left");
+        }
+        // A port scan, or a gateway of the other site that tries its route.
+        PairingError::Closed | PairingError::NotPairing => {}
+        error => eprintln!("wardgate: a connection from {address} ended: {error}"),
+    }
+}
+
+fn check_tries(tries: &Mutex<Tries>) -> anyhow::Result<()> {
+    let tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    anyhow::ensure!(
+        tries.left() > 0,
+        "the code is void after wrong tries; run this command again for a new code, and read it out again; if \
+         no person mistyped it, another machine tries to pair with this site"
+    );
+    anyhow::ensure!(
+        !tries.is_void(now) || !tries.rest(now).is_zero(),
+        "the code is void, because {} minutes have passed; run this command again for a new code",
+        CODE_LIFE.as_secs() / 60
+    );
+    Ok(())
+}
+
+/// Whether the other site has refused the code as wrong, so that a person may type it again.
+pub(super) fn is_wrong_code(error: &anyhow::Error) -> bool {
+    let wrong = RejectCode::WrongCode;
+    match error.downcast_ref() {
+        Some(PairingError::WrongCode) => true,
+        Some(PairingError::Rejected { code, .. }) => *code == wrong,
+        _ => false,
+    }
+}

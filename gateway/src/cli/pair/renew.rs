@@ -1,0 +1,226 @@
+//! `wardgate pair renew`: once a day, what expires soon is renewed, and partners learn of it over the link.
+//!
+//! The command runs as root, because it has the keys. The gateway, which faces the network, only stores what partners
+//! send: here the signature of the old CA is checked before a certificate is trusted.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+
+use super::super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD};
+use super::args::RenewArgs;
+use super::edit::Edited;
+use super::link::RenewalLink;
+use super::rotate::OwnAuthorities;
+use super::site::identity_of;
+use crate::audit::{self, messages};
+use crate::config::{self, Config, Peer};
+use crate::pairing::state::StateFolder;
+use crate::pairing::update::{Update, UpdateError, digest_of};
+use crate::pki::authority::OutputFiles;
+use crate::pki::{partner, pem, store, write};
+
+const MODE: u32 = 0o644;
+
+pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
+    let file = &args.files.config;
+    let config = match config::load(file).config {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{}", problem.display(file));
+            }
+            return Ok(EXIT_CONFIG);
+        }
+    };
+    if config.renewed.is_empty() {
+        println!(
+            "{}: no [[peer]] has renew = true, so there is nothing to renew",
+            file.display()
+        );
+        return Ok(EXIT_GOOD);
+    }
+    let folder = &config.gateway.state;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("the state folder {} cannot be made", folder.display()))?;
+    let mut renewal = Renewal {
+        state: StateFolder::new(folder),
+        config: &config,
+        now,
+        code: EXIT_GOOD,
+    };
+    for peer in &config.renewed {
+        renewal.use_received(peer);
+    }
+    let own = OwnAuthorities::new(&args.files.dir, args.early, now);
+    let outcome = renewal.renew_own(&own, file);
+    renewal.report(outcome);
+    for peer in &config.renewed {
+        let outcome = renewal.exchange(peer);
+        let name = peer.name.as_deref().unwrap_or_default();
+        renewal.report(outcome.with_context(|| format!("peer \"{name}\"")));
+    }
+    Ok(renewal.code)
+}
+
+/// One run of the command.
+struct Renewal<'a> {
+    state: StateFolder,
+    config: &'a Config,
+    now: SystemTime,
+    code: u8,
+}
+
+impl Renewal<'_> {
+    fn report(&mut self, outcome: anyhow::Result<()>) {
+        if let Err(error) = outcome {
+            let text = format!("{error:#}");
+            eprintln!("wardgate: {text}");
+            audit::record(&messages::RENEWAL_FAILED, &text);
+            self.code = EXIT_FAILED;
+        }
+    }
+
+    /// Renews the certificate and the CA of this site, and writes the update for partners.
+    fn renew_own(&self, own: &OwnAuthorities, file: &Path) -> anyhow::Result<()> {
+        if !own.is_here() {
+            println!(
+                "the CA of this site is not on this machine, so its certificates are not renewed here"
+            );
+            return Ok(());
+        }
+        let text = fs::read_to_string(file)?;
+        let files = Edited::parse(file, &text)?.identity();
+        let (certificate, key) = files.context("the configuration has no [identity]")?;
+        let current = self.state.own();
+        let sequence = current
+            .as_deref()
+            .and_then(|bytes| Update::read(bytes).ok())
+            .map(|update| update.sequence);
+        let name = |peer: &Arc<Peer>| peer.name.clone().unwrap_or_default();
+        let has_it =
+            |peer: &Arc<Peer>| sequence.is_some_and(|own| self.state.in_use_at(&name(peer)) >= own);
+        let all_know = self.config.renewed.iter().all(has_it);
+        say(own.switch(all_know)?);
+        say(own.make_successor()?);
+        let output = OutputFiles { certificate, key };
+        say(own.renew_certificate(&output)?);
+        let chain = store::certificates(&output.certificate).map_err(|why| {
+            anyhow::anyhow!(
+                "certificate {:?} {why}",
+                output.certificate.display().to_string()
+            )
+        })?;
+        let identity = identity_of(&chain).context("the certificate has no DNS name and no URI")?;
+        if let Some(update) = own.update(&identity, current.as_deref())? {
+            self.state.set_own(&update)?;
+            say(Some(format!(
+                "signed an update of the CA certificates for partners: sha256 {}",
+                digest_of(&update)
+            )));
+        } else if let Some(behind) = self
+            .config
+            .renewed
+            .iter()
+            .find(|peer| sequence.is_some() && !has_it(peer))
+        {
+            println!(
+                "peer \"{}\" does not use the last update of this site yet",
+                name(behind)
+            );
+        }
+        Ok(())
+    }
+
+    /// Exchanges updates with a partner to which this site connects. Others connect to this site.
+    fn exchange(&mut self, peer: &Arc<Peer>) -> anyhow::Result<()> {
+        let Some(name) = &peer.name else {
+            return Ok(());
+        };
+        let Some(link) = RenewalLink::open(self.config, peer, self.now)? else {
+            return Ok(());
+        };
+        self.state.note_in_use(name, link.message.in_use)?;
+        if !link.message.update.is_empty() {
+            self.state.store(name, &link.message.update)?;
+            self.use_received(peer);
+        }
+        let own = self.state.message_for(name);
+        let is_taken = link.send(&own)?;
+        anyhow::ensure!(
+            is_taken,
+            "the other site does not take the update of this site; the log of its gateway has the reason"
+        );
+        Ok(())
+    }
+
+    /// Checks what a partner has sent, and trusts it.
+    fn use_received(&mut self, peer: &Arc<Peer>) {
+        let name = peer.name.clone().unwrap_or_default();
+        let Some(bytes) = self.state.received(&name) else {
+            return;
+        };
+        let outcome = self.trust(peer, &name, &bytes);
+        self.report(
+            outcome.with_context(|| format!("peer \"{name}\": the update that it has sent")),
+        );
+    }
+
+    fn trust(&self, peer: &Peer, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = &peer.trust.trust.value;
+        // The last update that was used stays beside the certificates: an auditor can check it later.
+        let record = path.with_extension("update");
+        let known = fs::read(&record).ok();
+        if known.as_deref() == Some(bytes) {
+            return Ok(());
+        }
+        let known = known
+            .and_then(|bytes| Update::read(&bytes).ok())
+            .map_or(0, |update| update.sequence);
+        let update = Update::read(bytes)?;
+        let trusted =
+            store::certificates(path).map_err(|why| anyhow::anyhow!("trust {path:?} {why}"))?;
+        let current: Vec<_> = trusted
+            .into_iter()
+            .filter(|ca| partner::check_authority(ca, self.now).is_ok())
+            .collect();
+        let identities: Vec<_> = peer.identities.iter().map(ToString::to_string).collect();
+        match update.check(bytes, &identities, &current, known, self.now) {
+            // A gateway that was restored from a backup sends an old one.
+            Err(error @ UpdateError::Older { .. }) => anyhow::bail!("{error}, so it is not used"),
+            outcome => outcome?,
+        }
+        let text: String = update
+            .authorities
+            .iter()
+            .map(|ca| pem::of_certificate(ca))
+            .collect();
+        write::replace_all(&[(path, text.as_bytes(), MODE), (&record, bytes, MODE)])
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        self.state.note_used(name, update.sequence)?;
+        let text = format!(
+            "peer \"{name}\": {} has new CA certificates, signed by the old CA; sha256 of the update {}",
+            path.display(),
+            digest_of(bytes)
+        );
+        println!("{text}");
+        audit::record(&messages::TRUST_UPDATE_USED, &text);
+        if !peer.trust.crl.is_empty() {
+            println!(
+                "peer \"{name}\": crl is set, so add the list of the new CA to it before the peer uses the new CA"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Prints and records what was renewed.
+fn say(what: Option<String>) {
+    if let Some(what) = what {
+        println!("{what}");
+        audit::record(&messages::OWN_RENEWED, &what);
+    }
+}

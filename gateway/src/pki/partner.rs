@@ -1,0 +1,86 @@
+//! Checks the certificates that another site sends, which are in no file yet.
+
+use std::time::SystemTime;
+
+use ring::digest;
+use rustls::pki_types::CertificateDer;
+
+use super::expiry::{date, unix};
+use super::facts::Facts;
+use super::rules;
+
+/// Checks that a certificate is that of a CA that may be trusted: a CA, a key of an accepted kind and size, valid now.
+///
+/// # Errors
+/// Why not, as a predicate of the certificate.
+pub(crate) fn check_authority(
+    certificate: &CertificateDer<'_>,
+    now: SystemTime,
+) -> Result<(), String> {
+    let facts = Facts::of(certificate).map_err(|_| "cannot be read".to_owned())?;
+    if facts.not_after <= unix(now) {
+        return Err(format!("expired {}", date(facts.not_after)));
+    }
+    match rules::anchor(&facts).into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
+}
+
+/// The SHA-256 of the public key of a certificate, as `wardgate pki show` prints it; `None` if it cannot be read.
+#[must_use]
+pub(crate) fn key_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let facts = Facts::of(certificate).ok()?;
+    let mut sum = [0; 32];
+    sum.copy_from_slice(digest::digest(&digest::SHA256, &facts.spki).as_ref());
+    Some(sum)
+}
+
+/// The `dns:` and `uri:` names of a certificate; empty if it cannot be read.
+#[must_use]
+pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let facts = Facts::of(certificate).ok();
+    let names = facts.into_iter().flat_map(|facts| facts.names);
+    names
+        .filter(|name| name.starts_with("dns:") || name.starts_with("uri:"))
+        .collect()
+}
+
+/// Whether the key in this CA certificate has made the signature. Only algorithms that TLS certificates here may have
+/// are tried.
+#[must_use]
+pub(crate) fn has_signed(authority: &CertificateDer<'_>, message: &[u8], signature: &[u8]) -> bool {
+    let Ok(certificate) = webpki::EndEntityCert::try_from(authority) else {
+        return false;
+    };
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+    algorithms.all.iter().any(|algorithm| {
+        certificate
+            .verify_signature(*algorithm, message, signature)
+            .is_ok()
+    })
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    super::facts::hex(bytes)
+}
+
+/// The dates between which a certificate is valid, in seconds since 1970; `None` if it cannot be read.
+#[must_use]
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let facts = Facts::of(certificate).ok()?;
+    Some((facts.not_before, facts.not_after))
+}
+
+/// Whether the key in this CA certificate has signed the certificate, which names it as its issuer.
+#[must_use]
+pub(crate) fn is_issued_by(
+    certificate: &CertificateDer<'_>,
+    authority: &CertificateDer<'_>,
+) -> bool {
+    let names = Facts::of(certificate).ok().zip(Facts::of(authority).ok());
+    names.is_some_and(|(own, issuer)| own.issuer_der == issuer.subject_der)
+        && super::facts::certificate_signed_by(certificate, authority) == Some(true)
+}

@@ -1,0 +1,5 @@
+//! `import_haproxy` of the fuzz tier under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wardgate_fuzz::play("import_haproxy", input));

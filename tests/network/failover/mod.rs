@@ -1,0 +1,108 @@
+//! Two machines of one site that take over from each other, with real keepalived and its packaged configuration.
+//!
+//! ```text
+//!      LAN                 machines                   WAN, other site
+//! +-----------+   .3  +-----------------+  .3   +----------------------+
+//! |  clients  |-------|  gw1 keepalived |-------|                      |
+//! |  archive  |   .5  +-----------------+  .7   |  gateway  -  archive |
+//! | 10.20.0.9 |-------|  gw2 keepalived |-------| 198.51.100.10        |
+//! +-----------+   .4  +-----------------+  .4   +----------------------+
+//! ```
+//!
+//! 10.20.0.5 and 198.51.100.7 move between the machines. One client after another asks for an association and a C-ECHO, so
+//! the longest time between two that succeeded is the time without service. Other associations stay open in both directions
+//! and send one C-ECHO after another: each must go on, or end with an error that its application sees.
+//! `cargo xtask failover` repeats each fault and prints a table.
+
+mod bird;
+mod echo;
+mod lab;
+mod measure;
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use wardgate_tests::Program;
+use wardgate_tests::tier::{self, Need};
+
+use self::lab::{ARCHIVES, Lab};
+use self::measure::{Fault, Measured, measure};
+
+const NEEDS: [Need; 4] = [
+    Need::Namespaces,
+    Need::Program("keepalived"),
+    Need::Program("curl"),
+    Need::Program("ss"),
+];
+
+/// The longest time without service that a test accepts on a machine that is busy with other tests. The guide has the
+/// measured times.
+const GAP_MAX: Duration = Duration::from_secs(15);
+
+#[test]
+fn a_second_machine_takes_over_and_every_application_is_told() {
+    if !tier::ready("network", &NEEDS) {
+        return;
+    }
+    let runs = std::env::var("WARDGATE_FAILOVER").map_or(1, |runs| runs.parse().expect("a number"));
+    let mut lab = Lab::start();
+    for (place, address) in ARCHIVES {
+        let address: SocketAddr = address.parse().expect("an address");
+        let listener = lab.inside(place, || TcpListener::bind(address));
+        echo::serve(listener.expect("nothing else listens there"));
+    }
+    lab.wait_for_master(None);
+    let mut table = Vec::new();
+    for fault in Fault::ALL {
+        let measured: Vec<_> = (0..runs).map(|_| measure(&mut lab, fault)).collect();
+        println!("{}", measure::row(fault, &measured));
+        table.push((fault, measured));
+    }
+    for (fault, measured) in &table {
+        for Measured {
+            gap, untold, moved, ..
+        } in measured
+        {
+            assert!(*gap < GAP_MAX, "{fault:?}: no service for {gap:?}");
+            assert_eq!(*untold, 0, "{fault:?}: applications were not told");
+            assert!(*moved || !fault.moves(), "{fault:?}: nothing moved");
+        }
+    }
+}
+
+/// Both machines lose the peer across the WAN: neither is better, and the addresses stay.
+#[test]
+fn two_machines_that_have_both_lost_the_peer_do_not_move_the_addresses() {
+    if !tier::ready("network", &NEEDS) {
+        return;
+    }
+    let mut lab = Lab::start();
+    let master = lab.wait_for_master(None);
+    let other = lab.other.take().expect("it was started");
+    other.process().signal(Signal::KILL);
+    drop(other);
+    for number in 0..2 {
+        lab.wait_for_priority(number, 230);
+    }
+    // Longer than `preempt_delay`.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(lab.master(), Some(master));
+    for number in 0..2 {
+        let output = lab.keepalived_output(number);
+        let masters = output.matches("(lan) Entering MASTER STATE").count();
+        assert!(masters <= 1, "it flaps: {output}");
+    }
+}
+
+/// IPVS is not in every kernel, so the director's file is only examined.
+#[test]
+fn keepalived_accepts_the_configuration_of_the_director() {
+    if !tier::ready("network", &NEEDS) {
+        return;
+    }
+    let file = tier::workspace().join("packaging/ha/director.conf");
+    let test = Program::new("keepalived").args(["-t", "-f"]).arg(file);
+    let outcome = test.run().expect_success();
+    assert_eq!(outcome.text().trim(), "");
+}
