@@ -6,26 +6,31 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_getaffinity};
 use tempfile::TempDir;
 use wardgate_tests::{Program, built, wardgate};
 
 /// The kernel is killed after this time.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(900);
 /// Memory of the machine, allocated as it is used.
 const MEMORY: &str = "mem=1024M";
 /// Modules that the scenarios need, with those that they depend on.
 const MODULES: &str = "veth sch_netem ipv6";
 
-/// Starts the kernel, runs `name argument` and returns the output of both.
-pub(crate) fn run(name: &str, argument: &str) -> String {
+/// Starts the kernel, runs the program `name` with `arguments` and returns the output of both.
+///
+/// It stays on one processor of this machine, the `turn`th that it may use: user-mode Linux changes between two
+/// processes for each system call, which takes many times as long if they are on different processors.
+pub(crate) fn run(name: &str, arguments: &str, turn: usize) -> String {
     // Short, because it holds sockets of the kernel.
     let folder = TempDir::with_prefix_in("wguml", "/tmp").expect("there is room");
     let init = folder.path().join("init");
-    fs::write(&init, script(folder.path(), &built(name), argument)).expect("our folder");
+    fs::write(&init, script(folder.path(), &built(name), arguments)).expect("our folder");
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("our file");
     // The memory of the machine is a file there, which a disk would write out.
     let memory = TempDir::with_prefix_in("wguml", "/dev/shm").expect("a tmpfs");
-    let program = Program::new("linux.uml")
+    let program = Program::new("taskset")
+        .args(["-c", &processor(turn).to_string(), "linux.uml"])
         .args([
             "root=/dev/root",
             "rootfstype=hostfs",
@@ -47,7 +52,15 @@ pub(crate) fn run(name: &str, argument: &str) -> String {
     program.run().text()
 }
 
-fn script(folder: &Path, program: &Path, argument: &str) -> String {
+fn processor(turn: usize) -> usize {
+    let allowed = sched_getaffinity(None).expect("the kernel knows this thread");
+    let allowed: Vec<_> = (0..CpuSet::MAX_CPU)
+        .filter(|cpu| allowed.is_set(*cpu))
+        .collect();
+    allowed[turn % allowed.len()]
+}
+
+fn script(folder: &Path, program: &Path, arguments: &str) -> String {
     let (folder, program) = (folder.display(), program.display());
     let gateway = wardgate();
     let gateway = gateway.display();
@@ -61,7 +74,7 @@ fn script(folder: &Path, program: &Path, argument: &str) -> String {
          for module in {MODULES}; do modprobe -d /run/kernel $module; done\n\
          ip link set lo up; ulimit -n 65536; export TMPDIR=/run/tmp; cd {folder}\n\
          export WARDGATE_PROGRAM={gateway}\n\
-         {program} {argument} </dev/null 2>&1\n\
+         {program} {arguments} </dev/null 2>&1\n\
          echo \"STATUS $?\"\n\
          echo o >/proc/sysrq-trigger; sleep 10\n"
     )

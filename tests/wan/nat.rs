@@ -1,65 +1,104 @@
 //! A NAT between the sites that forgets silent connections, in namespaces of this machine: its kernel has nftables.
 //!
 //! ```text
-//! A -- NAT -- B        masquerades A, and forgets a connection after FORGETS of silence
+//! A -- NAT -- B        masquerades A, and forgets a connection after 60 s of silence
 //! ```
+//!
+//! Every time here, that of the NAT included, is divided by ten, but not in `cargo xtask wan --full`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use gateway::config::Timeouts;
 use wardgate_tests::stream::{Ending, accept, ending};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Pki, Program, Site};
+use wardgate_tests::{Gateway, Pki, Program, Site};
 
 const A: &str = "gw.a.example";
 const B: &str = "gw.b.example";
-/// The silence after which the NAT drops the packets of a connection (60 s in many routers).
-const FORGETS: Duration = Duration::from_secs(6);
+/// The silence, in seconds, after which the NAT drops the packets of a connection. Many routers have it.
+const FORGETS: u64 = 60;
+/// A busy machine reports so much later, or earlier by the time between the last packet and the start of the wait.
+const TOLERANCE: Duration = Duration::from_secs(3);
+/// The longest time that an application waits for a byte.
+const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// TCP_USER_TIMEOUT decides at a probe whether the silence was too long.
-const USER: &str = "\"4s\"";
+/// `keepalive.idle` and `user` of a route; `None` is the default.
+type Own = (Option<u64>, Option<u64>);
+
+/// It sends probes before the NAT forgets, as the guide advises.
+const KEPT: Own = (Some(30), None);
+/// Its first probe and the NAT have the same time, so either can be first.
+const DEFAULT: Own = (None, None);
+/// Its first probe is too late: the 4th is the first after `user` = 120 s.
+const LATE: Own = (Some(90), None);
+/// The same, but the client writes after the NAT has forgotten.
+const WRITES: Own = (Some(90), Some(30));
 
 #[test]
-fn keepalive_keeps_a_nat_from_forgetting_or_tells_both_applications_that_it_forgot() {
+fn keepalive_keeps_a_nat_from_forgetting_or_both_applications_are_told_that_it_forgot() {
     let needs = [Need::Root, Need::Namespaces, Need::Program("nft")];
     if !tier::ready("wan", &needs) {
         return;
     }
     let nat = Nat::new();
-    let pki = Pki::new();
-    // The kept connection sends probes before the NAT forgets; the other one sends them later.
-    let kept = nat.connection(&pki, 1, "{ idle = \"2s\", interval = \"2s\", probes = 3 }");
-    let lost = nat.connection(&pki, 2, "{ idle = \"9s\", interval = \"1s\", probes = 2 }");
+    let sites = Sites::start(&nat, &[KEPT, DEFAULT, LATE, WRITES]);
+    let [kept, default, late, writes] = [0, 1, 2, 3].map(|route| sites.connection(route));
     let start = Instant::now();
+    let told = |mut socket: TcpStream, stated: u64| {
+        let (_, end) = ending(&mut socket);
+        assert_eq!(end, Ending::Reset);
+        let (told, stated) = (start.elapsed(), seconds(stated));
+        println!("told after {told:.1?}, stated: {stated:?}");
+        assert!(
+            told + TOLERANCE >= stated && told <= stated + TOLERANCE,
+            "told after {told:?} instead of {stated:?}"
+        );
+    };
     thread::scope(|scope| {
-        for mut socket in lost.sockets {
-            scope.spawn(move || {
-                let (_, end) = ending(&mut socket);
-                assert_eq!(end, Ending::Reset);
-                let most = Duration::from_secs(9 + 1) + Duration::from_secs(4);
-                let told = start.elapsed();
-                assert!(FORGETS < told && told < most, "told after {told:?}");
-            });
+        for socket in late {
+            scope.spawn(move || told(socket, 120));
         }
+        scope.spawn(move || {
+            let [mut client, server] = writes;
+            scope.spawn(move || told(server, 100));
+            sleep(seconds(FORGETS + 10));
+            client.write_all(b"lost").expect("A still takes it");
+            told(client, FORGETS + 10 + 30);
+        });
+        // Long after the NAT would have forgotten, and after keepalive would have found that.
+        sleep(seconds(120) + TOLERANCE);
+        assert!(passes(kept), "the NAT still knows it");
+        let is_kept = passes(default);
+        println!("the default against a NAT of 60 s: kept: {is_kept}");
     });
-    let [mut near, mut far] = kept.sockets;
-    thread::sleep((start + 2 * FORGETS).saturating_duration_since(Instant::now()));
-    near.write_all(b"after").expect("the connection stands");
-    let mut bytes = [0; 5];
-    far.read_exact(&mut bytes).expect("the NAT still knows it");
-    assert_eq!(&bytes, b"after");
+}
+
+/// Whether a connection still passes bytes. If not, both applications must have been told already.
+fn passes([mut client, mut server]: [TcpStream; 2]) -> bool {
+    let is_reset = |socket: &TcpStream| socket.take_error().expect("it is a socket").is_some();
+    match [is_reset(&client), is_reset(&server)] {
+        [true, true] => false,
+        [false, false] => {
+            client.write_all(b"after").expect("it is not reset");
+            let mut bytes = [0; 5];
+            server.read_exact(&mut bytes).expect("the bytes arrive");
+            assert_eq!(&bytes, b"after");
+            true
+        }
+        told => panic!("one application of two was told: {told:?}"),
+    }
+}
+
+/// A time of the guide at the scale of this run.
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(if crate::is_full() { count } else { count / 10 })
 }
 
 struct Nat {
     prefix: String,
-}
-
-/// The sockets of both applications, and the gateways between them.
-struct Connection {
-    sockets: [TcpStream; 2],
-    _gateways: [wardgate_tests::Gateway; 2],
 }
 
 const SCRIPT: &str = "set -e\n\
@@ -81,11 +120,15 @@ const SCRIPT: &str = "set -e\n\
       net.netfilter.nf_conntrack_tcp_timeout_established=SECONDS\n";
 
 impl Nat {
+    fn namespace(&self, place: &str) -> String {
+        format!("{}-{place}", self.prefix)
+    }
+
     fn new() -> Self {
         let nat = Self {
             prefix: format!("wgnat{}", std::process::id()),
         };
-        let seconds = FORGETS.as_secs().to_string();
+        let seconds = seconds(FORGETS).as_secs().to_string();
         let script = SCRIPT
             .replace("P-", &format!("{}-", nat.prefix))
             .replace("SECONDS", &seconds);
@@ -95,30 +138,68 @@ impl Nat {
             .expect_success();
         nat
     }
+}
 
-    fn connection(&self, pki: &Pki, number: u16, keepalive: &str) -> Connection {
-        let [entry, target] =
-            [11_110, 10_400].map(|port| SocketAddr::from(([127, 0, 0, 1], port + number)));
-        let wan = SocketAddr::from(([198, 51, 100, 1], 2760 + number));
-        let [a, b] = ["a", "b"].map(|name| format!("{}-{name}", self.prefix));
-        let listener = inside(&b, move || TcpListener::bind(target)).expect("a free port");
-        let far_site = Site::new(pki, B).terminate(wan, target, &[format!("dns:{A}")]);
-        let near_site = Site::new(pki, A).originate(entry, wan, &[format!("dns:{B}")]);
-        let gateways = [(far_site, &b), (near_site, &a)].map(|(site, namespace)| {
-            let site = site.protocol("tcp").netns(namespace.clone());
-            site.timeout("keepalive", keepalive)
-                .timeout("user", USER)
-                .start()
-        });
-        let mut near = inside(&a, move || TcpStream::connect(entry)).expect("A listens");
-        let mut far = accept(&listener);
-        near.write_all(b"hello").expect("A reads");
-        far.read_exact(&mut [0; 5]).expect("B writes");
-        Connection {
-            sockets: [near, far],
-            _gateways: gateways,
+/// Both gateways, with a route for each item.
+struct Sites<'a> {
+    nat: &'a Nat,
+    _gateways: [Gateway; 2],
+}
+
+impl<'a> Sites<'a> {
+    fn start(nat: &'a Nat, routes: &[Own]) -> Self {
+        let pki = Pki::new();
+        let [mut b, mut a] = [(B, "b"), (A, "a")]
+            .map(|(name, place)| Site::new(&pki, name).netns(nat.namespace(place)));
+        for (number, own) in (0_u16..).zip(routes) {
+            b = b.terminate(wan(number), target(number), &[format!("dns:{A}")]);
+            a = a.originate(entry(number), wan(number), &[format!("dns:{B}")]);
+            [b, a] = [b, a]
+                .map(|site| timeouts(site.name(&format!("route-{number}")).protocol("tcp"), *own));
+        }
+        Self {
+            nat,
+            _gateways: [b, a].map(|site| site.start()),
         }
     }
+
+    /// The sockets of both applications: the client's and the server's.
+    fn connection(&self, route: u16) -> [TcpStream; 2] {
+        let [a, b] = ["a", "b"].map(|place| self.nat.namespace(place));
+        let listener = inside(&b, move || TcpListener::bind(target(route))).expect("a free port");
+        let mut client = inside(&a, move || TcpStream::connect(entry(route))).expect("A listens");
+        let mut server = accept(&listener);
+        client.write_all(b"hello").expect("A reads");
+        server.read_exact(&mut [0; 5]).expect("B writes");
+        for socket in [&client, &server] {
+            socket.set_read_timeout(Some(WAIT_MAX)).expect("not zero");
+        }
+        [client, server]
+    }
+}
+
+fn entry(route: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 11_110 + route))
+}
+
+fn wan(route: u16) -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, 1], 2760 + route))
+}
+
+fn target(route: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 10_400 + route))
+}
+
+/// Sets the timeouts of the last route, at the scale of this run.
+fn timeouts(site: Site, (idle, user): Own) -> Site {
+    let defaults = Timeouts::default();
+    let idle = idle.unwrap_or(defaults.keepalive.idle.as_secs());
+    let user = user.unwrap_or(defaults.user.as_secs());
+    let text = |count| format!("\"{}s\"", seconds(count).as_secs());
+    let interval = text(defaults.keepalive.interval.as_secs());
+    let keepalive = format!("{{ idle = {}, interval = {interval} }}", text(idle));
+    site.route_timeout("keepalive", keepalive)
+        .route_timeout("user", text(user))
 }
 
 impl Drop for Nat {

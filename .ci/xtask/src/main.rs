@@ -274,7 +274,7 @@ fn failover(workspace: &Workspace, runs: u32) -> anyhow::Result<()> {
 fn wan(workspace: &Workspace, is_full: bool) -> anyhow::Result<()> {
     steps::must(&mut workspace.cargo(&BUILD))?;
     let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
-    test.args(["--test", "wan", "--", "--nocapture"]);
+    test.args(["--test", "wan", "--", "--nocapture", "--test-threads=10"]);
     test.env("WARDGATE_WAN", if is_full { "full" } else { "short" });
     // A run without the kernel would show nothing.
     test.env("WARDGATE_REQUIRE", "wan");

@@ -181,6 +181,8 @@ impl Tier {
         match self.name.as_str() {
             "direct" => Some(3 * cores),
             "security" | "interop" => Some(2 * cores),
+            // All but three wait for the results of one emulated machine.
+            "wan" => Some(10),
             _ => None,
         }
     }
