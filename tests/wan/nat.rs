@@ -38,7 +38,7 @@ const LATE: Own = (Some(90), None);
 const WRITES: Own = (Some(90), Some(30));
 
 #[test]
-fn keepalive_keeps_a_nat_from_forgetting_or_both_applications_are_told_that_it_forgot() {
+fn keepalive_keeps_a_nat_from_forgetting_or_both_applications_are_notified_that_it_forgot() {
     let needs = [Need::Root, Need::Namespaces, Need::Program("nft")];
     if !tier::ready("wan", &needs) {
         return;
@@ -51,10 +51,10 @@ fn keepalive_keeps_a_nat_from_forgetting_or_both_applications_are_told_that_it_f
         let (_, end) = ending(&mut socket);
         assert_eq!(end, Ending::Reset);
         let (told, stated) = (start.elapsed(), seconds(stated));
-        println!("told after {told:.1?}, stated: {stated:?}");
+        println!("notified after {told:.1?}, stated: {stated:?}");
         assert!(
             told + TOLERANCE >= stated && told <= stated + TOLERANCE,
-            "told after {told:?} instead of {stated:?}"
+            "notified after {told:?} instead of {stated:?}"
         );
     };
     thread::scope(|scope| {
@@ -76,7 +76,7 @@ fn keepalive_keeps_a_nat_from_forgetting_or_both_applications_are_told_that_it_f
     });
 }
 
-/// Whether a connection still passes bytes. If not, both applications must have been told already.
+/// Whether a connection still passes bytes. If not, both applications must have been notified already.
 fn passes([mut client, mut server]: [TcpStream; 2]) -> bool {
     let is_reset = |socket: &TcpStream| socket.take_error().expect("it is a socket").is_some();
     match [is_reset(&client), is_reset(&server)] {
@@ -88,7 +88,7 @@ fn passes([mut client, mut server]: [TcpStream; 2]) -> bool {
             assert_eq!(&bytes, b"after");
             true
         }
-        told => panic!("one application of two was told: {told:?}"),
+        told => panic!("one application of two was notified: {told:?}"),
     }
 }
 

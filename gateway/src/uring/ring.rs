@@ -478,27 +478,6 @@ mod tests {
     }
 
     #[test]
-    fn both_directions_report_a_timeout_that_the_kernel_reports_once() {
-        on_ring(async |socket, peer| {
-            // A peer whose window stays closed is given up after this time.
-            socket.set_user_timeout(Some(Duration::from_millis(300)));
-            let sent = loop {
-                if let Err(error) = socket.write(vec![0; 100_000], 0..100_000).await.0 {
-                    break error;
-                }
-            };
-            assert_eq!(sent.kind(), io::ErrorKind::TimedOut, "{sent}");
-            let (read, _) = socket.read(vec![0], 0..1).await;
-            let error = read.expect_err("not a clean end");
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
-            let (sent, _) = socket.write(vec![0], 0..1).await;
-            let error = sent.expect_err("it is broken");
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
-            drop(peer);
-        });
-    }
-
-    #[test]
     fn a_splice_moves_the_available_bytes_without_waiting_for_more() {
         on_ring(async |socket, mut peer| {
             let pipe = KernelPipe::new().expect("a pipe");

@@ -79,7 +79,7 @@ impl Sub for Counters {
 
 /// The `user` of the route over which large packets do not pass for ever; the other routes have the default.
 const USER: Duration = Duration::from_secs(30);
-/// An application may be told so much later than stated, and by the lateness of the machine more: segments are sent,
+/// An application may be notified so much later than stated, and by the lateness of the machine more: segments are sent,
 /// and sent again, before `user` counts.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
@@ -143,11 +143,11 @@ pub(crate) fn mtu_not_probed(network: &Network, sites: &Sites<'_>, scale: Scale)
     let sender = thread::spawn(move || send_for_ever(&mut client));
     let receiver = thread::spawn(move || {
         let (_, end) = ending(&mut server);
-        assert_eq!(end, Ending::Reset, "the receiving application is told");
+        assert_eq!(end, Ending::Reset, "the receiving application is notified");
         Instant::now()
     });
     let [sender, receiver] = [sender, receiver].map(|thread| {
-        let told = thread.join().expect("it is told");
+        let told = thread.join().expect("it is notified");
         told.duration_since(start)
     });
     // Small packets pass: the receiving gateway's probe finds that the sending one has given up.
@@ -158,7 +158,7 @@ pub(crate) fn mtu_not_probed(network: &Network, sites: &Sites<'_>, scale: Scale)
         "sender {sender:?}, receiver {receiver:?}, late {late:?}"
     );
     format!(
-        "with `user` = {user:.0?} the sender was told after {sender:.1?}, the receiver after {receiver:.1?} (stated: \
+        "with `user` = {user:.0?} the sender was notified after {sender:.1?}, the receiver after {receiver:.1?} (stated: \
          {next_probe:.0?} at most)"
     )
 }

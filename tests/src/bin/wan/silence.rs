@@ -1,4 +1,4 @@
-//! Losses that no packet announces, and the times after which the applications are told.
+//! Losses that no packet announces, and the times after which the applications are notified.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use crate::lateness::Lateness;
 use crate::path::{Network, Place, WanLine};
 use crate::sites::{Route, RouteTimeouts, Sites, round_trip};
 
-/// An application may be told so much later than stated, and by the lateness of the machine more.
+/// An application may be notified so much later than stated, and by the lateness of the machine more.
 const LATE_MAX: Duration = Duration::from_secs(2);
 /// What the log states for a silent loss.
 const SILENCE: &str = "the other end stopped answering";
@@ -91,13 +91,13 @@ fn report(silence: &Silence, losses: &[Loss]) -> String {
         format!("| {what} | {stated:.0?} | {least:.1?} to {most:.1?} |\n")
     });
     print!(
-        "| silent loss (machine late by {late:.1?}) | stated | the application was told after |\n|---|---|---|\n{}",
+        "| silent loss (machine late by {late:.1?}) | stated | the application was notified after |\n|---|---|---|\n{}",
         lines.collect::<String>()
     );
     for loss in losses {
         assert!(
             loss.at_most >= loss.stated && loss.at_least <= loss.stated + LATE_MAX + late,
-            "{}: told after {:.1?} to {:.1?}, but the guide states {:?}; the machine was late by {late:.1?}",
+            "{}: notified after {:.1?} to {:.1?}, but the guide states {:?}; the machine was late by {late:.1?}",
             loss.what,
             loss.at_least,
             loss.at_most,
@@ -227,12 +227,12 @@ pub(crate) fn lan_lost(
 fn reset_of(mut socket: TcpStream) -> JoinHandle<Instant> {
     thread::spawn(move || {
         let (_, end) = ending(&mut socket);
-        assert_eq!(end, Ending::Reset, "an application is told");
+        assert_eq!(end, Ending::Reset, "an application is notified");
         Instant::now()
     })
 }
 
-/// Sends until the application is told that it is in vain; returns when that is.
+/// Sends until the application is notified that it is in vain; returns when that is.
 pub(crate) fn send_for_ever(socket: &mut TcpStream) -> Instant {
     let bytes = vec![7; 50_000];
     while socket.write_all(&bytes).is_ok() {}
