@@ -1,5 +1,5 @@
-//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance`, `failover`, `docs` and
-//! `package`.
+//! The project's developer tasks: `cargo xtask check`, `test`, `gate`, `fuzz`, `endurance`, `failover`, `soak`,
+//! `wan`, `docs` and `package`.
 //!
 //! `check` must pass before every commit. `test` runs everything: it installs the programs that the tests
 //! need, runs every tier, and prints the number of tests. `fuzz` searches for longer than `test` does.
@@ -78,6 +78,13 @@ enum Task {
     },
     /// Two gateways under a mixed load for hours, with changes and faults; ends at the first thing that is wrong
     Soak(soak::Soak),
+    /// Two gateways over a slow, lossy or broken line: the tests of the tier `wan`, in a user-mode Linux kernel with
+    /// netem; needs root
+    Wan {
+        /// More objects, bytes and repetitions: takes some minutes
+        #[arg(long)]
+        full: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -113,6 +120,10 @@ fn run(task: &Task, workspace: &Workspace) -> anyhow::Result<bool> {
         }
         Task::Soak(soak) => {
             steps.run("soak", || soak.run(workspace));
+            return Ok(report::print(&[], &steps));
+        }
+        Task::Wan { full } => {
+            steps.run("wan", || wan(workspace, *full));
             return Ok(report::print(&[], &steps));
         }
         Task::Docs => {
@@ -256,6 +267,17 @@ fn failover(workspace: &Workspace, runs: u32) -> anyhow::Result<()> {
     test.env("WARDGATE_FAILOVER", runs.to_string());
     // A run without keepalived would show nothing.
     test.env("WARDGATE_REQUIRE", "network");
+    steps::must(&mut test)
+}
+
+/// The tests of the tier `wan`, whose tables are printed.
+fn wan(workspace: &Workspace, is_full: bool) -> anyhow::Result<()> {
+    steps::must(&mut workspace.cargo(&BUILD))?;
+    let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
+    test.args(["--test", "wan", "--", "--nocapture", "--test-threads=10"]);
+    test.env("WARDGATE_WAN", if is_full { "full" } else { "short" });
+    // A run without the kernel would show nothing.
+    test.env("WARDGATE_REQUIRE", "wan");
     steps::must(&mut test)
 }
 

@@ -13,7 +13,7 @@ use crate::libtest::{self, Counts, Line};
 use crate::steps::Steps;
 
 /// The required tiers in the order in which they run: the fastest first.
-const EXPECTED: [&str; 9] = [
+const EXPECTED: [&str; 10] = [
     "tidy",
     "unit",
     "simulation",
@@ -21,6 +21,7 @@ const EXPECTED: [&str; 9] = [
     "direct",
     "security",
     "network",
+    "wan",
     "interop",
     "packaging",
 ];
@@ -180,6 +181,8 @@ impl Tier {
         match self.name.as_str() {
             "direct" => Some(3 * cores),
             "security" | "interop" => Some(2 * cores),
+            // All but three wait for the results of one emulated machine.
+            "wan" => Some(10),
             _ => None,
         }
     }

@@ -124,6 +124,8 @@ pub struct RingSocket {
     finished: Cell<bool>,
     // This end opened the connection.
     has_connected: bool,
+    // The kernel gave up, and has reported it.
+    has_timed_out: Cell<bool>,
 }
 
 impl RingSocket {
@@ -153,6 +155,7 @@ impl RingSocket {
             stream: Rc::new(stream),
             finished: Cell::new(false),
             has_connected: false,
+            has_timed_out: Cell::new(false),
         })
     }
 
@@ -177,9 +180,9 @@ impl RingSocket {
 
     fn receive(&self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let control = &mut RecvAncillaryBuffer::default();
-        let received = recvmsg(&*self.stream, into, control, RecvFlags::DONTWAIT)?;
+        let received = recvmsg(&*self.stream, into, control, RecvFlags::DONTWAIT);
         let room = into.iter().any(|part| !part.is_empty());
-        match received.bytes {
+        match self.cause(received.map_err(Into::into))?.bytes {
             0 if room => self.end(),
             count => Ok(count),
         }
@@ -188,15 +191,32 @@ impl RingSocket {
     // The meaning of a read that received nothing.
     fn end(&self) -> io::Result<usize> {
         match self.is_reset() {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
+            true => self.cause(Err(io::ErrorKind::ConnectionReset.into())),
             false => Ok(0),
         }
+    }
+
+    // Linux reports a timeout only once, to the direction that asks first. The other direction sees a reset or a
+    // broken pipe, which would hide why the connection ended.
+    fn cause<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => {
+                self.has_timed_out.set(true);
+                error
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                if self.has_timed_out.get() =>
+            {
+                io::ErrorKind::TimedOut.into()
+            }
+            _ => error,
+        })
     }
 
     fn send(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let control = &mut SendAncillaryBuffer::default();
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        Ok(sendmsg(&*self.stream, from, control, flags)?)
+        self.cause(sendmsg(&*self.stream, from, control, flags).map_err(Into::into))
     }
 
     // Linux reports a reset only once. If a send got the error, a later receive returns 0 as after a clean
@@ -275,14 +295,14 @@ impl Socket for RingSocket {
     }
 
     fn splice_in(&self, pipe: &KernelPipe) -> io::Result<usize> {
-        match pipe.fill(&*self.stream)? {
+        match self.cause(pipe.fill(&*self.stream))? {
             0 => self.end(),
             count => Ok(count),
         }
     }
 
     async fn splice_out(&self, pipe: &KernelPipe) -> io::Result<usize> {
-        let send = || pipe.drain(&*self.stream);
+        let send = || self.cause(pipe.drain(&*self.stream));
         self.at_once_or_wait(PollFlags::OUT, send).await
     }
 
