@@ -58,7 +58,7 @@ fn pair_and_renew(within: &[String]) -> String {
     }
     let (listening, code) = show(&region, &[]);
     let paired = type_code(&hospital, &code, &[]).expect_success().text();
-    let mut output = paired + &wait(listening);
+    let mut output = paired + &wait(listening) + "\n";
     // The gateway of the region does not run, so the hospital signs an update and cannot deliver it.
     let renew =
         |site: &PairedSite, options: &[&str]| site.command(&["pair", "renew"]).args(options).run();

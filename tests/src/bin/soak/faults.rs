@@ -224,9 +224,10 @@ fn relay(client: TcpStream, to: SocketAddr, mode: &Arc<AtomicU32>) {
 fn pump(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU32) {
     let _ = from.set_read_timeout(Some(Duration::from_millis(100)));
     let mut piece = [0; 4096];
-    let reset = |from: &TcpStream| {
+    let reset = |one: &TcpStream| {
         // Both directions end: the other pump fails at its next step.
-        let _ = from.shutdown(Shutdown::Both);
+        let _ = SockRef::from(one).set_linger(Some(Duration::ZERO));
+        let _ = one.shutdown(Shutdown::Both);
     };
     loop {
         let now = MODES[mode.load(Ordering::SeqCst) as usize % MODES.len()];
@@ -240,6 +241,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU32) {
             Err(_) => return reset(&to),
         };
         if count == 0 {
+            // What the kernel has not sent yet must still arrive: a close without linger would discard it.
+            let _ = SockRef::from(&to).set_linger(None);
             let _ = to.shutdown(Shutdown::Write);
             return;
         }
