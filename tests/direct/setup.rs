@@ -340,7 +340,15 @@ fn what_setup_leaves_is_what_pair_finds_and_a_message_passes_without_an_editor()
     let shown = shows.output();
     let code = shown.lines().find_map(|line| line.strip_prefix("code: "));
     let code = code.expect("it is shown");
-    let types = pair(&hospital).args(["--site", "hospital-a", "--code-file", "-"]);
+    // The other site calls itself "region", and setup's name for it is "other-site": without a terminal, a person says so.
+    let types = pair(&hospital).args([
+        "--site",
+        "hospital-a",
+        "--peer",
+        "other-site",
+        "--code-file",
+        "-",
+    ]);
     types.stdin(format!("{code}\n")).run().expect_success();
     assert!(shows.wait(DEADLINE).success());
 
