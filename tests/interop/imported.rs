@@ -50,7 +50,7 @@ fn a_haproxy_pair_is_imported_and_each_end_is_replaced_alone() {
             );
             match site.peer {
                 Some(peer) => format!(
-                    "{head}listen to-region\n  bind 127.0.0.1:{}\n  server far 127.0.0.1:{} ssl {files} sni str({peer}) \
+                    "{head}listen to-region\n  bind 127.0.0.1:{}\n  server far 127.0.0.1:{} ssl {files} \
                      verifyhost {peer}\n",
                     site.listen, site.target
                 ),

@@ -102,11 +102,10 @@ impl Suite {
         Program::new("mmdebstrap")
             .args(["--quiet", "--variant=essential"])
             .arg(format!("--include={}", self.packages()))
-            .args([
-                "--dpkgopt=force-unsafe-io",
-                "--dpkgopt=path-include=/usr/share/doc/wardgate/*",
-            ])
+            .arg("--dpkgopt=force-unsafe-io")
             .args(excluded)
+            // The last rule that matches decides.
+            .arg("--dpkgopt=path-include=/usr/share/doc/wardgate/*")
             .args(self.keyring())
             .arg(self.release())
             .arg(&unfinished)

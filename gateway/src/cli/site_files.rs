@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 
+use crate::config::check_site_name;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, KeyType, NewAuthority, NewCertificate,
     OutputFiles, Permitted,
@@ -93,5 +94,35 @@ pub(super) fn problems(file: &Path) -> Vec<String> {
     match prepare(file, SystemTime::now()) {
         Ok(prepared) => prepared.problems,
         Err(problems) => problems,
+    }
+}
+
+/// A short name for the site whose gateway has this DNS name: `region` of `gw.region.example`. `None` for an address.
+pub(super) fn site_of_host(host: &str) -> Option<&str> {
+    let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
+    let is_general = |label: &&str| ["gw", "gateway", "wardgate", "dicom", "www"].contains(label);
+    let mut labels = host.split('.').skip_while(is_general);
+    labels
+        .next()
+        .filter(|label| is_name && check_site_name(label).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_named_by_the_first_label_that_is_not_a_general_one() {
+        for (host, site) in [
+            ("gw.region.example", Some("region")),
+            ("gateway.dicom.hospital-a.example", Some("hospital-a")),
+            ("region", Some("region")),
+            ("gw", None),
+            ("198.51.100.7", None),
+            ("2001:db8::7", None),
+            ("", None),
+        ] {
+            assert_eq!(site_of_host(host), site, "{host}");
+        }
     }
 }

@@ -49,7 +49,8 @@ pub(crate) struct PairOptions {
     /// that routes list and no table has; else the name that the other site gives]
     #[arg(long, value_name = "NAME")]
     pub(super) peer: Option<String>,
-    /// The name that this site gives to the other site [default: the name of this machine]
+    /// The name that this site gives to the other site [default: a part of the DNS name in its certificate,
+    /// `region` of gw.region.example; else the name of this machine]
     #[arg(long, value_name = "NAME")]
     pub(super) site: Option<String>,
     /// Make the site's CA and its certificate for this DNS name if there is no certificate yet

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use rustls::pki_types::CertificateDer;
 
-use super::super::site_files::make_certificate;
+use super::super::site_files::{make_certificate, site_of_host};
 use super::args::PairOptions;
 use super::edit::Edited;
 use crate::config;
@@ -33,13 +33,11 @@ impl OwnSite {
         edited: &Edited,
         now: SystemTime,
     ) -> anyhow::Result<Self> {
-        let site = match &options.site {
-            Some(site) => site.clone(),
-            None => machine_name(),
-        };
-        config::check_site_name(&site).map_err(|why| {
-            anyhow::anyhow!("the name {site:?} of this site {why}; name it with --site")
-        })?;
+        if let Some(site) = &options.site {
+            config::check_site_name(site).map_err(|why| {
+                anyhow::anyhow!("the name {site:?} of this site {why}; name it with --site")
+            })?;
+        }
         let (certificate, key) = edited.identity().unwrap_or_else(|| {
             // Beside the folder of the partners: /etc/wardgate/pki.
             let folder = options.files.trust_dir.parent().unwrap_or(Path::new("."));
@@ -48,7 +46,7 @@ impl OwnSite {
         // The configuration is not read in the present folder.
         let (certificate, key) = (std::path::absolute(certificate)?, std::path::absolute(key)?);
         if !certificate.exists() {
-            make(options, &site, &certificate, &key, now)?;
+            make(options, &certificate, &key, now)?;
         }
         let chain = store::certificates(&certificate).map_err(|why| {
             anyhow::anyhow!("certificate {:?} {why}", certificate.display().to_string())
@@ -61,6 +59,7 @@ impl OwnSite {
                 certificate.display().to_string()
             )
         })?;
+        let site = name_of(options, identity.strip_prefix("dns:").unwrap_or_default());
         let authorities = authorities(options)?;
         let offer = Offer {
             site,
@@ -122,7 +121,6 @@ fn authorities(options: &PairOptions) -> anyhow::Result<Vec<CertificateDer<'stat
 /// Makes the CA of the site if there is none, and its certificate.
 fn make(
     options: &PairOptions,
-    site: &str,
     certificate: &Path,
     key: &Path,
     now: SystemTime,
@@ -138,7 +136,14 @@ fn make(
         certificate: certificate.to_owned(),
         key: key.to_owned(),
     };
-    make_certificate(&options.files.dir, site, dns.trim(), &output, now)
+    let dns = dns.trim();
+    make_certificate(
+        &options.files.dir,
+        &name_of(options, dns),
+        dns,
+        &output,
+        now,
+    )
 }
 
 fn ask_dns(certificate: &Path) -> Option<String> {
@@ -150,6 +155,13 @@ fn ask_dns(certificate: &Path) -> Option<String> {
         .ok()
         .flatten()
         .filter(|name| !name.is_empty())
+}
+
+/// The name that this site gives to the other one: by the same rule, `wardgate setup` there names a peer whose
+/// gateway has this DNS name.
+fn name_of(options: &PairOptions, dns: &str) -> String {
+    let named = options.site.as_deref().or_else(|| site_of_host(dns));
+    named.map_or_else(machine_name, str::to_owned)
 }
 
 /// The name of this machine up to the first dot, in letters that a name may have.

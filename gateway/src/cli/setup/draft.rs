@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use super::super::site_files::site_of_host;
 use super::interfaces::Machine;
 use crate::config::check_site_name;
 
@@ -353,14 +354,7 @@ impl SetupAnswers {
         let list = self.list(Question::OtherSite);
         let host = list.first().map_or("", String::as_str);
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-        let is_name = host.contains(|c: char| c.is_ascii_alphabetic()) && !host.contains(':');
-        let is_general =
-            |label: &&str| ["gw", "gateway", "wardgate", "dicom", "www"].contains(label);
-        let mut labels = host.split('.').skip_while(is_general);
-        let label = labels
-            .next()
-            .filter(|label| is_name && check_site_name(label).is_ok());
-        label
+        site_of_host(host)
             .filter(|label| *label != ANY)
             .unwrap_or("other-site")
             .to_owned()
