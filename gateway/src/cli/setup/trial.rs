@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::super::site_files::problems_with;
 use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
-use super::draft::{Question, SetupAnswers};
+use super::draft::{Known, Question, SetupAnswers};
 use super::leftovers;
 use super::text::{SiteFiles, configuration};
 use crate::config;
@@ -41,6 +41,23 @@ pub(super) fn answer(
         return Err(problem);
     }
     Ok(())
+}
+
+/// A sentence about names of the other site that no `[[peer]]` table has, if there are such tables already: the name may be
+/// meant as one of them.
+pub(super) fn unknown_name(draft: &SetupAnswers, known: &Known<'_>) -> Option<String> {
+    if known.peers.is_empty() {
+        return None;
+    }
+    let names = draft.list(Question::OtherName);
+    let unknown = names
+        .iter()
+        .find(|name| !known.peers.contains(name) && is_short_name(name))?;
+    Some(format!(
+        "note: no [[peer]] table is called {unknown}; the present ones are called {}. If the other site is one of them, \
+         write its name in place of {unknown} (--other-name); if it is a further site, `wardgate pair` writes its table",
+        known.peers.join(", ")
+    ))
 }
 
 /// Whether all characters are those of the name of a peer.
