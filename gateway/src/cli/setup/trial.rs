@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 
 use super::super::site_files::problems_with;
-use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
+use super::super::unpaired::{NO_FILE, missing_peers, with_placeholders};
 use super::draft::{Known, Question, SetupAnswers};
 use super::leftovers;
 use super::text::{SiteFiles, configuration};
@@ -102,7 +102,10 @@ fn problem(draft: &SetupAnswers, question: Question) -> Option<String> {
     };
     let text = configuration(draft, &files, None);
     let start = format!("{key} = {}", if is_list { "[" } else { "\"" });
-    let found = config::parse(&with_stand_ins(&text, NO_FILE), Path::new("wardgate.toml"));
+    let found = config::parse(
+        &with_placeholders(&text, NO_FILE),
+        Path::new("wardgate.toml"),
+    );
     let problems = found.err()?;
     let of_key = |line: usize| {
         text.lines()
@@ -141,7 +144,7 @@ fn without_scope(text: &str) -> String {
 
 /// The problems of the text of a configuration, apart from other sites that are not paired yet, with the name of its file.
 pub(super) fn text_problems(text: &str, file: &Path) -> Vec<String> {
-    let found = config::parse(&with_stand_ins(text, NO_FILE), file);
+    let found = config::parse(&with_placeholders(text, NO_FILE), file);
     let problems = found.err().unwrap_or_default();
     problems
         .iter()
@@ -164,7 +167,7 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
     if !missing_peers(text).is_empty() {
         let ca = trial.path().join("ca");
         let wanted = NewAuthority {
-            name: "stand-in".to_owned(),
+            name: "placeholder".to_owned(),
             key: KeyType::P256,
             days: 1,
             crl_days: 1,
@@ -174,7 +177,7 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
             },
         };
         Authority::init(&ca, &wanted, SystemTime::now())?;
-        whole = with_stand_ins(text, &ca.join("ca.pem").display().to_string());
+        whole = with_placeholders(text, &ca.join("ca.pem").display().to_string());
     }
     problems_with(&whole, file)
 }
