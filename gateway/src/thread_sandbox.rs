@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
-/// Restricts the calling thread, for ever.
+/// Restricts the calling thread until it ends.
 #[derive(Clone, Default)]
 pub struct ThreadSandbox(Option<Arc<Enter>>);
 
@@ -27,7 +27,7 @@ impl ThreadSandbox {
     /// Restricts the calling thread.
     ///
     /// # Errors
-    /// The restriction cannot be had, and the thread must not go on.
+    /// The restriction cannot be applied, and the thread must not go on.
     pub fn enter(&self) -> io::Result<()> {
         self.0.as_ref().map_or(Ok(()), |enter| enter())
     }
@@ -35,7 +35,7 @@ impl ThreadSandbox {
     /// Starts a thread that restricts itself before it begins its work, and waits until it has.
     ///
     /// # Errors
-    /// The system gives no thread, or the restriction cannot be had.
+    /// The system gives no thread, or the restriction cannot be applied.
     pub(crate) fn spawn(
         &self,
         name: &str,

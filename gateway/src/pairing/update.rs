@@ -1,7 +1,7 @@
 //! The renewal of a paired site's CA certificates: the key of the old CA signs the new one.
 //!
 //! An update holds all CA certificates that are to be trusted for a site from now on, and a signature by the key of a CA
-//! that is trusted already, so that anybody who has the old certificate can check it later. Its sequence is a time, and
+//! that is trusted already, so that every owner of the old certificate can check it later. Its sequence is a time, and
 //! only grows. `docs/src/reference/pairing.md` describes every byte.
 
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::pki::partner;
 
 /// The first bytes of an update: what it is, and its version.
 const MAGIC: &[u8; 8] = b"WGUPDAT1";
-/// What is signed begins with it, so that the signature is of no use elsewhere.
+/// What is signed begins with it, so that the signature is valid in this use only.
 const CONTEXT: &[u8] = b"WGUPDAT1 signature\n";
 /// How far a sequence may be in the future: the clocks of two sites differ.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);

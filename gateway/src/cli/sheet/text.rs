@@ -29,7 +29,9 @@ pub(super) fn of(sheet: &Sheet) -> String {
     for route in &sheet.routes {
         self::route(&mut out, route);
     }
-    out
+    // Names come from a certificate, and reach a terminal.
+    let lines = out.lines().map(|line| escape(line) + "\n");
+    lines.collect()
 }
 
 fn route(out: &mut String, route: &RouteSheet) {
@@ -120,8 +122,7 @@ fn paragraph(out: &mut String, start: &str, text: &str) {
 /// Words in lines that begin at this column; the first line has begun.
 fn wrapped(out: &mut String, column: usize, text: &str) {
     let mut at = column;
-    // Names come from a certificate, and reach a terminal.
-    for word in escape(text).split(' ') {
+    for word in text.split(' ') {
         let width = word.chars().count();
         if at > column && at.saturating_add(width).saturating_add(1) > COLUMNS {
             let _ = write!(out, "\n{:column$}", "");

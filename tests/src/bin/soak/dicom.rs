@@ -58,7 +58,7 @@ fn judge(shared: &Shared, begun: Instant, ending: &Ending) {
         .sent("association", number, begun, 0, zero, ending);
 }
 
-/// An A-ABORT or A-ASSOCIATE-RJ of a gateway tells the application as a reset does.
+/// An A-ABORT or A-ASSOCIATE-RJ of a gateway is an error for the application, as a reset is.
 fn aborted() -> Error {
     ErrorKind::ConnectionAborted.into()
 }

@@ -19,7 +19,7 @@ use crate::net::{Net, Place};
 pub(crate) struct Parts {
     // Dropped before the namespaces that they are in.
     pub(crate) machines: [Machine; 2],
-    pub(crate) meddler: Meddler,
+    pub(crate) relay: FaultRelay,
     pub(crate) clock: Clock,
     pub(crate) net: Arc<Net>,
 }
@@ -119,13 +119,13 @@ impl Fault {
                 net.set_rate(None);
             }
             Self::Stall => {
-                parts.meddler.set(Mode::Stall);
+                parts.relay.set(Mode::Stall);
                 hold(4);
-                parts.meddler.set(Mode::Pass);
+                parts.relay.set(Mode::Pass);
             }
-            Self::Truncate => parts.meddler.once(Mode::Truncate),
-            Self::Flip => parts.meddler.once(Mode::Flip),
-            Self::Reset => parts.meddler.once(Mode::Reset),
+            Self::Truncate => parts.relay.once(Mode::Truncate),
+            Self::Flip => parts.relay.once(Mode::Flip),
+            Self::Reset => parts.relay.once(Mode::Reset),
             Self::Freeze(place) => {
                 let process = parts.machine(place).process;
                 process.signal(Signal::STOP);
@@ -164,13 +164,13 @@ const MODES: [Mode; 5] = [
     Mode::Reset,
 ];
 
-/// A relay between the gateways that meddles with what passes.
+/// A relay between the gateways that changes, cuts or holds what passes.
 #[derive(Debug)]
-pub(crate) struct Meddler {
+pub(crate) struct FaultRelay {
     mode: Arc<AtomicU32>,
 }
 
-impl Meddler {
+impl FaultRelay {
     /// Relays connections at site B from one port to another.
     pub(crate) fn start(net: &Arc<Net>, from: SocketAddr, to: SocketAddr) -> Self {
         let bound = net.spawn(Place::B, move || TcpListener::bind(from));

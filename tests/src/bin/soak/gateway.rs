@@ -43,12 +43,12 @@ impl Link {
     }
 
     fn add(&self, site: Site, place: Place) -> Site {
-        let (near, far) = (self.from, self.from.other());
+        let (client, server) = (self.from, self.from.other());
         let peers = [format!("dns:{}", host(place.other()))];
-        let site = if place == near {
-            site.originate(loopback(self.entry), far.wan(self.dialled), &peers)
+        let site = if place == client {
+            site.originate(loopback(self.entry), server.wan(self.dialled), &peers)
         } else {
-            site.terminate(far.wan(self.wan), loopback(self.target), &peers)
+            site.terminate(server.wan(self.wan), loopback(self.target), &peers)
         };
         site.name(self.name).protocol(self.protocol)
     }
@@ -64,8 +64,8 @@ pub(crate) struct Links {
     pub(crate) bulk: Link,
     pub(crate) short: Link,
     pub(crate) idle: Link,
-    /// Through a relay between the gateways that meddles.
-    pub(crate) meddled: Link,
+    /// Through a relay between the gateways that makes faults.
+    pub(crate) relayed: Link,
 }
 
 impl Links {
@@ -74,9 +74,9 @@ impl Links {
             from: Place::B,
             ..Link::new(1, "back", "dicom")
         };
-        let meddled = Link {
+        let relayed = Link {
             dialled: 2800,
-            ..Link::new(6, "meddled", "tcp")
+            ..Link::new(6, "relayed", "tcp")
         };
         Self {
             store: Link::new(0, "store", "dicom"),
@@ -85,7 +85,7 @@ impl Links {
             bulk: Link::new(3, "bulk", "tcp"),
             short: Link::new(4, "short", "tcp"),
             idle: Link::new(5, "idle", "tcp"),
-            meddled,
+            relayed,
         }
     }
 
@@ -97,9 +97,9 @@ impl Links {
             bulk,
             short,
             idle,
-            meddled,
+            relayed,
         } = self;
-        [store, back, messages, bulk, short, idle, meddled]
+        [store, back, messages, bulk, short, idle, relayed]
     }
 
     /// The routes that carry each kind of transfer that clients count.
@@ -110,7 +110,7 @@ impl Links {
             ("bulk", vec![&self.bulk]),
             ("short", vec![&self.short]),
             ("idle", vec![&self.idle]),
-            ("meddled", vec![&self.meddled]),
+            ("relayed", vec![&self.relayed]),
         ]
     }
 }

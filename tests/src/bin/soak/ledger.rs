@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(crate) enum Ending {
     /// All bytes came, and the end was clean.
     Complete,
-    /// The application was told by a reset, a refused connection or an A-ABORT.
+    /// The application got an error: a reset, a refused connection or an A-ABORT.
     Broken(String),
     /// What must never be: a clean end too early, other bytes, or silence.
     Wrong(String),
@@ -144,17 +144,17 @@ impl Ledger {
     }
 
     /// Keeps what must not be: a wrong ending, or a broken one without a fault.
-    pub(crate) fn judge(&self, who: &str, begun: Instant, ending: &Ending) {
+    pub(crate) fn judge(&self, name: &str, begun: Instant, ending: &Ending) {
         match ending {
             Ending::Complete => {}
-            Ending::Wrong(why) => self.wrong(&format!("{who}: {why}")),
+            Ending::Wrong(why) => self.wrong(&format!("{name}: {why}")),
             Ending::Broken(why) => {
                 let inner = self.lock();
                 let is_excused =
                     inner.faults.is_some() || inner.last_fault_end.is_some_and(|end| begun <= end);
                 drop(inner);
                 if !is_excused {
-                    self.wrong(&format!("{who}: broken without a fault: {why}"));
+                    self.wrong(&format!("{name}: broken without a fault: {why}"));
                 }
             }
         }

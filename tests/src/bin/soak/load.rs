@@ -26,7 +26,7 @@ pub(crate) fn start(net: &Net, links: &Links, shared: &Arc<Shared>) {
         (&links.bulk, "bulk"),
         (&links.short, "short"),
         (&links.idle, "idle"),
-        (&links.meddled, "meddled"),
+        (&links.relayed, "relayed"),
     ] {
         serve(
             net,
@@ -100,8 +100,8 @@ pub(crate) fn start(net: &Net, links: &Links, shared: &Arc<Shared>) {
         ),
         (&links.short, "short", 3, 100, Size { up: 700, down: 300 }),
         (
-            &links.meddled,
-            "meddled",
+            &links.relayed,
+            "relayed",
             2,
             300,
             Size {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! clients -> A ===== link that fails ===== B -> servers
-//!                    (and a relay that meddles)
+//!                    (and a relay that makes faults)
 //! ```
 //!
 //! A cycle has three phases, and the gateways are at rest between them:
@@ -12,7 +12,7 @@
 //!   both gateways must equal, byte by byte, what the clients wrote and read;
 //! - *upgrade*: another process takes over. No transfer may be broken;
 //! - *faults*: the link is cut, stalled, swallowed, slowed and reset, bytes are changed, gateways are killed. A
-//!   transfer may be broken, but then both applications must be told; a clean end before the last byte, other
+//!   transfer may be broken, but then both applications must get an error; a clean end before the last byte, other
 //!   bytes, or silence for [`stream::SILENCE`] is wrong.
 //!
 //! At rest, every transfer that its sender calls complete must have reached the receiver once and with the same
@@ -44,7 +44,7 @@ use std::time::Duration;
 use wardgate_tests::{Pki, tier};
 
 use clock::Clock;
-use faults::{DAYS, Fault, Meddler, Parts};
+use faults::{DAYS, Fault, FaultRelay, Parts};
 use gateway::{Links, Machine, Resources, sum, wait_for};
 use net::{Net, Place};
 use report::{Baselines, HEADING, Report, Row};
@@ -124,11 +124,11 @@ impl Run {
         let clock = Clock::new(&arguments.folder);
         let shared = Arc::new(Shared::new(arguments.rate));
         load::start(&net, &links, &shared);
-        let meddled = &links.meddled;
-        let meddler = Meddler::start(
+        let relayed = &links.relayed;
+        let relay = FaultRelay::start(
             &net,
-            Place::B.wan(meddled.dialled),
-            Place::B.wan(meddled.wan),
+            Place::B.wan(relayed.dialled),
+            Place::B.wan(relayed.wan),
         );
         let machines = [Place::A, Place::B].map(|place| {
             Machine::start(place, &net, &arguments.folder, &pki, &links, &clock)
@@ -136,7 +136,7 @@ impl Run {
         });
         let parts = Parts {
             machines,
-            meddler,
+            relay,
             clock,
             net,
         };

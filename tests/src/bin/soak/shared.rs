@@ -35,7 +35,7 @@ impl Gate {
     /// A client begins, unless the gate is closed.
     pub(crate) fn enter(&self) -> bool {
         self.active.fetch_add(1, Ordering::SeqCst);
-        // Looked at after the entry, so that whoever closes the gate sees this client or keeps it out.
+        // Looked at after the entry, so that the thread that closes the gate sees this client or keeps it out.
         if self.is_closed() {
             self.leave();
             return false;

@@ -158,7 +158,7 @@ fn stay(shared: &Shared, kind: &'static str, entry: SocketAddr, number: u64) -> 
         while since.elapsed() < PING_EVERY && !shared.gate.is_closed() {
             match socket.read(&mut [0]) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => return Err(io::Error::other("bytes that nobody sent")),
+                Ok(_) => return Err(io::Error::other("bytes that were not sent")),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -168,7 +168,7 @@ fn stay(shared: &Shared, kind: &'static str, entry: SocketAddr, number: u64) -> 
     socket.shutdown(Shutdown::Write)?;
     match socket.read(&mut [0])? {
         0 => Ok(()),
-        _ => Err(io::Error::other("bytes that nobody sent")),
+        _ => Err(io::Error::other("bytes that were not sent")),
     }
 }
 
