@@ -111,7 +111,7 @@ fn setup_makes_the_certificate_and_the_file_once_and_shows_what_a_second_run_cha
         .setup(&[&MODALITIES[..], &["--dry-run"]].concat())
         .expect_success();
     assert!(
-        dry.text().contains("+listen = \"127.0.0.1:11112\""),
+        dry.text().contains("\nlisten = \"127.0.0.1:11112\""),
         "{}",
         dry.text()
     );

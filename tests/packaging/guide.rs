@@ -12,11 +12,19 @@ pub(crate) enum Site {
 }
 
 impl Site {
-    /// The number of the example's blocks in each chapter that are for this site.
+    /// The number of the example's blocks in the chapter "Two sites" that are for this site.
     fn position(self) -> usize {
         match self {
             Self::Hospital => 0,
             Self::Region => 1,
+        }
+    }
+
+    /// The same in the chapter "Install": the region begins there, because it runs `pair` first.
+    fn position_of_installation(self) -> usize {
+        match self {
+            Self::Region => 0,
+            Self::Hospital => 1,
         }
     }
 
@@ -27,7 +35,7 @@ impl Site {
             .split_once("\n## From package to first object\n")
             .expect("the chapter has this section");
         let section = section.split("\n## ").next().unwrap_or_default();
-        let block = block(section, "sh", self.position());
+        let block = block(section, "sh", self.position_of_installation());
         block.lines().map(str::to_owned).collect()
     }
 

@@ -23,6 +23,11 @@ pub(super) fn is_enabled() -> bool {
     succeeds(&["--quiet", "is-enabled", SERVICE])
 }
 
+/// Whether the service runs.
+pub(super) fn is_active() -> bool {
+    succeeds(&["--quiet", "is-active", SERVICE])
+}
+
 /// Enables the service without starting it.
 ///
 /// # Errors
@@ -45,7 +50,7 @@ pub(super) fn enable_renewal() -> anyhow::Result<()> {
 /// What systemctl reports, or why the running gateway does not use the configuration.
 pub(super) fn start_or_reload() -> anyhow::Result<()> {
     enable()?;
-    if succeeds(&["--quiet", "is-active", SERVICE]) {
+    if is_active() {
         let reply = apply::use_configuration(&admin::of_packaged_service())?;
         ensure!(
             reply.ok,

@@ -1,7 +1,7 @@
 //! Configurations whose other sites are not known yet: routes list a name in `peers`, and `wardgate pair` writes its
 //! `[[peer]]` table later.
 //!
-//! Stand-ins take the place of the missing tables, so that everything else is checked and shown.
+//! Placeholders take the place of the missing tables, so that everything else is checked and shown.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use crate::config::check_site_name;
 
-/// The file that the stand-ins name as `trust`, unless another one is given.
+/// The file that the placeholders name as `trust`, unless another one is given.
 pub(super) const NO_FILE: &str = "/dev/null";
 
 /// The names that routes list in `peers` and no `[[peer]]` table has; empty if `text` is not TOML.
@@ -27,14 +27,14 @@ pub(super) fn missing_peers(text: &str) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The text with a stand-in for each missing `[[peer]]` table, at its end: the lines of all problems stay.
-pub(super) fn with_stand_ins(text: &str, trust: &str) -> String {
+/// The text with a placeholder for each missing `[[peer]]` table, at its end: the lines of all problems stay.
+pub(super) fn with_placeholders(text: &str, trust: &str) -> String {
     let mut text = text.to_owned();
     for (number, name) in missing_peers(&text).into_iter().enumerate() {
         // Each peer has an identity of its own.
         let _ = write!(
             text,
-            "\n[[peer]]\nname = {}\nidentity = \"dns:stand-in-{number}.invalid\"\ntrust = {}\n",
+            "\n[[peer]]\nname = {}\nidentity = \"dns:placeholder-{number}.invalid\"\ntrust = {}\n",
             Value::from(name),
             Value::from(trust)
         );
@@ -53,10 +53,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_no_table_has_gets_a_stand_in_and_nothing_else_changes() {
+    fn a_peer_that_no_table_has_gets_a_placeholder_and_nothing_else_changes() {
         let text = "[[peer]]\nname = \"a\"\n[[route]]\npeers = [\"a\", \"b\", \"dns:x.example\"]\n[[route]]\npeers = [\"b\"]\n";
         assert_eq!(missing_peers(text).into_iter().collect::<Vec<_>>(), ["b"]);
-        let whole = with_stand_ins(text, NO_FILE);
+        let whole = with_placeholders(text, NO_FILE);
         assert!(whole.starts_with(text), "{whole}");
         assert!(missing_peers(&whole).is_empty());
         assert_eq!(missing_peers("not = = toml").len(), 0);

@@ -347,8 +347,20 @@ fn rejection(body: &[u8]) -> PairingError {
     let reason = reason
         .get(..reason.len().min(TEXT_BYTES_MAX))
         .unwrap_or_default();
-    let reason = String::from_utf8_lossy(reason).escape_debug().to_string();
+    let reason = escaped(&String::from_utf8_lossy(reason));
     PairingError::Rejected { code, reason }
+}
+
+/// A text without control characters. Quotes stay, because sentences name things in quotes.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => escaped.push(c),
+            _ => escaped.extend(c.escape_debug()),
+        }
+    }
+    escaped
 }
 
 /// A frame before the proofs.
@@ -393,5 +405,22 @@ impl rand_core::RngCore for FixedBytes {
     fn try_fill_bytes(&mut self, room: &mut [u8]) -> Result<(), rand_core::Error> {
         self.fill_bytes(room);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_the_other_site_keeps_its_quotes_and_no_control_character() {
+        let frame = plain_reject(RejectCode::Offer);
+        let mut body = frame.body;
+        body.truncate(1);
+        body.extend_from_slice(b"peer \"region\"\x1b[31m is known");
+        let PairingError::Rejected { reason, .. } = rejection(&body) else {
+            panic!("it is a rejection");
+        };
+        assert_eq!(reason, "peer \"region\"\\u{1b}[31m is known");
     }
 }

@@ -224,7 +224,7 @@ fn unknown_issuer(top: &str, is_presented: bool) -> String {
 /// The line to add to the configuration: a name if the configuration accepts it, otherwise the key.
 fn not_listed(certificate: &CertificateDescription, table: Option<&str>) -> String {
     let place = match table {
-        Some(table) => format!("the identities of [[peer]] \"{table}\""),
+        Some(table) => format!("`identity` of [[peer]] \"{table}\""),
         None => "the route's peers".to_owned(),
     };
     // A name that was escaped or shortened for the log would not match.

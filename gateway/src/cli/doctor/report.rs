@@ -382,10 +382,21 @@ impl DoctorReport {
             self.having(StepResult::Warning),
         );
         if failed.is_empty() {
-            return match warnings.len() {
-                0 => writeln!(f, "no fault found"),
-                count => writeln!(f, "no fault found; warnings: {count}, see above"),
+            match warnings.len() {
+                0 => writeln!(f, "no fault found")?,
+                count => writeln!(f, "no fault found; warnings: {count}, see above")?,
+            }
+            if self.routes.is_empty() {
+                return Ok(());
+            }
+            let start = match warnings.len() {
+                0 => "this side is in order; ",
+                _ => "",
             };
+            return writeln!(
+                f,
+                "{start}what is behind the other gateway, `wardgate doctor` shows there"
+            );
         }
         for (route, step) in failed {
             let route = route.map_or_else(String::new, |name| format!("route \"{name}\": "));

@@ -90,18 +90,30 @@ impl Write for Timed {
 /// # Errors
 /// `PairingError`, or why no address can be reached.
 pub(super) fn connect(to: &str, code: &PairingCode) -> anyhow::Result<(Timed, PairingChannel)> {
+    let mut timed = Timed::new(dial(to)?.1, PROOF_WITHIN);
+    let mut unused = |_: &mut dyn FnMut() -> bool| Ok(true);
+    let channel = prove(&mut timed, PairRole::Connects, code, &mut unused)?;
+    Ok((timed, channel))
+}
+
+/// The address of the other site that takes connections. The connection is closed at once, because the other site gives
+/// each one only a short time, and uses up no try.
+///
+/// # Errors
+/// Why no address can be reached.
+pub(super) fn reach(to: &str) -> anyhow::Result<SocketAddr> {
+    Ok(dial(to)?.0)
+}
+
+/// A connection to the first address that takes it.
+fn dial(to: &str) -> anyhow::Result<(SocketAddr, TcpStream)> {
     let addresses = to.to_socket_addrs().with_context(|| {
         format!("{to:?} cannot be used as an address; write HOST:PORT, with a name that resolves")
     })?;
     let mut last = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, PROOF_WITHIN) {
-            Ok(stream) => {
-                let mut timed = Timed::new(stream, PROOF_WITHIN);
-                let mut unused = |_: &mut dyn FnMut() -> bool| Ok(true);
-                let channel = prove(&mut timed, PairRole::Connects, code, &mut unused)?;
-                return Ok((timed, channel));
-            }
+            Ok(stream) => return Ok((address, stream)),
             Err(error) => last = Some((address, error)),
         }
     }

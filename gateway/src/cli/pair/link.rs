@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 
-use super::super::doctor::tls::{TargetTls, shake};
+use super::super::doctor::tls::{ChannelEnd, TargetTls, shake};
 use super::super::doctor::wire::Wire;
 use crate::cli::limits::{DOCTOR_STEP, RENEWAL_ADDRESSES_MAX};
 use crate::config::{Config, Host, Mode, Peer, RouteConfig, Target};
+use crate::pairing::limits::RENEWAL_EVERY;
 use crate::pairing::update::RenewalMessage;
 use crate::pki::store::Store;
 use crate::tls::Connector;
@@ -102,7 +103,14 @@ impl RenewalLink {
             if let Some(message) = RenewalMessage::read(&bytes)? {
                 break message;
             }
-            bytes.extend(receive(&mut tls)?);
+            let received = tls.receive().map_err(|end| {
+                anyhow::anyhow!(
+                    "it does not take part in renewals ({}); look for renew = true in the [[peer]] table for this site \
+                     there, and in the log of its gateway",
+                    sentence(&end)
+                )
+            });
+            bytes.extend(received?);
         };
         Ok(Self { tls, message })
     }
@@ -113,8 +121,15 @@ impl RenewalLink {
     /// The connection ended.
     pub(super) fn send(mut self, own: &RenewalMessage) -> anyhow::Result<bool> {
         let sent = self.tls.send(&own.bytes());
-        sent.map_err(|end| anyhow::anyhow!("the connection ended: {end:?}"))?;
-        let answer = receive(&mut self.tls)?;
+        sent.map_err(|end| anyhow::anyhow!("{}", sentence(&end)))?;
+        let answer = self.tls.receive().map_err(|end| {
+            anyhow::anyhow!(
+                "it did not take the update of this site ({}); if both sites renewed a moment ago, wait for {} s and run \
+                 this command again, else look in the log of its gateway",
+                sentence(&end),
+                RENEWAL_EVERY.as_secs()
+            )
+        })?;
         let _ = self.tls.close_notify();
         Ok(answer == [1])
     }
@@ -136,18 +151,26 @@ fn first_that_answers<T>(
     Err(last.context("it has no address")?)
 }
 
-fn receive(tls: &mut TargetTls) -> anyhow::Result<Vec<u8>> {
-    tls.receive().map_err(|end| {
-        anyhow::anyhow!(
-            "it does not take part in renewals ({end:?}); look for renew = true in the [[peer]] table for this site there, \
-             and in the log of its gateway"
-        )
-    })
+/// How a connection ended, for a person.
+fn sentence(end: &ChannelEnd) -> String {
+    match end {
+        ChannelEnd::Closed | ChannelEnd::Truncated => "it closed the connection".to_owned(),
+        // Without the number of the error.
+        ChannelEnd::Socket(error) => format!("the connection ended: {}", error.kind()),
+        ChannelEnd::Tls(error) => format!("the connection ended: {error}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_connection_is_a_sentence_without_debug_text() {
+        let reset = ChannelEnd::Socket(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(sentence(&reset), "the connection ended: connection reset");
+        assert_eq!(sentence(&ChannelEnd::Truncated), "it closed the connection");
+    }
 
     #[test]
     fn every_address_of_a_name_is_tried_until_one_answers_up_to_the_bound() {

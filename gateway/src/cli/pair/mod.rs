@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use self::args::{PairCommand, PairOptions};
-use self::connection::{PairingListener, Timed, connect, is_wrong_code};
+use self::connection::{PairingListener, Timed, connect, is_wrong_code, reach};
 use self::edit::Edited;
 use self::site::OwnSite;
 use self::write::PeerWriter;
@@ -77,13 +77,8 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
         Meeting::Connect(_) => None,
     };
     let own = OwnSite::new(options, &edited, SystemTime::now())?;
-    println!(
-        "this site: {}, {}\n  key {}\n  in words: {}",
-        own.offer.site,
-        own.offer.identity,
-        own.offer.key(),
-        own.offer.fingerprint()
-    );
+    // Without its key: words beside those of the code would be read out in their place.
+    println!("this site: {}, {}", own.offer.site, own.offer.identity);
     let (stream, mut channel) = match (&listening, &meeting) {
         (Some(listening), _) => show_code(listening)?,
         (None, Meeting::Connect(to)) => ask_code(to, options)?,
@@ -95,7 +90,7 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
     let mut writer = PeerWriter::new(options, &own, before);
     match exchange(&mut stream, &mut channel, &own.offer, &mut writer) {
         Ok(offer) => {
-            report(&offer, &writer, options);
+            report(&own.offer, &offer, &writer, options);
             Ok(EXIT_GOOD)
         }
         Err(interrupted) => {
@@ -162,7 +157,8 @@ fn show_code(listening: &PairingListener) -> anyhow::Result<(Timed, PairingChann
     let code = PairingCode::random()?;
     let address = listening.address()?;
     println!(
-        "waiting for the other site on {address}: run `wardgate pair --connect` there\n\ncode: {}\n\nread the code out \
+        "waiting for the other site on {address}: run `wardgate pair --connect {address}` there, with the address by \
+         which that site reaches this one if it is another\n\ncode: {}\n\nread the code out \
          to the person at the other site, over the telephone; it is valid for {} minutes and {CODE_TRIES} tries",
         *code.words(),
         CODE_LIFE.as_secs() / 60
@@ -177,6 +173,8 @@ fn ask_code(to: &str, options: &PairOptions) -> anyhow::Result<(Timed, PairingCh
         let code = PairingCode::read(&text).map_err(|why| anyhow::anyhow!("the code {why}"))?;
         return connect(to, &code);
     }
+    // Before a person reads the code out: a firewall that lets nothing pass is the most frequent obstacle.
+    println!("{} can be reached", reach(to)?);
     let mut refused = RefusedCodes::default();
     for _ in 0..CODE_TRIES {
         let text = ask("code that the other site shows: ")?;
@@ -227,15 +225,17 @@ fn ask(question: &str) -> anyhow::Result<Option<String>> {
     Ok(Some(answer.trim().to_owned()))
 }
 
-fn report(offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
+fn report(own: &Offer, offer: &Offer, writer: &PeerWriter<'_>, options: &PairOptions) {
     let config = options.files.config.display();
-    println!(
-        "paired with: {}, {}\n  key {}\n  in words: {}",
-        offer.site,
-        offer.identity,
-        offer.key(),
-        offer.fingerprint()
-    );
+    for (label, site) in [("paired with", offer), ("this site", own)] {
+        println!(
+            "{label}: {}, {}\n  key {}\n  in words: {}",
+            site.site,
+            site.identity,
+            site.key(),
+            site.fingerprint()
+        );
+    }
     println!("the code has proved both sites to each other; the words are for your records");
     let Some(wrote) = writer.written() else {
         return;

@@ -3,6 +3,7 @@
 //! The command runs as root, because it has the keys. The gateway, which faces the network, only stores what partners
 //! send: here the signature of the old CA is checked before a certificate is trusted.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
         file,
         now,
         code: EXIT_GOOD,
+        has_printed: Cell::new(false),
     };
     for peer in &config.renewed {
         renewal.use_received(peer);
@@ -66,6 +68,12 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
         let name = peer.name.as_deref().unwrap_or_default();
         renewal.report(outcome.with_context(|| format!("peer \"{name}\"")));
     }
+    if renewal.code == EXIT_GOOD && !renewal.has_printed.get() {
+        println!(
+            "nothing to do: neither the certificate nor the CA of this site is due, and no partner has sent new CA \
+             certificates"
+        );
+    }
     Ok(renewal.code)
 }
 
@@ -77,6 +85,8 @@ struct Renewal<'a> {
     file: &'a Path,
     now: SystemTime,
     code: u8,
+    /// Whether a person was shown what was done, or what is missing.
+    has_printed: Cell<bool>,
 }
 
 impl Renewal<'_> {
@@ -92,8 +102,8 @@ impl Renewal<'_> {
     /// Renews the certificate and the CA of this site, and writes the update for partners.
     fn renew_own(&self, own: &OwnAuthorities, file: &Path) -> anyhow::Result<()> {
         if !own.is_here() {
-            println!(
-                "the CA of this site is not on this machine, so its certificates are not renewed here"
+            self.print(
+                "the CA of this site is not on this machine, so its certificates are not renewed here",
             );
             return Ok(());
         }
@@ -110,10 +120,10 @@ impl Renewal<'_> {
         let has_it =
             |peer: &Arc<Peer>| sequence.is_some_and(|own| self.state.in_use_at(&name(peer)) == own);
         let all_know = self.config.renewed.iter().all(has_it);
-        print_and_record(own.switch(all_know)?);
-        print_and_record(own.make_successor()?);
+        self.print_and_record(own.switch(all_know)?);
+        self.print_and_record(own.make_successor()?);
         let output = OutputFiles { certificate, key };
-        print_and_record(own.renew_certificate(&output)?);
+        self.print_and_record(own.renew_certificate(&output)?);
         let chain = store::certificates(&output.certificate).map_err(|why| {
             anyhow::anyhow!(
                 "certificate {:?} {why}",
@@ -124,7 +134,7 @@ impl Renewal<'_> {
         if let Some(update) = own.update(&identity, current.as_deref())? {
             own.keep(&update)?;
             self.state.set_own(&update)?;
-            print_and_record(Some(format!(
+            self.print_and_record(Some(format!(
                 "signed an update of the CA certificates for partners: sha256 {}",
                 digest_of(&update)
             )));
@@ -139,10 +149,10 @@ impl Renewal<'_> {
         }
         let mut peers = self.config.renewed.iter();
         if let Some(behind) = peers.find(|peer| sequence.is_some() && !has_it(peer)) {
-            println!(
+            self.print(&format!(
                 "peer \"{}\" does not use the last update of this site yet",
                 name(behind)
-            );
+            ));
         }
         Ok(())
     }
@@ -227,7 +237,7 @@ impl Renewal<'_> {
             path.display(),
             digest_of(bytes)
         );
-        println!("{text}");
+        self.print(&text);
         audit::record(&messages::TRUST_UPDATE_USED, &text);
         self.note_used(peer, name, &update)
     }
@@ -266,12 +276,17 @@ impl Renewal<'_> {
             .context("it is not used")
             .map(|_| ())
     }
-}
 
-/// Prints and records what was renewed.
-fn print_and_record(what: Option<String>) {
-    if let Some(what) = what {
-        println!("{what}");
-        audit::record(&messages::OWN_RENEWED, &what);
+    fn print(&self, text: &str) {
+        println!("{text}");
+        self.has_printed.set(true);
+    }
+
+    /// Prints and records what was renewed.
+    fn print_and_record(&self, what: Option<String>) {
+        if let Some(what) = what {
+            self.print(&what);
+            audit::record(&messages::OWN_RENEWED, &what);
+        }
     }
 }

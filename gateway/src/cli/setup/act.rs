@@ -207,7 +207,8 @@ impl Work<'_> {
         self.file == Path::new(CONFIG) && systemd::has_service()
     }
 
-    /// Asks whether the service should start, if there is one.
+    /// Asks whether the service should start, if there is one. An enabled service that runs gets the configuration without
+    /// a question.
     ///
     /// # Errors
     /// The terminal was closed.
@@ -217,6 +218,9 @@ impl Work<'_> {
     ) -> anyhow::Result<bool> {
         if !self.is_of_service() {
             return Ok(false);
+        }
+        if systemd::is_enabled() && systemd::is_active() {
+            return Ok(true);
         }
         terminal.confirm(
             match self.is_complete() {
@@ -238,7 +242,14 @@ impl Work<'_> {
                 println!("the service runs with this configuration");
             } else {
                 systemd::enable()?;
-                println!("the service is enabled, and starts when the sites are paired");
+                println!(
+                    "{}",
+                    match systemd::is_active() {
+                        true =>
+                            "the service runs with its earlier configuration, and uses the new one when the sites are paired",
+                        false => "the service is enabled, and starts when the sites are paired",
+                    }
+                );
             }
         }
         if self.waits_for_certificate() {

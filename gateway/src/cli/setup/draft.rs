@@ -84,6 +84,8 @@ pub(super) struct Known<'a> {
     pub(super) present: SetupAnswers,
     /// The names of the routes in it.
     pub(super) routes: Vec<String>,
+    /// The names of its `[[peer]]` tables.
+    pub(super) peers: Vec<String>,
     /// Whether the file of this site's certificate exists.
     pub(super) has_certificate: bool,
 }
@@ -115,14 +117,14 @@ impl Question {
             (Self::Protocol, ..) => "DICOM or HL7",
             (Self::Archive, _, Some(Carried::Hl7)) => "receiving system",
             (Self::Archive, ..) => "archive",
-            (Self::OtherSite, Some(SiteSide::Archive), _) => "clients allowed from",
+            (Self::OtherSite, Some(SiteSide::Archive), _) => "other gateway connects from",
             (Self::OtherSite, ..) => "other gateway",
             (Self::OtherName, ..) => "name of other site",
             (Self::Listen, ..) => "this gateway listens",
             (Self::Certificate, ..) => "certificate",
             (Self::Key, ..) => "private key",
             (Self::GatewayName, ..) => "name in certificate",
-            (Self::SiteName, ..) => "name of this site",
+            (Self::SiteName, ..) => "name of this site's CA",
         }
     }
 
@@ -309,7 +311,11 @@ impl SetupAnswers {
         match question {
             Question::Side | Question::Protocol | Question::Archive | Question::Key => None,
             Question::OtherSite => (side == Some(SiteSide::Archive)).then(|| ANY.to_owned()),
-            Question::OtherName => Some(self.name_of_other_site()),
+            Question::OtherName => match known.peers.as_slice() {
+                // A further route most often belongs to the partner that is known already.
+                [only] => Some(only.clone()),
+                _ => Some(self.name_of_other_site()),
+            },
             Question::Listen => {
                 let other = self.address_of_other_site();
                 let address = match side? {

@@ -20,6 +20,12 @@ pub(super) fn route_names(document: &DocumentMut) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// The names of the `[[peer]]` tables of a configuration.
+pub(super) fn peer_names(document: &DocumentMut) -> Vec<String> {
+    let names = tables(document, "peer").filter_map(|peer| peer.get("name")?.as_str());
+    names.map(str::to_owned).collect()
+}
+
 /// The answers that the route `name` of the configuration has.
 ///
 /// # Errors

@@ -51,7 +51,8 @@ pub(crate) struct SetupArgs {
     /// At the site of the archive: the address of the archive, or of the system that receives HL7
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     archive: Vec<String>,
-    /// A short name for the other site, which routes list in `peers`
+    /// A short name for the other site, which routes list in `peers`. A further route takes the name of the present
+    /// [[peer]] table if there is one only
     #[arg(long, value_name = "NAME")]
     other_name: Option<String>,
     /// The address of this machine on which the gateway listens: that of the LAN at the site of the modalities, that of
@@ -142,6 +143,7 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
         present: SetupAnswers::default(),
         has_certificate: is_there(&files.certificate, &document),
         routes,
+        peers: edit::peer_names(&document),
     };
     if let Err(problem) = choose_route(
         args,
@@ -188,6 +190,9 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
             return Ok(EXIT_CONFIG);
         }
         show_difference(&present, &text, &file);
+        if let Some(note) = trial::unknown_name(&draft, &known) {
+            println!("{note}");
+        }
         // The gateway itself may listen where it did before.
         let listen = draft.get(Question::Listen);
         if listen != known.present.get(Question::Listen)
@@ -377,20 +382,21 @@ fn known_peer(args: &SetupArgs, draft: &SetupAnswers, file: &Path) -> Option<Kno
     })
 }
 
-/// Prints the difference as `diff -u` does.
+/// Prints the difference as `diff -u` does. The example of the package has nothing that an operator would miss, so a new
+/// configuration is shown without it.
 fn show_difference(present: &str, text: &str, file: &Path) {
     let shown = file.display().to_string();
     if present == text {
         println!("{shown} does not change");
         return;
     }
+    if edit::is_new(present) {
+        println!("\nthe new {shown}:\n\n{text}");
+        return;
+    }
     let difference = TextDiff::from_lines(present, text);
     let mut unified = difference.unified_diff();
-    let (before, after) = match present.is_empty() {
-        true => ("/dev/null".to_owned(), shown),
-        false => (shown.clone(), shown),
-    };
-    print!("\n{}", unified.header(&before, &after));
+    print!("\n{}", unified.header(&shown, &shown));
 }
 
 /// Changes the settings of the host, if that is wanted. A failure does not stop the rest.

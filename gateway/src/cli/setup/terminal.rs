@@ -100,7 +100,7 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
         writeln!(self.output)?;
         for (number, question) in (1..).zip(&questions) {
             let (label, value) = (question.label(draft), shown(*question, draft));
-            writeln!(self.output, "{number:>4}  {label:<22}{value}")?;
+            writeln!(self.output, "{number:>4}  {label:<28}{value}")?;
         }
         loop {
             let answer = self.line("Enter to accept, or the number of a line to change: ")?;

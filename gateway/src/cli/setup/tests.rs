@@ -31,6 +31,7 @@ fn known(machine: &Machine) -> Known<'_> {
         machine,
         present: SetupAnswers::default(),
         routes: Vec::new(),
+        peers: Vec::new(),
         has_certificate: false,
     }
 }
@@ -233,6 +234,7 @@ fn a_second_run_with_the_same_answers_changes_nothing() {
     let known = Known {
         present: edit::answers(&document, "to-region").expect("a route of setup"),
         routes: edit::route_names(&document),
+        peers: edit::peer_names(&document),
         has_certificate: true,
         machine: &machine,
     };
@@ -240,6 +242,29 @@ fn a_second_run_with_the_same_answers_changes_nothing() {
     let draft = draft.expect("answered");
     let text = edit::merged(BY_HAND, &configuration(&draft, &files(), None)).expect("merged");
     assert_eq!(text, BY_HAND, "{shown}");
+}
+
+#[test]
+fn a_further_route_belongs_to_the_only_peer_and_another_name_gets_a_note() {
+    let machine = machine();
+    let known = Known {
+        peers: vec!["other-site".to_owned()],
+        ..known(&machine)
+    };
+    let (draft, _) = typed("1\n1\ngw.hospital-a.example\n\n", &known);
+    let mut draft = draft.expect("answered");
+    assert_eq!(draft.get(Question::OtherName), Some("other-site"));
+    assert_eq!(trial::unknown_name(&draft, &known), None);
+    trial::answer(&mut draft, Question::OtherName, "hospital-a").expect("a good answer");
+    let note = trial::unknown_name(&draft, &known).expect("no table has this name");
+    assert!(
+        note.contains(
+            "no [[peer]] table is called hospital-a; the present ones are called other-site."
+        ),
+        "{note}"
+    );
+    // The first site has no table before the sites are paired.
+    assert_eq!(trial::unknown_name(&draft, &self::known(&machine)), None);
 }
 
 #[test]

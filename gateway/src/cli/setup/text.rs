@@ -49,6 +49,11 @@ pub(super) fn configuration(
     let mut out = String::from(HEAD);
     out.push_str("\n[gateway]\n");
     out.push_str(&line(
+        "sandbox",
+        "require".into(),
+        "the gateway does not start without the whole sandbox",
+    ));
+    out.push_str(&line(
         "metrics",
         "127.0.0.1:9464".into(),
         "Prometheus metrics and health checks, on this machine only",

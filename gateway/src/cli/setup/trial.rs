@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 
 use super::super::site_files::problems_with;
-use super::super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
-use super::draft::{Question, SetupAnswers};
+use super::super::unpaired::{NO_FILE, missing_peers, with_placeholders};
+use super::draft::{Known, Question, SetupAnswers};
 use super::leftovers;
 use super::text::{SiteFiles, configuration};
 use crate::config;
@@ -41,6 +41,23 @@ pub(super) fn answer(
         return Err(problem);
     }
     Ok(())
+}
+
+/// A sentence about names of the other site that no `[[peer]]` table has, if there are such tables already: the name may be
+/// meant as one of them.
+pub(super) fn unknown_name(draft: &SetupAnswers, known: &Known<'_>) -> Option<String> {
+    if known.peers.is_empty() {
+        return None;
+    }
+    let names = draft.list(Question::OtherName);
+    let unknown = names
+        .iter()
+        .find(|name| !known.peers.contains(name) && is_short_name(name))?;
+    Some(format!(
+        "note: no [[peer]] table is called {unknown}; the present ones are called {}. If the other site is one of them, \
+         write its name in place of {unknown} (--other-name); if it is a further site, `wardgate pair` writes its table",
+        known.peers.join(", ")
+    ))
 }
 
 /// Whether all characters are those of the name of a peer.
@@ -85,7 +102,10 @@ fn problem(draft: &SetupAnswers, question: Question) -> Option<String> {
     };
     let text = configuration(draft, &files, None);
     let start = format!("{key} = {}", if is_list { "[" } else { "\"" });
-    let found = config::parse(&with_stand_ins(&text, NO_FILE), Path::new("wardgate.toml"));
+    let found = config::parse(
+        &with_placeholders(&text, NO_FILE),
+        Path::new("wardgate.toml"),
+    );
     let problems = found.err()?;
     let of_key = |line: usize| {
         text.lines()
@@ -124,7 +144,7 @@ fn without_scope(text: &str) -> String {
 
 /// The problems of the text of a configuration, apart from other sites that are not paired yet, with the name of its file.
 pub(super) fn text_problems(text: &str, file: &Path) -> Vec<String> {
-    let found = config::parse(&with_stand_ins(text, NO_FILE), file);
+    let found = config::parse(&with_placeholders(text, NO_FILE), file);
     let problems = found.err().unwrap_or_default();
     problems
         .iter()
@@ -147,7 +167,7 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
     if !missing_peers(text).is_empty() {
         let ca = trial.path().join("ca");
         let wanted = NewAuthority {
-            name: "stand-in".to_owned(),
+            name: "placeholder".to_owned(),
             key: KeyType::P256,
             days: 1,
             crl_days: 1,
@@ -157,7 +177,7 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
             },
         };
         Authority::init(&ca, &wanted, SystemTime::now())?;
-        whole = with_stand_ins(text, &ca.join("ca.pem").display().to_string());
+        whole = with_placeholders(text, &ca.join("ca.pem").display().to_string());
     }
     problems_with(&whole, file)
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use self::content::Sheet;
-use super::unpaired::{NO_FILE, missing_peers, with_stand_ins};
+use super::unpaired::{NO_FILE, missing_peers, with_placeholders};
 use super::{ConfigArgs, EXIT_CONFIG, EXIT_GOOD};
 use crate::config::{self, Config};
 use crate::pki::{partner, store};
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &SheetArgs) -> anyhow::Result<u8> {
 
 /// The configuration, also if its sites are not paired yet: the sheet is needed before.
 fn read(text: &str, file: &Path) -> Result<Config, Vec<config::Problem>> {
-    config::parse(&with_stand_ins(text, NO_FILE), file)
+    config::parse(&with_placeholders(text, NO_FILE), file)
 }
 
 /// The names that the certificates of this site prove. A certificate that cannot be read has none.

@@ -120,5 +120,5 @@ fn a_name_in_a_certificate_cannot_control_the_terminal() {
 fn a_site_that_is_not_paired_has_a_sheet() {
     let text = text::of(&sheet());
     assert!(text.contains("not paired yet"), "{text}");
-    assert!(!text.contains("stand-in"), "{text}");
+    assert!(!text.contains("placeholder"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! The state as text of 80 columns.
 
 use super::rows::{StatusTable, TableRow, rows, titles, word};
-use super::text::{age, fit, wrap};
+use super::text::{age, bytes, fit, wrap};
 use crate::cli::limits::{CERTIFICATES_PRINTED_MAX, CONNECTIONS_PRINTED_MAX, REFUSALS_PRINTED_MAX};
 use crate::control::{GatewayStatus, HealthLevel, SandboxStatus};
 
@@ -38,6 +38,14 @@ pub(super) fn text(status: &GatewayStatus) -> String {
                 let text = format!("  target {address}: {state}, {open} connections");
                 lines.push(fit(&text, WIDTH));
             }
+        }
+        // Also the trace of connections that have ended.
+        if route.sealed_bytes > 0 || route.opened_bytes > 0 {
+            lines.push(format!(
+                "  since the start: {} sealed, {} opened",
+                bytes(route.sealed_bytes),
+                bytes(route.opened_bytes)
+            ));
         }
         if let Some(drain) = route.drain.as_ref().filter(|_| route.state != "drained") {
             lines.push(format!("  {} s left", drain.seconds_left));

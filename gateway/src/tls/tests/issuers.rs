@@ -44,7 +44,7 @@ fn a_name_of_another_ca_s_peer_is_refused_though_both_are_trusted() {
 fn an_unlisted_name_belongs_to_the_table_of_the_ca_that_issued_it() {
     let (a, b) = (Authority::new("Hospital A"), Authority::new("Hospital B"));
     let gateway = two_hospitals(&a, &b);
-    let words = ["add \"dns:new.b.example\" to the identities of [[peer]] \"hospital-b\""];
+    let words = ["add \"dns:new.b.example\" to `identity` of [[peer]] \"hospital-b\""];
     refused(
         &gateway,
         &b.issue(&["new.b.example"]),

@@ -131,7 +131,7 @@ impl Parts<'_> {
                         sentence: &str,
                         names: &mut BTreeSet<String>| {
             names.insert(fill_in(&format!(
-                "write the name that the certificate of {place} must prove, for example \"dns:gw.region.example\"; `wardgate \
+                "write the name that the certificate of {place} must prove, for example \"dns:gw.partner.example\"; `wardgate \
                  pki show` prints the names in a certificate ({} {:?})",
                 self.front.kind(),
                 self.front.name()

@@ -109,7 +109,7 @@ fn placeholder(service: &Service<'_>, route: &str) -> String {
     let host = host.filter(|_| service.mode == ModeDraft::Originate);
     let guess = host.and_then(dns_identity);
     let probably = guess.map_or_else(
-        || "for example \"dns:gw.region.example\"".to_owned(),
+        || "for example \"dns:gw.partner.example\"".to_owned(),
         |identity| format!("probably {identity:?}"),
     );
     fill_in(&format!(
