@@ -263,7 +263,7 @@ fn failover(workspace: &Workspace, runs: u32) -> anyhow::Result<()> {
     steps::must(&mut workspace.cargo(&["build", "--locked", "-p", "wardgate"]))?;
     let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
     test.args(["--test", "network", "--", "--nocapture", "--exact"]);
-    test.arg("failover::a_second_machine_takes_over_and_every_application_is_told");
+    test.arg("failover::a_second_machine_takes_over_and_every_application_gets_an_error");
     test.env("WARDGATE_FAILOVER", runs.to_string());
     // A run without keepalived would show nothing.
     test.env("WARDGATE_REQUIRE", "network");

@@ -40,14 +40,16 @@ pub(super) struct Measured {
     pub(super) refused: usize,
     /// Associations that were open.
     pub(super) held: usize,
-    /// Those that ended with an error that the application saw.
-    pub(super) told: usize,
-    /// Associations whose application waited for longer than `ANSWER`.
-    pub(super) untold: usize,
+    /// Those whose application got an error.
+    pub(super) with_error: usize,
+    /// Those whose application waited for longer than `ANSWER`.
+    pub(super) timed_out: usize,
     /// How long the last application waited for its error, from the beginning of the fault.
-    pub(super) last_told: Duration,
+    pub(super) last_error: Duration,
     /// Whether the addresses moved.
     pub(super) moved: bool,
+    /// Whether they moved once more after the repair.
+    pub(super) moved_again: bool,
 }
 
 /// Between two clients.
@@ -178,17 +180,17 @@ pub(super) fn measure(lab: &mut Lab, fault: Fault) -> Measured {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
         )
     };
-    let (mut told, mut untold, mut last_told) = (0, 0, Duration::ZERO);
+    let (mut with_error, mut timed_out, mut last_error) = (0, 0, Duration::ZERO);
     for ((place, waits), end) in ends {
         let Err((error, at)) = end else { continue };
         let after = at.saturating_duration_since(began);
         println!("{fault:?}: client at {place:?} (waits: {waits}) after {after:?}: {error}");
         match is_late(&error) {
             false => {
-                told += 1;
-                last_told = last_told.max(after);
+                with_error += 1;
+                last_error = last_error.max(after);
             }
-            true => untold += 1,
+            true => timed_out += 1,
         }
     }
     fault.repair(lab, master);
@@ -196,10 +198,11 @@ pub(super) fn measure(lab: &mut Lab, fault: Fault) -> Measured {
         gap: gap.expect("clients are served before and after"),
         refused,
         held,
-        told,
-        untold,
-        last_told,
+        with_error,
+        timed_out,
+        last_error,
         moved: now != master,
+        moved_again: lab.wait_for_master(None) != now,
     }
 }
 
@@ -278,9 +281,9 @@ pub(super) fn row(fault: Fault, measured: &[Measured]) -> String {
         seconds(gaps.get(gaps.len() / 2)),
         seconds(gaps.last()),
         sum(|one| one.refused),
-        sum(|one| one.told),
+        sum(|one| one.with_error),
         sum(|one| one.held),
-        seconds(measured.iter().map(|one| &one.last_told).max()),
-        sum(|one| one.untold),
+        seconds(measured.iter().map(|one| &one.last_error).max()),
+        sum(|one| one.timed_out),
     )
 }
