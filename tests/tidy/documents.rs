@@ -102,7 +102,7 @@ pub(crate) fn rows_without_test(model: &Source) -> Vec<Finding> {
         .collect()
 }
 
-const TIERS: [&str; 9] = [
+const TIERS: [&str; 10] = [
     "simulation",
     "direct",
     "fuzz",
@@ -110,6 +110,7 @@ const TIERS: [&str; 9] = [
     "security",
     "allocations",
     "interop",
+    "wan",
     "packaging",
     "tidy",
 ];
