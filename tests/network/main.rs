@@ -28,4 +28,5 @@ mod lab;
 mod mllp;
 mod namespaces;
 mod partners;
+mod setup;
 mod tuning;
