@@ -174,3 +174,32 @@ pub(crate) fn the_other_direction_is_set_up_while_the_services_run(
     echo.run().expect_success();
     assert!(!archive.has_ended(), "{}", archive.output());
 }
+
+/// The unit of renewals may write little; `--early` makes it write everything that it writes in years of service.
+pub(crate) fn certificates_renew_under_the_unit_of_the_package(
+    hospital: &Machine,
+    region: &Machine,
+) {
+    let folder = "/etc/systemd/system/wardgate-pair-renew.service.d";
+    let early = "[Service]\nExecStart=\n\
+                 ExecStart=/usr/bin/wardgate pair renew --early --config /etc/wardgate/wardgate.toml\n";
+    let renew = |machine: &Machine| {
+        let outcome = machine.run("systemctl start wardgate-pair-renew.service");
+        let log = machine.run("journalctl --no-pager -o cat -u wardgate-pair-renew.service");
+        let log = log.text();
+        assert!(outcome.succeeded(), "{outcome}{log}");
+        log
+    };
+    hospital.run(&format!("mkdir {folder}")).expect_success();
+    hospital.tree.write(&format!("{folder}/early.conf"), early);
+    hospital.run("systemctl daemon-reload").expect_success();
+    let log = renew(hospital);
+    assert!(log.contains("made the next CA"), "{log}");
+    assert!(log.contains("renewed /etc/wardgate/pki/site.pem"), "{log}");
+    // The region's gateway has stored the update, and the region's unit uses it.
+    let log = renew(region);
+    assert!(log.contains("has new CA certificates"), "{log}");
+    hospital
+        .run(&format!("rm -r {folder} && systemctl daemon-reload"))
+        .expect_success();
+}

@@ -54,6 +54,7 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     assert_stored(&archive);
     assert!(!listener.has_ended(), "{}", listener.output());
     changes::the_other_direction_is_set_up_while_the_services_run(&hospital, &region);
+    changes::certificates_renew_under_the_unit_of_the_package(&hospital, &region);
     store(&hospital, &archive);
 
     every_part_of_the_sandbox_is_in_force(&hospital);

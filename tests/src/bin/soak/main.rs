@@ -118,6 +118,12 @@ struct Run {
     changes: u32,
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.parts.net.remove();
+    }
+}
+
 impl Run {
     fn start(arguments: &Arguments) -> Self {
         let (net, links, pki) = (Arc::new(Net::new()), Links::new(), Pki::new());

@@ -40,7 +40,7 @@ pub(crate) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// The namespaces; removed with the value.
+/// The namespaces. The run removes them at its end; threads of the load share this value, and are not waited for.
 #[derive(Debug)]
 pub(crate) struct Net {
     prefix: String,
@@ -72,6 +72,14 @@ impl Net {
             net.nft(place, &["add", "chain", "inet", "soak", "input", chain]);
         }
         net
+    }
+
+    pub(crate) fn remove(&self) {
+        for place in Place::ALL {
+            let _ = Program::new("ip")
+                .args(["netns", "del", &self.name(place)])
+                .run();
+        }
     }
 
     pub(crate) fn name(&self, place: Place) -> String {
@@ -139,16 +147,6 @@ impl Net {
             "ip",
             &[&["netns", "exec", &name, "nft"], arguments].concat(),
         );
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for place in Place::ALL {
-            let _ = Program::new("ip")
-                .args(["netns", "del", &self.name(place)])
-                .run();
-        }
     }
 }
 
