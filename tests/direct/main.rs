@@ -28,6 +28,7 @@ mod large_list;
 mod levels;
 mod live_routes;
 mod mixups;
+mod name_servers;
 mod noise;
 mod options;
 mod owners;

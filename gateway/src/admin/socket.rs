@@ -9,12 +9,13 @@ use std::fmt;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::UCred;
@@ -95,11 +96,12 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Opens the socket at `path`, in place of one that no process serves any more.
+/// Opens the socket at `path`, in place of one that no process serves any more. It belongs to `owner`, a user and a
+/// group, if there is one.
 ///
 /// # Errors
 /// Why it cannot be opened, as the end of a sentence.
-pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
+pub(crate) fn open(path: &Path, owner: Option<(u32, u32)>) -> Result<StdListener, String> {
     let is_socket = |path: &Path| {
         let found = fs::symlink_metadata(path);
         found.map(|found| found.file_type().is_socket())
@@ -128,11 +130,30 @@ pub(crate) fn open(path: &Path) -> Result<StdListener, String> {
     }
     let opened = StdListener::bind(beside).and_then(|listener| {
         listener.set_nonblocking(true)?;
-        fs::set_permissions(beside, fs::Permissions::from_mode(0o660))?;
+        restrict(beside, owner)?;
         fs::rename(beside, path)?;
         Ok(listener)
     });
     opened.map_err(|error| why(&error))
+}
+
+/// Lets the owner and the group of a socket connect to it, and changes the owner if one is given.
+///
+/// Root does this in a folder in which the owner may write, who could put a link or another file there: what was opened
+/// must be a socket, and that and nothing else is changed.
+fn restrict(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let socket = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&socket)?.st_mode) != FileType::Socket {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    let opened = format!("/proc/self/fd/{}", socket.as_raw_fd());
+    fs::set_permissions(opened, fs::Permissions::from_mode(0o660))?;
+    if let Some((user, group)) = owner {
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        chownat(&socket, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
+    }
+    Ok(())
 }
 
 fn why(error: &io::Error) -> String {
@@ -303,6 +324,28 @@ fn send_descriptors(socket: BorrowedFd<'_>, some: &[BorrowedFd<'_>]) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_socket_gets_an_owner_and_a_mode_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let (secret, link) = (dir.path().join("secret"), dir.path().join("admin.sock"));
+        fs::write(&secret, "of root").expect("the folder is ours");
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        std::os::unix::fs::symlink(&secret, &link).expect("the folder is ours");
+        let own = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        for path in [&link, &secret] {
+            restrict(path, Some(own)).expect_err("it is no socket");
+            let mode = fs::metadata(&secret).expect("it is there").permissions();
+            assert_eq!(mode.mode() & 0o777, 0o600);
+        }
+        let path = dir.path().join("other.sock");
+        let _socket = open(&path, Some(own)).expect("the folder is ours");
+        let mode = fs::metadata(&path).expect("it is there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o660);
+    }
 
     #[test]
     fn listeners_are_handed_over_to_root_and_the_own_user_only() {

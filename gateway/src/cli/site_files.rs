@@ -1,19 +1,15 @@
 //! What `wardgate setup` and `wardgate pair` have in common: the certificate of a site, and a configuration that is checked before it
 //! is written.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
-
-use anyhow::Context as _;
 
 use crate::config::check_site_name;
 use crate::pki::authority::{
     Authority, CA_DAYS, CERTIFICATE_DAYS, CRL_DAYS, KeyType, NewAuthority, NewCertificate,
     OutputFiles, Permitted,
 };
-use crate::pki::write;
-use crate::supervisor::prepare;
+use crate::supervisor::{Prepared, prepare, prepare_text};
 
 /// Makes a certificate for the name `dns` with the CA in `dir`. Makes the CA for the site `site` if there is none. Prints what was made.
 ///
@@ -65,33 +61,17 @@ pub(super) fn make_certificate(
 }
 
 /// The problems that the configuration in `file` and the files that it names would have with this text, as `wardgate check` reports them.
-/// `file` itself stays as it is.
-///
-/// # Errors
-/// No file can be written beside `file`.
-pub(super) fn problems_with(text: &str, file: &Path) -> anyhow::Result<Vec<String>> {
-    // In the folder of the configuration, where relative paths begin.
-    let folder = write::folder(file);
-    let mut trial = tempfile::Builder::new()
-        .prefix(".trial")
-        .suffix(".toml")
-        .tempfile_in(folder)
-        .with_context(|| format!("no file can be written in {}", folder.display()))?;
-    trial.write_all(text.as_bytes())?;
-    let (tried, meant) = (
-        trial.path().display().to_string(),
-        file.display().to_string(),
-    );
-    let problems = problems(trial.path());
-    Ok(problems
-        .iter()
-        .map(|problem| problem.replace(&tried, &meant))
-        .collect())
+pub(super) fn problems_with(text: &str, file: &Path) -> Vec<String> {
+    problems_of(prepare_text(text, file, SystemTime::now()))
 }
 
 /// The problems of a configuration and of the files that it names.
 pub(super) fn problems(file: &Path) -> Vec<String> {
-    match prepare(file, SystemTime::now()) {
+    problems_of(prepare(file, SystemTime::now()))
+}
+
+fn problems_of(outcome: Result<Prepared, Vec<String>>) -> Vec<String> {
+    match outcome {
         Ok(prepared) => prepared.problems,
         Err(problems) => problems,
     }
@@ -110,6 +90,18 @@ pub(super) fn site_of_host(host: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `wardgate pair renew` runs in a unit that cannot write in the folder of the configuration.
+    #[test]
+    fn a_text_is_checked_without_a_file() {
+        let dir = tempfile::tempdir().expect("there is room");
+        let file = dir.path().join("wardgate.toml");
+        let problems = problems_with("[gateway]\nadminn = \"x\"\n", &file);
+        assert!(problems[0].contains("adminn"), "{problems:?}");
+        assert!(problems[0].starts_with(&file.display().to_string()));
+        let left = std::fs::read_dir(dir.path()).expect("it is there").count();
+        assert_eq!(left, 0);
+    }
 
     #[test]
     fn a_site_is_named_by_the_first_label_that_is_not_a_general_one() {

@@ -86,7 +86,8 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<Problem>> {
     find(text, file).config
 }
 
-fn find(text: &str, file: &Path) -> Found {
+/// As [`parse`], with what is readable of a wrong configuration.
+pub(crate) fn find(text: &str, file: &Path) -> Found {
     match gateway::allowed_cpus() {
         Ok(cpus) => {
             let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);

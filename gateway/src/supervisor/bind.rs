@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::inherited::Inherited;
 use crate::admin;
 use crate::config::{Config, InterfaceName, RouteConfig};
+use crate::hardening::becomes;
 use crate::route::{Route, RouteId};
 use crate::worker::limits::LISTEN_BACKLOG;
 
@@ -125,7 +126,9 @@ pub(super) fn admin(
     if let Some(listener) = inherited.take_admin(&path) {
         return Ok(Some(listener));
     }
-    admin::open(&path).map(Some).map_err(|why| {
+    // Commands of this user and its group reach the gateway, as if the user had started it.
+    let owner = becomes(&config.gateway);
+    admin::open(&path, owner).map(Some).map_err(|why| {
         let (file, path) = (config.file.display(), path.display());
         format!("{file}: admin \"{path}\": {why}")
     })

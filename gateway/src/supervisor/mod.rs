@@ -38,7 +38,6 @@ mod workers;
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 use std::path::Path as FilePath;
 use std::rc::Rc;
@@ -54,6 +53,7 @@ pub(crate) use bind::listener_problem;
 pub(crate) use environment::connections_allowed;
 pub use environment::{Remark, remarks};
 pub(crate) use launcher::{LAUNCHER, run_launcher};
+pub(crate) use prepare::prepare_text;
 pub use prepare::{Prepared, prepare};
 pub use trial::{Trial, trial};
 pub use workers::Workers;
@@ -61,7 +61,7 @@ pub use workers::Workers;
 use crate::admin::{self, View, Web};
 use crate::audit::{Event, Journal, LogMessage, Ready, messages};
 use crate::config::{Config, Gateway, Timeouts};
-use crate::hardening::{Needs, Role, Sandbox, becomes};
+use crate::hardening::{Needs, Role, Sandbox};
 use crate::metrics;
 use crate::pki::WebToken;
 use crate::route::RouteId;
@@ -151,10 +151,6 @@ fn start(file: &FilePath, take_over: Option<&FilePath>) -> Result<(), RunError> 
     let socket = bind::admin(&prepared.config, &mut inherited).map_err(refused)?;
 
     let admin_path = bind::admin_path(&prepared.config);
-    if let (Some(path), Some((user, group))) = (&admin_path, becomes(&prepared.config.gateway)) {
-        // Commands of this user and its group reach the gateway, as if the user had started it. Root can do without.
-        let _ = chown(path, Some(user), Some(group));
-    }
     let launcher = Launcher::start(program, file, admin_path.as_deref());
     let was_root = rustix::process::geteuid().is_root();
     let sandbox = enter_sandbox(file, &prepared.config).map_err(RunError::Refused)?;

@@ -110,7 +110,23 @@ impl LoadedConfig {
 /// Every problem, as messages with file, line and remedy, if the configuration itself is invalid or no route
 /// can be opened.
 pub fn prepare(file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
-    let mut loaded = load(file, now, None)?;
+    prepare_found(config::load(file), file, now)
+}
+
+/// As [`prepare`], with this text in place of that of `file`.
+///
+/// # Errors
+/// As [`prepare`].
+pub(crate) fn prepare_text(
+    text: &str,
+    file: &FilePath,
+    now: SystemTime,
+) -> Result<Prepared, Vec<String>> {
+    prepare_found(config::find(text, file), file, now)
+}
+
+fn prepare_found(found: Found, file: &FilePath, now: SystemTime) -> Result<Prepared, Vec<String>> {
+    let mut loaded = load_found(found, file, now, None)?;
     let web_token = match web_token(&loaded.config.gateway) {
         Ok(token) => token,
         Err(problem) => {

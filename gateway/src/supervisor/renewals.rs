@@ -109,6 +109,8 @@ impl Renewals {
 struct StateWriter {
     /// When an update of a peer was stored last.
     stored: HashMap<String, Instant>,
+    /// When a message of a peer was last taken that no CA has signed: what it reports is noted, and a refusal is logged.
+    unsigned: HashMap<String, Instant>,
 }
 
 impl StateWriter {
@@ -145,20 +147,37 @@ impl StateWriter {
     ) -> Option<Vec<u8>> {
         let name = sender.name;
         let message = RenewalMessage::read(bytes).ok().flatten()?;
-        let is_soon = self
-            .stored
-            .get(name)
-            .is_some_and(|at| now.duration_since(*at) < RENEWAL_EVERY);
         // LIMIT: RENEWAL_EVERY.
-        if is_soon {
+        let is_soon = |earlier: &HashMap<String, Instant>| {
+            let earlier = earlier.get(name);
+            earlier.is_some_and(|at| now.duration_since(*at) < RENEWAL_EVERY)
+        };
+        if is_soon(&self.stored) {
             return None;
         }
-        self.stored.insert(name.to_owned(), now);
-        let outcome = store(folder, sender, &message, SystemTime::now());
+        // Messages without the signature of a CA have a limit of their own, so that they do not stand in the way of an
+        // update.
+        let is_first = !is_soon(&self.unsigned);
+        let outcome = match is_first {
+            true => note_in_use(folder, name, &message),
+            false => Ok(()),
+        };
+        let outcome = outcome.and_then(|()| store(folder, sender, &message, SystemTime::now()));
         let (reply, message, text) = match outcome {
-            Ok(None) => return Some(vec![TAKEN]),
-            Ok(Some(text)) => (TAKEN, &messages::TRUST_UPDATE_RECEIVED, text),
-            Err(text) => (REFUSED, &messages::TRUST_UPDATE_REFUSED, text),
+            Ok(Some(text)) => {
+                self.stored.insert(name.to_owned(), now);
+                (TAKEN, &messages::TRUST_UPDATE_RECEIVED, text)
+            }
+            other => {
+                if is_first {
+                    self.unsigned.insert(name.to_owned(), now);
+                }
+                match other {
+                    Err(text) if is_first => (REFUSED, &messages::TRUST_UPDATE_REFUSED, text),
+                    Err(_) => return Some(vec![REFUSED]),
+                    Ok(_) => return Some(vec![TAKEN]),
+                }
+            }
         };
         notice(journal, message, format!("peer \"{name}\": {text}"));
         Some(vec![reply])
@@ -201,9 +220,6 @@ fn store(
     now: SystemTime,
 ) -> Result<Option<String>, String> {
     let name = sender.name;
-    folder
-        .note_in_use(name, message.in_use)
-        .map_err(|error| unwritable(folder.path(), &error))?;
     if message.update.is_empty() {
         return Ok(None);
     }
@@ -212,7 +228,7 @@ fn store(
     if stored.as_deref() == Some(&message.update[..]) {
         return Ok(None);
     }
-    // One that would not be used is in nobody's way.
+    // One that would not be used does not prevent another one.
     let known = stored.and_then(|bytes| {
         let stored = Update::read(&bytes).ok()?;
         let is_good = sender.check(&stored, &bytes, 0, now).is_ok();
@@ -227,6 +243,13 @@ fn store(
     Ok(Some(
         "new CA certificates were received; `wardgate pair renew` checks and uses them".to_owned(),
     ))
+}
+
+/// Notes which update of this site the peer says that it uses.
+fn note_in_use(folder: &StateFolder, name: &str, message: &RenewalMessage) -> Result<(), String> {
+    folder
+        .note_in_use(name, message.in_use)
+        .map_err(|error| unwritable(folder.path(), &error))
 }
 
 fn unwritable(folder: &Path, error: &io::Error) -> String {

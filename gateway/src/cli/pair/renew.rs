@@ -270,6 +270,13 @@ impl Renewal<'_> {
             .with_context(|| format!("{} cannot be read", self.file.display()))?;
         let mut edited = Edited::parse(self.file, &before)?;
         let path = std::path::absolute(path)?;
+        if let Some(user) = edited.other_user(&path, name) {
+            anyhow::bail!(
+                "it is not used: {} is also {user}, whose trust this peer must not change; give [[peer]] {name:?} a file of \
+                 its own in `trust`",
+                path.display()
+            );
+        }
         let trial = temporary(write::folder(&path), pem.as_bytes())?;
         edited.set_trust(name, trial.path())?;
         new_problems(self.file, &edited.text(), (trial.path(), &path))

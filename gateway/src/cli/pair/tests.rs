@@ -209,6 +209,28 @@ fn a_signed_update_that_makes_the_configuration_invalid_is_not_used() {
 }
 
 #[test]
+fn an_update_does_not_change_a_file_that_is_also_the_trust_of_another_table() {
+    let site = TestSite::new("victim", "[\"clinic\"]");
+    let clinic = TestSite::new("clinic", "[\"x\"]");
+    site.pair(&clinic.own.offer).expect("it is paired");
+    let trust = site.read("peers/clinic.pem");
+    let mut text = site.read("wardgate.toml");
+    text.push_str(&format!(
+        "\n[[peer]]\nname = \"second\"\nidentity = \"dns:second.example\"\ntrust = {:?}\n",
+        site.path("peers/clinic.pem").display().to_string()
+    ));
+    fs::write(site.path("wardgate.toml"), text).expect("the folder is ours");
+    let mut next = clinic.own.offer.clone();
+    next.authorities.extend(offer_of("clinic").authorities);
+    let update = clinic.update(seconds(), &next, None);
+    site.state()
+        .store("clinic", &update)
+        .expect("the folder is ours");
+    assert_eq!(site.renew(false), EXIT_FAILED);
+    assert_eq!(site.read("peers/clinic.pem"), trust);
+}
+
+#[test]
 fn an_update_that_fails_its_check_is_removed_and_so_is_one_from_before_a_pairing() {
     let site = TestSite::new("victim", "[\"clinic\"]");
     let clinic = TestSite::new("clinic", "[\"x\"]");

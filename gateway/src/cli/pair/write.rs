@@ -221,7 +221,7 @@ pub(super) fn new_problems(
 ) -> anyhow::Result<Vec<String>> {
     let names = [trial.0, trial.1].map(|path| path.display().to_string());
     let before = without_place(problems(config), config);
-    let found = without_place(problems_with(text, config)?, config);
+    let found = without_place(problems_with(text, config), config);
     let (known, new): (Vec<_>, Vec<_>) = found
         .into_iter()
         .map(|problem| problem.replace(&names[0], &names[1]))

@@ -51,7 +51,7 @@ pub(super) fn configuration(
     out.push_str(&line(
         "sandbox",
         "require".into(),
-        "the gateway does not start without the whole sandbox",
+        "the gateway does not start if a part of the sandbox fails",
     ));
     out.push_str(&line(
         "metrics",

@@ -179,5 +179,5 @@ pub(super) fn all_problems(text: &str, file: &Path) -> anyhow::Result<Vec<String
         Authority::init(&ca, &wanted, SystemTime::now())?;
         whole = with_placeholders(text, &ca.join("ca.pem").display().to_string());
     }
-    problems_with(&whole, file)
+    Ok(problems_with(&whole, file))
 }

@@ -3,7 +3,9 @@
 use rcgen::SigningKey as _;
 
 use super::*;
+use crate::config::LogFormat;
 use crate::pki::fixture::{Ca, now};
+use crate::thread_sandbox::ThreadSandbox;
 
 const IDENTITY: &str = "dns:gw.clinic.example";
 
@@ -56,7 +58,7 @@ fn the_key_of_a_leaf_alone_does_not_stand_in_the_way_of_later_updates() {
         assert!(refused.contains(why), "{refused}");
         assert_eq!(folder.received("clinic"), None);
     }
-    // A file that is there already, from before an update of this program, is in nobody's way either.
+    // A file that is there already, from before an update of this program, does not prevent one either.
     let bad = message(&ca, u64::MAX, Some(b"garbage")).update;
     folder.store("clinic", &bad).expect("the folder is ours");
     let good = message(&ca, seconds(), None);
@@ -68,4 +70,32 @@ fn the_key_of_a_leaf_alone_does_not_stand_in_the_way_of_later_updates() {
     let older = message(&ca, seconds() - 1, None);
     let refused = store(&folder, &peer, &older, now()).expect_err("it is older");
     assert!(refused.contains("is older"), "{refused}");
+}
+
+#[test]
+fn messages_that_no_ca_has_signed_do_not_delay_an_update() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = StateFolder::new(dir.path());
+    let ca = Ca::new("Clinic");
+    let peer = sender(&ca);
+    let (journal, _writer) =
+        Journal::start(LogFormat::Text, &ThreadSandbox::none()).expect("a thread");
+    let mut writer = StateWriter::default();
+    let now = Instant::now();
+    let mut take =
+        |message: RenewalMessage| writer.take(&folder, &journal, &peer, &message.bytes(), now);
+    let empty = RenewalMessage {
+        in_use: 0,
+        update: Vec::new(),
+    };
+    assert_eq!(take(empty), Some(vec![TAKEN]));
+    for _ in 0..3 {
+        let forged = message(&ca, seconds(), Some(b"garbage"));
+        assert_eq!(take(forged), Some(vec![REFUSED]));
+    }
+    let good = message(&ca, seconds(), None);
+    assert_eq!(take(good.clone()), Some(vec![TAKEN]));
+    assert_eq!(folder.received("clinic").as_ref(), Some(&good.update));
+    // A stored one has a limit: each is a file written.
+    assert_eq!(take(message(&ca, seconds() + 1, None)), None);
 }
