@@ -178,6 +178,13 @@ impl Lab {
         if self.machines[number].gateway.is_none() {
             let site = self.site();
             let namespace = self.namespace(Place::Machine(number));
+            // The kernel closes what a killed process had in a ring a moment after its end. A service manager would start it
+            // once more.
+            until("no listener is left", DEADLINE, || {
+                let listeners = Program::new("ss").args(["-H", "-ltn"]);
+                let left = listeners.netns(namespace.clone()).run().text();
+                left.trim().is_empty().then_some(())
+            });
             self.machines[number].gateway = Some(Gateway::with_config(&site.toml(), &namespace));
         }
     }
