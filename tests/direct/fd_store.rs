@@ -2,7 +2,7 @@
 //! passes to it (sd_listen_fds(3)).
 
 use std::fs;
-use std::io::{IoSliceMut, Read, Write};
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use wardgate_tests::stream::{accept, connect};
+use wardgate_tests::stream::{accept, connect, ping};
 use wardgate_tests::{DEADLINE, Pki, Process, Program, Site, until, wardgate};
 
 use crate::pair::{A, Through, address, listen, local};
@@ -91,12 +91,6 @@ impl Drop for Restarted {
     }
 }
 
-fn exchange(from: &mut TcpStream, to: &mut TcpStream) {
-    from.write_all(b"ping").expect("it is connected");
-    let mut heard = [0; 4];
-    to.read_exact(&mut heard).expect("it arrives");
-}
-
 #[test]
 fn the_service_manager_keeps_the_listeners_that_are_open_and_no_others() {
     let manager = Manager::new();
@@ -160,8 +154,8 @@ fn clients_that_come_during_a_restart_wait_for_the_next_process() {
     let mut client = connect(through.entry);
     let mut next = Restarted::start(&manager, &config, kept);
     let mut server = accept(&through.exit);
-    exchange(&mut client, &mut server);
-    exchange(&mut server, &mut client);
+    ping(&mut client, &mut server);
+    ping(&mut server, &mut client);
     drop((client, server));
     // Nothing was forgotten meanwhile, and the next process is kept as well.
     manager.assert_kept(through.entry);

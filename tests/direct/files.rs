@@ -1,14 +1,14 @@
 //! What one bad file stops, and what the gateway reports about files that expire.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wardgate_tests::pki::{Kind, Leaf};
-use wardgate_tests::stream::{accept, connect};
+use wardgate_tests::stream::{accept, connect, ping};
 use wardgate_tests::tls::{TLS13, TlsPeer};
 use wardgate_tests::{DEADLINE, Gateway, Line, Pki, Program, Site, wardgate};
 
@@ -93,10 +93,7 @@ fn exchange(leaf: &Leaf, at: SocketAddr, exit: &TcpListener) {
     let mut peer = TlsPeer::client(leaf, B, TLS13, connect(at));
     peer.handshake().expect("both ends are who they should be");
     let mut server = accept(exit);
-    peer.write_all(b"ping").expect("it is connected");
-    let mut heard = [0; 4];
-    server.read_exact(&mut heard).expect("it arrives");
-    assert_eq!(&heard, b"ping");
+    ping(&mut peer, &mut server);
     peer.finish().expect("it is connected");
     drop(server);
 }

@@ -1,13 +1,12 @@
 //! A running gateway takes a new configuration, and new files, without losing a connection.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wardgate_tests::pki::{Kind, Leaf};
-use wardgate_tests::stream::{Ending, accept, connect, ending};
+use wardgate_tests::stream::{Ending, accept, connect, ending, ping};
 use wardgate_tests::tls::{TLS13, TlsPeer};
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, until};
 
@@ -24,14 +23,8 @@ impl Joined {
     }
 
     fn exchange(&mut self) {
-        for (from, to) in [(0, 1), (1, 0)] {
-            let ends = [&self.0, &self.1];
-            let (mut from, mut to) = (ends[from], ends[to]);
-            from.write_all(b"ping").expect("it is connected");
-            let mut heard = [0; 4];
-            to.read_exact(&mut heard).expect("it arrives");
-            assert_eq!(&heard, b"ping");
-        }
+        ping(&mut self.0, &mut self.1);
+        ping(&mut self.1, &mut self.0);
     }
 }
 
@@ -263,10 +256,7 @@ impl Accepting {
 }
 
 fn exchange((peer, server): &mut (TlsPeer, TcpStream)) {
-    peer.write_all(b"ping").expect("it is connected");
-    let mut heard = [0; 4];
-    server.read_exact(&mut heard).expect("it arrives");
-    assert_eq!(&heard, b"ping");
+    ping(peer, server);
 }
 
 #[test]

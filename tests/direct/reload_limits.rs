@@ -1,12 +1,11 @@
 //! What the sandbox of the real program does not allow to a reload, and which parts of it the program reports.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::process::Signal;
-use wardgate_tests::stream::{accept, connect};
+use wardgate_tests::stream::{accept, connect, ping};
 use wardgate_tests::{DEADLINE, Gateway, Pki, Site, until};
 
 use crate::pair::{A, address, listen, local};
@@ -19,10 +18,7 @@ fn site(pki: &Pki, listen: SocketAddr, exit: &TcpListener) -> Site {
 
 fn exchange(at: SocketAddr, exit: &TcpListener) {
     let (mut client, mut server) = (connect(at), accept(exit));
-    client.write_all(b"ping").expect("it is connected");
-    let mut heard = [0; 4];
-    server.read_exact(&mut heard).expect("it arrives");
-    assert_eq!(&heard, b"ping");
+    ping(&mut client, &mut server);
 }
 
 /// The process that serves at the end is killed by SIGSYS, which fails a test: the harness finds it, although the process

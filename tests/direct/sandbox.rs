@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use wardgate_tests::stream::{accept, connect};
+use wardgate_tests::stream::{accept, connect, ping};
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{Background, DEADLINE, Pki, Process, Program, Site, built, until, wardgate};
 
@@ -136,15 +135,8 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 fn exchange((client, server): &mut (TcpStream, TcpStream)) {
-    one_way(client, server);
-    one_way(server, client);
-}
-
-fn one_way(from: &mut TcpStream, to: &mut TcpStream) {
-    from.write_all(b"ping").expect("it is connected");
-    let mut came = [0; 4];
-    to.read_exact(&mut came).expect("it arrives");
-    assert_eq!(&came, b"ping");
+    ping(client, server);
+    ping(server, client);
 }
 
 fn field(status: &str, name: &str) -> String {

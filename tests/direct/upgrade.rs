@@ -9,16 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use wardgate_tests::stream::{Ending, accept, connect, ending};
+use wardgate_tests::stream::{Ending, accept, connect, ending, ping};
 use wardgate_tests::{DEADLINE, Process, http, until};
 
 use crate::pair::Through;
-
-fn exchange(from: &mut TcpStream, to: &mut TcpStream) {
-    from.write_all(b"ping").expect("it is connected");
-    let mut heard = [0; 4];
-    to.read_exact(&mut heard).expect("it arrives");
-}
 
 /// Clients that connect all the time, and a server that accepts them: how many were served, or the first
 /// that was refused.
@@ -36,8 +30,8 @@ impl Clients {
             while !stopped.load(Ordering::Relaxed) {
                 let mut client = TcpStream::connect(entry).map_err(|error| error.to_string())?;
                 let mut server = accept(&exit);
-                exchange(&mut client, &mut server);
-                exchange(&mut server, &mut client);
+                ping(&mut client, &mut server);
+                ping(&mut server, &mut client);
                 served += 1;
             }
             Ok(served)
@@ -77,7 +71,7 @@ fn an_upgrade_refuses_no_client_and_ends_no_connection() {
     thread::sleep(Duration::from_millis(300));
     assert!(clients.stop() > 10);
     // The connection of the first process goes on, and that process ends after it.
-    exchange(&mut client, &mut server);
+    ping(&mut client, &mut server);
     assert_eq!(
         http::get(through.gateway.metrics_address(), "/readyz").text(),
         "ready\n"
@@ -132,9 +126,9 @@ fn a_new_process_that_does_not_start_leaves_the_running_one_as_it_was() {
         "{reply}"
     );
     assert!(reply.contains("the running process continues"), "{reply}");
-    exchange(&mut client, &mut server);
+    ping(&mut client, &mut server);
     let (mut client, mut server) = through.join();
-    exchange(&mut client, &mut server);
+    ping(&mut client, &mut server);
     assert_eq!(
         through.gateway.serving().id(),
         through.gateway.process().id()
@@ -165,7 +159,7 @@ fn a_process_that_asks_for_the_listeners_and_dies_takes_nothing_away() {
         assert!(some[..count].starts_with(b"{\"version\":1,\"ok\":true"));
         drop(socket);
         let mut joined = through.join();
-        exchange(&mut joined.0, &mut joined.1);
+        ping(&mut joined.0, &mut joined.1);
     }
     // Who has not asked on this connection takes nothing over.
     let socket = through.gateway.folder().join("admin.sock");
@@ -175,7 +169,7 @@ fn a_process_that_asks_for_the_listeners_and_dies_takes_nothing_away() {
     let mut text = String::new();
     socket.read_to_string(&mut text).expect("a reply");
     let mut joined = (connect(through.entry), accept(&through.exit));
-    exchange(&mut joined.0, &mut joined.1);
+    ping(&mut joined.0, &mut joined.1);
     drop(joined);
     through.gateway.stop();
 }

@@ -89,6 +89,14 @@ pub enum Ending {
     Refused(String),
 }
 
+/// Sends four bytes from one end, which must arrive at the other.
+pub fn ping(from: &mut impl Write, to: &mut impl Read) {
+    from.write_all(b"ping").expect("it is connected");
+    let mut arrived = [0; 4];
+    to.read_exact(&mut arrived).expect("it arrives");
+    assert_eq!(&arrived, b"ping");
+}
+
 /// Reads to the end; returns the number of bytes and how the stream ended.
 pub fn ending(stream: &mut impl Read) -> (u64, Ending) {
     let mut bytes = vec![0; PIECE];

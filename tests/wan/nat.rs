@@ -47,26 +47,26 @@ fn keepalive_keeps_a_nat_from_forgetting_or_both_applications_are_notified_that_
     let sites = Sites::start(&nat, &[KEPT, DEFAULT, LATE, WRITES]);
     let [kept, default, late, writes] = [0, 1, 2, 3].map(|route| sites.connection(route));
     let start = Instant::now();
-    let told = |mut socket: TcpStream, stated: u64| {
+    let notified = |mut socket: TcpStream, stated: u64| {
         let (_, end) = ending(&mut socket);
         assert_eq!(end, Ending::Reset);
-        let (told, stated) = (start.elapsed(), seconds(stated));
-        println!("notified after {told:.1?}, stated: {stated:?}");
+        let (waited, stated) = (start.elapsed(), seconds(stated));
+        println!("notified after {waited:.1?}, stated: {stated:?}");
         assert!(
-            told + TOLERANCE >= stated && told <= stated + TOLERANCE,
-            "notified after {told:?} instead of {stated:?}"
+            waited + TOLERANCE >= stated && waited <= stated + TOLERANCE,
+            "notified after {waited:?} instead of {stated:?}"
         );
     };
     thread::scope(|scope| {
         for socket in late {
-            scope.spawn(move || told(socket, 120));
+            scope.spawn(move || notified(socket, 120));
         }
         scope.spawn(move || {
             let [mut client, server] = writes;
-            scope.spawn(move || told(server, 100));
+            scope.spawn(move || notified(server, 100));
             sleep(seconds(FORGETS + 10));
             client.write_all(b"lost").expect("A still takes it");
-            told(client, FORGETS + 10 + 30);
+            notified(client, FORGETS + 10 + 30);
         });
         // Long after the NAT would have forgotten, and after keepalive would have found that.
         sleep(seconds(120) + TOLERANCE);
@@ -88,7 +88,7 @@ fn passes([mut client, mut server]: [TcpStream; 2]) -> bool {
             assert_eq!(&bytes, b"after");
             true
         }
-        told => panic!("one application of two was notified: {told:?}"),
+        ends => panic!("one application of two was notified: {ends:?}"),
     }
 }
 

@@ -219,16 +219,19 @@ impl Edited {
     /// # Errors
     /// There is no table of this name.
     pub(super) fn set_trust(&mut self, peer: &str, trust: &Path) -> anyhow::Result<()> {
-        let tables = self
-            .document
-            .get_mut("peer")
-            .and_then(Item::as_array_of_tables_mut);
-        let mut tables = tables.into_iter().flat_map(ArrayOfTables::iter_mut);
-        let table = tables
-            .find(|table| table.get("name").and_then(Item::as_str) == Some(peer))
+        let table = self
+            .table_mut("peer", peer)
             .with_context(|| format!("there is no [[peer]] {peer:?} any more"))?;
         table.insert("trust", value(trust.display().to_string()));
         Ok(())
+    }
+
+    /// The table with this name in an array of tables.
+    fn table_mut(&mut self, key: &str, name: &str) -> Option<&mut Table> {
+        let tables = self.document.get_mut(key)?.as_array_of_tables_mut()?;
+        tables
+            .iter_mut()
+            .find(|table| table.get("name").and_then(Item::as_str) == Some(name))
     }
 
     /// Adds a peer to `peers` of a route.
@@ -236,13 +239,8 @@ impl Edited {
     /// # Errors
     /// There is no such route, or its `peers` is no list.
     pub(super) fn list_in_route(&mut self, route: &str, peer: &str) -> anyhow::Result<()> {
-        let routes = self
-            .document
-            .get_mut("route")
-            .and_then(Item::as_array_of_tables_mut);
-        let mut routes = routes.into_iter().flat_map(ArrayOfTables::iter_mut);
-        let table = routes
-            .find(|table| table.get("name").and_then(Item::as_str) == Some(route))
+        let table = self
+            .table_mut("route", route)
             .with_context(|| format!("there is no route {route:?}; correct --route"))?;
         let list = table
             .entry("peers")

@@ -116,6 +116,19 @@ impl TestSite {
         Update::complete(&part, signature.unwrap_or(&signed))
     }
 
+    /// An update of this site with a CA more.
+    fn update_with_next_ca(&self) -> Vec<u8> {
+        let mut next = self.own.offer.clone();
+        next.authorities.extend(offer_of("clinic").authorities);
+        self.update(seconds(), &next, None)
+    }
+
+    /// Stores an update of the clinic, as the gateway does.
+    fn receive(&self, update: &[u8]) {
+        let stored = self.state().store("clinic", update);
+        stored.expect("the folder is ours");
+    }
+
     /// Adds text at the end of the configuration.
     fn add(&self, text: &str) {
         let config = self.read("wardgate.toml") + text;
@@ -191,19 +204,13 @@ fn a_signed_update_that_makes_the_configuration_invalid_is_not_used() {
     site.pair(&clinic.own.offer).expect("it is paired");
     let trust = site.read("peers/clinic.pem");
     let bad = clinic.update(seconds(), &region, None);
-    site.state()
-        .store("clinic", &bad)
-        .expect("the folder is ours");
+    site.receive(&bad);
     assert_eq!(site.renew(false), EXIT_FAILED);
     assert_eq!(site.read("peers/clinic.pem"), trust);
     prepare(&site.path("wardgate.toml"), SystemTime::now()).expect("the gateway starts");
     // One without the CAs of another peer is used.
-    let mut next = clinic.own.offer.clone();
-    next.authorities.extend(offer_of("clinic").authorities);
-    let good = clinic.update(seconds(), &next, None);
-    site.state()
-        .store("clinic", &good)
-        .expect("the folder is ours");
+    let good = clinic.update_with_next_ca();
+    site.receive(&good);
     assert_eq!(site.renew(false), EXIT_GOOD);
     assert_ne!(site.read("peers/clinic.pem"), trust);
 }
@@ -214,18 +221,12 @@ fn an_update_does_not_change_a_file_that_is_also_the_trust_of_another_table() {
     let clinic = TestSite::new("clinic", "[\"x\"]");
     site.pair(&clinic.own.offer).expect("it is paired");
     let trust = site.read("peers/clinic.pem");
-    let mut text = site.read("wardgate.toml");
-    text.push_str(&format!(
+    site.add(&format!(
         "\n[[peer]]\nname = \"second\"\nidentity = \"dns:second.example\"\ntrust = {:?}\n",
         site.path("peers/clinic.pem").display().to_string()
     ));
-    fs::write(site.path("wardgate.toml"), text).expect("the folder is ours");
-    let mut next = clinic.own.offer.clone();
-    next.authorities.extend(offer_of("clinic").authorities);
-    let update = clinic.update(seconds(), &next, None);
-    site.state()
-        .store("clinic", &update)
-        .expect("the folder is ours");
+    let update = clinic.update_with_next_ca();
+    site.receive(&update);
     assert_eq!(site.renew(false), EXIT_FAILED);
     assert_eq!(site.read("peers/clinic.pem"), trust);
 }
@@ -236,15 +237,11 @@ fn an_update_that_fails_its_check_is_removed_and_so_is_one_from_before_a_pairing
     let clinic = TestSite::new("clinic", "[\"x\"]");
     site.pair(&clinic.own.offer).expect("it is paired");
     let bad = clinic.update(u64::MAX, &clinic.own.offer, Some(b"garbage"));
-    site.state()
-        .store("clinic", &bad)
-        .expect("the folder is ours");
+    site.receive(&bad);
     assert_eq!(site.renew(false), EXIT_FAILED);
     assert_eq!(site.state().received("clinic"), None);
     assert_eq!(site.renew(false), EXIT_GOOD);
-    site.state()
-        .store("clinic", &bad)
-        .expect("the folder is ours");
+    site.receive(&bad);
     site.pair(&clinic.own.offer).expect("it is paired again");
     assert_eq!(site.state().received("clinic"), None);
 }

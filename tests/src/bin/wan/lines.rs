@@ -147,8 +147,8 @@ pub(crate) fn mtu_not_probed(network: &Network, sites: &Sites<'_>, scale: Scale)
         Instant::now()
     });
     let [sender, receiver] = [sender, receiver].map(|thread| {
-        let told = thread.join().expect("it is notified");
-        told.duration_since(start)
+        let notified = thread.join().expect("it is notified");
+        notified.duration_since(start)
     });
     // Small packets pass: the receiving gateway's probe finds that the sending one has given up.
     let (user, late) = (scale.of(USER), LATE_MAX + lateness.total());

@@ -67,12 +67,12 @@ struct Loss {
 }
 
 impl Loss {
-    fn new(what: &'static str, stated: Duration, silence: &Silence, told: Instant) -> Self {
+    fn new(what: &'static str, stated: Duration, silence: &Silence, notified: Instant) -> Self {
         Self {
             what,
             stated,
-            at_most: told.duration_since(silence.last_packets),
-            at_least: told.duration_since(silence.start),
+            at_most: notified.duration_since(silence.last_packets),
+            at_least: notified.duration_since(silence.start),
         }
     }
 }
@@ -172,8 +172,8 @@ pub(crate) fn wan_lost(line: WanLine<'_>, sites: &Sites<'_>, first: u16, scale: 
         ),
     ]
     .map(|(what, stated, thread)| {
-        let told = thread.join().expect("a reset");
-        Loss::new(what, stated, &silence, told)
+        let notified = thread.join().expect("a reset");
+        Loss::new(what, stated, &silence, notified)
     });
     let report = report(&silence, &losses);
     for gateway in sites.gateways().iter() {
@@ -195,7 +195,7 @@ fn is_silence(line: &Line, routes: Range<u16>) -> bool {
 }
 
 /// The machine of the client or of the archive of a route is gone: its gateway finds that, and the other gateway
-/// tells the application at the other site.
+/// notifies the application at the other site.
 pub(crate) fn lan_lost(
     network: &Network,
     sites: &Sites<'_>,
@@ -218,8 +218,8 @@ pub(crate) fn lan_lost(
         Place::Client => ("the client's machine, silent: the archive", server, client),
         _ => ("the archive's machine, silent: the client", client, server),
     };
-    let told = reset_of(other).join().expect("a reset");
-    let loss = Loss::new(what, found(scale, None), &silence, told);
+    let notified = reset_of(other).join().expect("a reset");
+    let loss = Loss::new(what, found(scale, None), &silence, notified);
     report(&silence, &[loss])
 }
 
