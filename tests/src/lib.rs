@@ -13,6 +13,7 @@ pub mod logfmt;
 pub mod logs;
 pub mod pki;
 mod ports;
+pub mod preload;
 mod process;
 mod program;
 mod site;

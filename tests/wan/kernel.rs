@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 use tempfile::TempDir;
-use wardgate_tests::{Program, built, wardgate};
+use wardgate_tests::{Program, built, preload, wardgate};
 
 /// The kernel is killed after this time.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -29,6 +29,7 @@ pub(crate) fn run(name: &str, arguments: &str, turn: usize) -> String {
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("our file");
     // The memory of the machine is a file there, which a disk would write out.
     let memory = TempDir::with_prefix_in("wguml", "/dev/shm").expect("a tmpfs");
+    let ptrace = preload::compile(folder.path(), "ptrace", include_str!("ptrace.c"));
     let program = Program::new("taskset")
         .args(["-c", &processor(turn).to_string(), "linux.uml"])
         .args([
@@ -48,6 +49,7 @@ pub(crate) fn run(name: &str, arguments: &str, turn: usize) -> String {
             "panic=-1",
         ])
         .env("TMPDIR", memory.path())
+        .env("LD_PRELOAD", ptrace)
         .deadline(LIMIT);
     program.run().text()
 }

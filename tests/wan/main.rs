@@ -13,8 +13,9 @@ use std::sync::OnceLock;
 
 use wardgate_tests::tier::{self, Need};
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need::Root,
+    Need::Program("cc"),
     Need::Program("taskset"),
     Need::Program("linux.uml"),
     Need::Program("modprobe"),

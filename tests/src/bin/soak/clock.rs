@@ -1,10 +1,10 @@
 //! Steps of a gateway's time of day, by a small library that is loaded into it. The machine's clock stays.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use wardgate_tests::Program;
+use wardgate_tests::preload;
 
 /// The time of day of both gateways.
 #[derive(Debug)]
@@ -14,21 +14,11 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Compiles the library with the C compiler that Rust links with.
     pub(crate) fn new(folder: &Path) -> Self {
-        let source = folder.join("clock.c");
         let clock = Self {
-            library: folder.join("clock.so"),
+            library: preload::compile(folder, "clock", include_str!("clock.c")),
             offset: folder.join("clock.offset"),
         };
-        fs::write(&source, include_str!("clock.c")).expect("our folder");
-        Program::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&clock.library)
-            .arg(&source)
-            .arg("-ldl")
-            .run()
-            .expect_success();
         clock.set(0);
         clock
     }
