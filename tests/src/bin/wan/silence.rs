@@ -125,14 +125,13 @@ pub(crate) fn routes<'a>(lost: WanLine<'a>, kept: WanLine<'a>, scale: Scale) -> 
     ]
 }
 
-/// The WAN of two routes, from `first` on, is gone: connections that are silent, and one in mid-transfer.
+/// The WAN of two routes, from `first` on, is gone: on each, one connection that is silent and one in
+/// mid-transfer.
 pub(crate) fn wan_lost(line: WanLine<'_>, sites: &Sites<'_>, first: u16, scale: Scale) -> String {
     // Slow enough that the line is lost in mid-transfer.
     line.netem("delay 5ms rate 5mbit");
-    let [default, shorter, moving] = [first, first + 1, first].map(|route| sites.connection(route));
-    let [mut client, mut server] = moving;
-    let sender = thread::spawn(move || send_for_ever(&mut client));
-    server.read_exact(&mut [0; 50_000]).expect("they arrive");
+    let [default, shorter] = [first, first + 1].map(|route| sites.connection(route));
+    let [moving, moving_shorter] = [first, first + 1].map(|route| in_transfer(sites, route));
     let last_packets = Instant::now();
     for connection in [&default, &shorter] {
         round_trip(connection);
@@ -145,6 +144,7 @@ pub(crate) fn wan_lost(line: WanLine<'_>, sites: &Sites<'_>, first: u16, scale: 
     };
     let [client, server_of_silent] = default.map(reset_of);
     let [client_shorter, server_shorter] = shorter.map(reset_of);
+    let [receiver, receiver_shorter] = [moving.1, moving_shorter.1].map(reset_of);
     let (found_default, found_shorter) = (found(scale, None), found(scale, Some(USER)));
     let user = scale.of(Timeouts::default().user);
     let losses = [
@@ -164,11 +164,21 @@ pub(crate) fn wan_lost(line: WanLine<'_>, sites: &Sites<'_>, first: u16, scale: 
             found_shorter,
             server_shorter,
         ),
-        ("the line, in mid-transfer: the sender", user, sender),
+        ("the line, in mid-transfer: the sender", user, moving.0),
         (
             "the line, in mid-transfer: the receiver",
             found_default,
-            reset_of(server),
+            receiver,
+        ),
+        (
+            "the line, in mid-transfer, shorter `user`: the sender",
+            scale.of(USER),
+            moving_shorter.0,
+        ),
+        (
+            "the line, in mid-transfer, shorter `user`: the receiver",
+            found_shorter,
+            receiver_shorter,
         ),
     ]
     .map(|(what, stated, thread)| {
@@ -177,16 +187,24 @@ pub(crate) fn wan_lost(line: WanLine<'_>, sites: &Sites<'_>, first: u16, scale: 
     });
     let report = report(&silence, &losses);
     for gateway in sites.gateways().iter() {
-        let what = "all three connections are logged with the reason";
+        let what = "all four connections are logged with the reason";
         wardgate_tests::until(what, LATE_MAX + silence.lateness.total(), || {
             let lines = gateway.connections();
             let silent = lines
                 .iter()
                 .filter(|line| is_silence(line, first..first + 2));
-            (silent.count() == 3).then_some(())
+            (silent.count() == 4).then_some(())
         });
     }
     report
+}
+
+/// A connection whose client sends and sends, and its server, which has stopped reading.
+fn in_transfer(sites: &Sites<'_>, route: u16) -> (JoinHandle<Instant>, TcpStream) {
+    let [mut client, mut server] = sites.connection(route);
+    let sender = thread::spawn(move || send_for_ever(&mut client));
+    server.read_exact(&mut [0; 50_000]).expect("they arrive");
+    (sender, server)
 }
 
 fn is_silence(line: &Line, routes: Range<u16>) -> bool {
