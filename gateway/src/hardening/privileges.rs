@@ -54,7 +54,16 @@ pub(super) fn drop(gateway: &Gateway, needs: &Needs) -> PartState {
             account.user,
             in_words(kept)
         )),
-        Err(error) => PartState::Missing(format!("this process cannot become {name:?}: {error}")),
+        Err(error) => {
+            // A call that failed early has left root all of its capabilities.
+            let given_up = match keep(kept).and_then(|()| set_keep_capabilities(false)) {
+                Ok(()) => in_words(kept),
+                Err(error) => format!("its capabilities cannot be given up: {error}"),
+            };
+            PartState::Missing(format!(
+                "this process cannot become {name:?}: {error}; {given_up}"
+            ))
+        }
     }
 }
 
