@@ -12,7 +12,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use wardgate_tests::stream::{accept, connect, ping};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Background, DEADLINE, Pki, Process, Program, Site, built, until, wardgate};
+use wardgate_tests::{
+    Background, DEADLINE, Pki, Process, Program, Site, built, http, until, wardgate, workspace,
+};
 
 use crate::pair::{A, B, address, listen, local};
 
@@ -420,14 +422,28 @@ fn a_part_that_is_missing_stops_a_gateway_with_require_and_is_reported_with_try(
         (Some("seccomp=EPERM"), "root", "system_calls", "seccomp"),
         (None, "no-such-user", "privileges", "there is no user"),
     ];
+    let expected_metrics = workspace().join("tests/data/metrics.expected");
+    let expected_metrics = fs::read_to_string(expected_metrics).expect("the list is there");
+    // The rows of the metric without their values.
+    let parts = |metrics: &str| -> BTreeSet<String> {
+        let rows = metrics
+            .lines()
+            .filter(|row| row.starts_with("wardgate_sandbox{"));
+        rows.filter_map(|row| Some(row.split_once('}')?.0.to_owned()))
+            .collect()
+    };
+    assert!(!parts(&expected_metrics).is_empty());
     for (denied, user, part, why) in cases {
         let of_user = OfUser::new();
+        let metrics = local();
         let run = |setting: &str| {
             let site = of_user
                 .site
                 .clone()
                 .gateway("sandbox", format!("\"{setting}\""));
-            let site = site.gateway("run_as", format!("\"{user}\""));
+            let site = site
+                .gateway("run_as", format!("\"{user}\""))
+                .gateway("metrics", format!("\"{metrics}\""));
             site.write(&of_user.config());
             let program = match denied {
                 Some(denied) => Program::new(built("deny")).arg(denied).arg(wardgate()),
@@ -450,6 +466,10 @@ fn a_part_that_is_missing_stops_a_gateway_with_require_and_is_reported_with_try(
         let status = of_user.command("status");
         let is_shown = |line: &str| line.contains(part) && line.contains("missing");
         assert!(status.lines().any(is_shown), "{status}");
+        let shown = http::get(metrics, "/metrics").text();
+        let is_missing = format!("wardgate_sandbox{{part=\"{part}\"}} 0\n");
+        assert!(shown.contains(&is_missing), "{shown}");
+        assert_eq!(parts(&shown), parts(&expected_metrics));
         let log = gateway.stop();
         let warned = format!("sandbox: {part}: missing (");
         assert!(log.contains(&warned) && log.contains(why), "{log}");

@@ -256,6 +256,21 @@ fn everything() -> Snapshot {
                 expiry("peer", "region", "crl", true),
             ],
         },
+        sandbox: PARTS.map(|part| (part, true)).into(),
         ..Snapshot::default()
     }
 }
+
+/// The parts of the sandbox; the tests of the sandbox compare them with those of a process.
+const PARTS: [&str; 10] = [
+    "privileges",
+    "no_new_privs",
+    "not_dumpable",
+    "no_core",
+    "key_memory",
+    "no_new_code",
+    "files",
+    "ports",
+    "system_calls",
+    "ring",
+];
