@@ -20,15 +20,16 @@ fn pynetdicom_stores_through_the_pair() {
     let port = free_port();
     let scp = module("storescp", received.path())
         .arg(port.to_string())
-        .arg("-od")
+        .args(["--debug", "-od"])
         .arg(received.path());
     let _scp = Background::listening(&scp, port);
     let pair = Pair::start(&pki, "dicom", port);
     let entry = pair.entry.to_string();
     let echo = module("echoscu", sent.path()).args(["127.0.0.1", &entry]);
     echo.run().expect_success();
-    let store = module("storescu", sent.path()).args(["-xe", "127.0.0.1", &entry]);
-    store.arg(sent.path()).run().expect_success();
+    let store = module("storescu", sent.path()).args(["--debug", "-xe", "127.0.0.1", &entry]);
+    let stored = store.arg(sent.path()).run();
+    println!("{}", stored.expect_success().text());
     assert_eq!(dicom::objects(received.path()), dicom::objects_in(&files));
     pair.assert_complete(2);
     pair.stop();
