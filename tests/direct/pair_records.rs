@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use wardgate_tests::stream::{accept, connect, expect_noise, send_noise};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{DEADLINE, until};
+use wardgate_tests::{Background, DEADLINE, Program, until, wardgate};
 
 use crate::journald::Journald;
-use crate::pair::local;
+use crate::pair::{address, listen, local};
 use crate::pairing::{PairedSite, hospital, region, show, type_code};
 
 /// A mount namespace without the socket of a journald that may run on this machine.
@@ -73,7 +74,7 @@ fn pair_and_renew(within: &[String]) -> String {
 }
 
 /// The whole output of a site that waits for the other one.
-fn wait(mut listening: wardgate_tests::Background) -> String {
+fn wait(mut listening: Background) -> String {
     until("the site is paired", DEADLINE, || {
         listening.has_ended().then_some(())
     });
@@ -127,6 +128,11 @@ fn what_pair_does_is_on_standard_error_of_a_machine_without_journald() {
     }
 }
 
+fn gateway(site: &PairedSite, port: u16) -> Background {
+    let run = Program::new(wardgate()).args(["run", "--config"]);
+    Background::listening(&run.arg(site.file("wardgate.toml")), port)
+}
+
 /// A mount namespace in which a file, `$0`, cannot be replaced, as a container has it.
 const WITH_A_MOUNTED_FILE: [&str; 6] = [
     "unshare",
@@ -138,13 +144,13 @@ const WITH_A_MOUNTED_FILE: [&str; 6] = [
 ];
 
 #[test]
-fn a_site_that_can_write_only_a_part_reports_so_and_the_other_what_it_has_written() {
+fn a_site_that_can_write_only_a_part_reports_so_and_a_second_run_pairs() {
     if !tier::ready("direct", &[Need::Root]) {
         return;
     }
     for is_connecting in [true, false] {
-        let wan = local();
-        let (mut hospital, mut region) = (hospital(local(), wan), region(wan, local()));
+        let (entry, wan, exit) = (local(), local(), listen());
+        let (mut hospital, mut region) = (hospital(entry, wan), region(wan, address(&exit)));
         let failing = if is_connecting {
             &mut hospital
         } else {
@@ -178,5 +184,33 @@ fn a_site_that_can_write_only_a_part_reports_so_and_the_other_what_it_has_writte
         };
         assert!(connecting.contains(expected_here), "{connecting}");
         assert!(listening.contains(expected_there), "{listening}");
+        for site in [&mut hospital, &mut region] {
+            site.within.clear();
+        }
+        // Neither the file of the first run nor a table that one site has written already is in the way.
+        let (listening, code) = show(&region, &[]);
+        type_code(&hospital, &code, &[]).expect_success();
+        let shown = listening.output();
+        assert!(listening.wait(DEADLINE).success(), "{shown}");
+        let tables = [
+            (&hospital, "far", "region"),
+            (&region, "hospital", "hospital"),
+        ];
+        for (site, name, other) in tables {
+            let table =
+                format!("[[peer]]\nname = \"{name}\"\nidentity = \"dns:gw.{other}.example\"\n");
+            let config = site.config();
+            assert_eq!(config.matches("[[peer]]").count(), 1, "{config}");
+            assert!(config.contains(&table), "{config}");
+        }
+        let _gateways = [
+            gateway(&region, wan.port()),
+            gateway(&hospital, entry.port()),
+        ];
+        let (mut client, mut server) = (connect(entry), accept(&exit));
+        send_noise(&mut client, 1, 100_000);
+        expect_noise(&mut server, 1, 100_000);
+        send_noise(&mut server, 2, 1000);
+        expect_noise(&mut client, 2, 1000);
     }
 }
