@@ -1,6 +1,7 @@
 //! What `wardgate pair` and `wardgate pair renew` report and record of their own acts, for an operator who was not there.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use wardgate_tests::stream::{accept, connect, expect_noise, send_noise};
 use wardgate_tests::tier::{self, Need};
@@ -131,6 +132,35 @@ fn what_pair_does_is_on_standard_error_of_a_machine_without_journald() {
 fn gateway(site: &PairedSite, port: u16) -> Background {
     let run = Program::new(wardgate()).args(["run", "--config"]);
     Background::listening(&run.arg(site.file("wardgate.toml")), port)
+}
+
+#[test]
+fn a_state_folder_that_root_makes_is_for_the_user_that_the_gateway_becomes() {
+    if !tier::ready("direct", &[Need::Root]) {
+        return;
+    }
+    let wan = local();
+    let (hospital, region) = (hospital(local(), wan), region(wan, local()));
+    for site in [&hospital, &region] {
+        let config = site.config();
+        let config = config.replace("[gateway]\n", "[gateway]\nrun_as = \"nobody\"\n");
+        fs::write(site.file("wardgate.toml"), config).expect("the folder is ours");
+        fs::set_permissions(site.file("."), fs::Permissions::from_mode(0o755))
+            .expect("the folder is ours");
+    }
+    let (listening, code) = show(&region, &[]);
+    type_code(&hospital, &code, &[]).expect_success();
+    wait(listening);
+    // The gateway makes one folder, and the command the other.
+    let mut running = gateway(&region, wan.port());
+    let renew = hospital.command(&["pair", "renew", "--early"]);
+    renew.run().expect_success();
+    running.wait_for_output("trust_update_received");
+    for site in [&hospital, &region] {
+        let state = fs::metadata(site.file("state")).expect("it was made");
+        let nobody = 65_534;
+        assert_eq!((state.uid(), state.mode() & 0o7777), (nobody, 0o770));
+    }
 }
 
 /// A mount namespace in which a file, `$0`, cannot be replaced, as a container has it.
