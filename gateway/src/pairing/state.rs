@@ -197,7 +197,7 @@ fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
         }
         outcome => outcome?,
     }
-    // Nobody else's folder gets the owner, if this one was replaced by a link meanwhile.
+    // If a link has taken its place meanwhile, the folder to which that leads gets no other owner.
     let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
     let made = File::options().read(true).custom_flags(flags).open(path)?;
     if let Some((user, group)) = owner {
