@@ -31,6 +31,7 @@ mod mixups;
 mod name_servers;
 mod noise;
 mod options;
+mod other_ca;
 mod owners;
 mod pair;
 mod pair_records;

@@ -1,12 +1,14 @@
 //! What `wardgate pair` and `wardgate pair renew` report and record of their own acts, for an operator who was not there.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
+use wardgate_tests::stream::{accept, connect, expect_noise, send_noise};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{DEADLINE, until};
+use wardgate_tests::{Background, DEADLINE, Program, until, wardgate};
 
 use crate::journald::Journald;
-use crate::pair::local;
+use crate::pair::{address, listen, local};
 use crate::pairing::{PairedSite, hospital, region, show, type_code};
 
 /// A mount namespace without the socket of a journald that may run on this machine.
@@ -73,7 +75,7 @@ fn pair_and_renew(within: &[String]) -> String {
 }
 
 /// The whole output of a site that waits for the other one.
-fn wait(mut listening: wardgate_tests::Background) -> String {
+fn wait(mut listening: Background) -> String {
     until("the site is paired", DEADLINE, || {
         listening.has_ended().then_some(())
     });
@@ -127,6 +129,40 @@ fn what_pair_does_is_on_standard_error_of_a_machine_without_journald() {
     }
 }
 
+fn gateway(site: &PairedSite, port: u16) -> Background {
+    let run = Program::new(wardgate()).args(["run", "--config"]);
+    Background::listening(&run.arg(site.file("wardgate.toml")), port)
+}
+
+#[test]
+fn a_state_folder_that_root_makes_is_for_the_user_that_the_gateway_becomes() {
+    if !tier::ready("direct", &[Need::Root]) {
+        return;
+    }
+    let wan = local();
+    let (hospital, region) = (hospital(local(), wan), region(wan, local()));
+    for site in [&hospital, &region] {
+        let config = site.config();
+        let config = config.replace("[gateway]\n", "[gateway]\nrun_as = \"nobody\"\n");
+        fs::write(site.file("wardgate.toml"), config).expect("the folder is ours");
+        fs::set_permissions(site.file("."), fs::Permissions::from_mode(0o755))
+            .expect("the folder is ours");
+    }
+    let (listening, code) = show(&region, &[]);
+    type_code(&hospital, &code, &[]).expect_success();
+    wait(listening);
+    // The gateway makes one folder, and the command the other.
+    let mut running = gateway(&region, wan.port());
+    let renew = hospital.command(&["pair", "renew", "--early"]);
+    renew.run().expect_success();
+    running.wait_for_output("trust_update_received");
+    for site in [&hospital, &region] {
+        let state = fs::metadata(site.file("state")).expect("it was made");
+        let nobody = 65_534;
+        assert_eq!((state.uid(), state.mode() & 0o7777), (nobody, 0o770));
+    }
+}
+
 /// A mount namespace in which a file, `$0`, cannot be replaced, as a container has it.
 const WITH_A_MOUNTED_FILE: [&str; 6] = [
     "unshare",
@@ -138,13 +174,13 @@ const WITH_A_MOUNTED_FILE: [&str; 6] = [
 ];
 
 #[test]
-fn a_site_that_can_write_only_a_part_reports_so_and_the_other_what_it_has_written() {
+fn a_site_that_can_write_only_a_part_reports_so_and_a_second_run_pairs() {
     if !tier::ready("direct", &[Need::Root]) {
         return;
     }
     for is_connecting in [true, false] {
-        let wan = local();
-        let (mut hospital, mut region) = (hospital(local(), wan), region(wan, local()));
+        let (entry, wan, exit) = (local(), local(), listen());
+        let (mut hospital, mut region) = (hospital(entry, wan), region(wan, address(&exit)));
         let failing = if is_connecting {
             &mut hospital
         } else {
@@ -178,5 +214,33 @@ fn a_site_that_can_write_only_a_part_reports_so_and_the_other_what_it_has_writte
         };
         assert!(connecting.contains(expected_here), "{connecting}");
         assert!(listening.contains(expected_there), "{listening}");
+        for site in [&mut hospital, &mut region] {
+            site.within.clear();
+        }
+        // Neither the file of the first run nor a table that one site has written already is in the way.
+        let (listening, code) = show(&region, &[]);
+        type_code(&hospital, &code, &[]).expect_success();
+        let shown = listening.output();
+        assert!(listening.wait(DEADLINE).success(), "{shown}");
+        let tables = [
+            (&hospital, "far", "region"),
+            (&region, "hospital", "hospital"),
+        ];
+        for (site, name, other) in tables {
+            let table =
+                format!("[[peer]]\nname = \"{name}\"\nidentity = \"dns:gw.{other}.example\"\n");
+            let config = site.config();
+            assert_eq!(config.matches("[[peer]]").count(), 1, "{config}");
+            assert!(config.contains(&table), "{config}");
+        }
+        let _gateways = [
+            gateway(&region, wan.port()),
+            gateway(&hospital, entry.port()),
+        ];
+        let (mut client, mut server) = (connect(entry), accept(&exit));
+        send_noise(&mut client, 1, 100_000);
+        expect_noise(&mut server, 1, 100_000);
+        send_noise(&mut server, 2, 1000);
+        expect_noise(&mut client, 2, 1000);
     }
 }

@@ -67,14 +67,16 @@ impl Problems {
         written: &Located<String>,
         read: Result<T, String>,
     ) -> Option<T> {
+        // Any text can be a path, so this counts before what was read.
+        if let Some(advice) = written.value.strip_prefix(FILL_IN) {
+            let text = format!(
+                "{scope}{key} is not filled in yet: {}",
+                printable(advice.trim())
+            );
+            self.wrong(written.line, text);
+            return None;
+        }
         read.map_err(|reason| {
-            if let Some(advice) = written.value.strip_prefix(FILL_IN) {
-                let text = format!(
-                    "{scope}{key} is not filled in yet: {}",
-                    printable(advice.trim())
-                );
-                return self.wrong(written.line, text);
-            }
             let value = quoted(&written.value);
             self.wrong(written.line, format!("{scope}{key} {value} {reason}"));
         })

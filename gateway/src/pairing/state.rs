@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -14,6 +14,9 @@ use super::limits::UPDATE_BYTES_MAX;
 use super::update::{RenewalMessage, Update};
 
 const MODE: u32 = 0o644;
+/// Permissions of the folder, as `StateDirectoryMode` of the systemd unit, and of a folder above it that is missing.
+const MODE_FOLDER: u32 = 0o770;
+const MODE_ABOVE: u32 = 0o755;
 /// The own update. No peer can have this name, because a name has no comma.
 const OWN: &str = "own,update";
 
@@ -26,6 +29,22 @@ impl StateFolder {
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
+    }
+
+    /// The folder at `path`. A missing one is made for the user and the group that the gateway becomes, `owner`, and is
+    /// this process's own without them. One that is there stays as it is.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub fn made_for(path: &Path, owner: Option<(u32, u32)>) -> io::Result<Self> {
+        let missing = path.ancestors().skip(1);
+        let missing = missing.take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+        let missing: Vec<_> = missing.collect();
+        for above in missing.into_iter().rev() {
+            make(above, MODE_ABOVE, None)?;
+        }
+        make(path, MODE_FOLDER, owner)?;
+        Ok(Self::new(path))
     }
 
     /// Where it is.
@@ -167,5 +186,70 @@ impl StateFolder {
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(())
+    }
+}
+
+/// Makes one folder with these permissions, whatever the umask is. One that is there already is not changed.
+fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            return Ok(());
+        }
+        outcome => outcome?,
+    }
+    // If a link has taken its place meanwhile, the folder to which that leads gets no other owner.
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+    let made = File::options().read(true).custom_flags(flags).open(path)?;
+    if let Some((user, group)) = owner {
+        fchown(&made, Some(user), Some(group))?;
+    }
+    made.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    const OWNER: (u32, u32) = (12_345, 12_346);
+
+    /// Owner, group and permissions.
+    fn of(path: &Path) -> (u32, u32, u32) {
+        let found = fs::metadata(path).expect("it is there");
+        (found.uid(), found.gid(), found.mode() & 0o7777)
+    }
+
+    #[test]
+    fn a_folder_that_root_makes_belongs_to_the_user_of_the_gateway() {
+        let is_root = rustix::process::geteuid().is_root();
+        let folder = tempfile::tempdir().expect("there is room");
+        let (own, group, _) = of(folder.path());
+        let owner = if is_root { OWNER } else { (own, group) };
+        let above = folder.path().join("wardgate");
+        let state = StateFolder::made_for(&above.join("state"), Some(owner)).expect("it is made");
+        assert_eq!(of(state.path()), (owner.0, owner.1, 0o770));
+        assert_eq!(of(&above), (own, group, 0o755));
+        state.set_own(b"update").expect("it can be written");
+        // Without a user that the gateway becomes, and a folder that is there.
+        let other = folder.path().join("other");
+        StateFolder::made_for(&other, None).expect("it is made");
+        assert_eq!(of(&other), (own, group, 0o770));
+    }
+
+    #[test]
+    fn a_folder_or_a_link_that_is_there_keeps_its_owner_and_its_permissions() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let before = of(folder.path());
+        StateFolder::made_for(folder.path(), Some(OWNER)).expect("it is there");
+        let link = folder.path().join("link");
+        symlink(folder.path(), &link).expect("our folder");
+        StateFolder::made_for(&link, Some(OWNER)).expect("it is there");
+        assert_eq!(of(folder.path()), before);
+        // A link to nothing is no place for a folder of root.
+        let dangling = folder.path().join("dangling");
+        symlink(folder.path().join("nothing"), &dangling).expect("our folder");
+        StateFolder::made_for(&dangling, Some(OWNER)).expect_err("it leads to no folder");
+        assert!(!folder.path().join("nothing").exists());
     }
 }

@@ -61,8 +61,9 @@ pub use workers::Workers;
 use crate::admin::{self, View, Web};
 use crate::audit::{Event, Journal, LogMessage, Ready, messages};
 use crate::config::{Config, Gateway, Timeouts};
-use crate::hardening::{Needs, Role, Sandbox};
+use crate::hardening::{Needs, Role, Sandbox, becomes};
 use crate::metrics;
+use crate::pairing::state::StateFolder;
 use crate::pki::WebToken;
 use crate::route::RouteId;
 use crate::supervisor::limits::{COMMANDS_MAX, FILES_LOOK_EVERY, REPLIES_WITHIN};
@@ -307,7 +308,7 @@ fn enter_sandbox(file: &FilePath, config: &Config) -> Result<Sandbox, Vec<String
         .map_err(|_| vec!["no random numbers are available".to_owned()])?;
     if !config.renewed.is_empty() {
         // The service has it already. Where it cannot be made, an update is refused with the reason.
-        let _ = std::fs::create_dir_all(&config.gateway.state);
+        let _ = StateFolder::made_for(&config.gateway.state, becomes(&config.gateway));
     }
     Sandbox::enter(&config.gateway, needs(file, config))
 }

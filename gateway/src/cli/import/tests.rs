@@ -103,7 +103,8 @@ fn every_sample_parses_and_is_accepted_once_its_placeholders_are_filled_in() {
         for (number, line) in import.toml.lines().enumerate() {
             let value = match line.split_once(" = ").map(|(key, _)| key.trim()) {
                 Some("listen") => format!("10.20.0.5:{}", 20_000 + number),
-                Some("accept_proxy") => "10.20.0.6/32".to_owned(),
+                Some("accept_proxy" | "from") => "10.20.0.6/32".to_owned(),
+                Some("crl") => format!("/etc/wardgate/pki/{number}.crl"),
                 _ => format!("dns:gw-{number}.region.example"),
             };
             filled.push_str(&fill(line, &value));
@@ -210,6 +211,103 @@ fn a_placeholder_is_refused_by_check_with_its_advice() {
         ),
         "{open}"
     );
+}
+
+fn haproxy(text: &str) -> Import {
+    let none = |_: &str| Err("none".to_owned());
+    let mut context = ImportContext::default();
+    context
+        .add_peer("a=dns:gw.a.example")
+        .expect("a good option");
+    let new = Path::new("w.toml");
+    import(
+        OtherProgram::Haproxy,
+        text,
+        ("haproxy.cfg", new),
+        &context,
+        &none,
+    )
+}
+
+/// The beginning of what is left to do, `None` if that is nothing.
+type Open = Option<&'static str>;
+
+fn expect_open(import: &Import, expected: Open, what: &str) {
+    match (&import.open[..], expected) {
+        ([], None) => {}
+        ([open], Some(expected)) => assert!(open.contains(expected), "{what}: {open}"),
+        (open, _) => panic!("{what}: {open:?} in place of {expected:?}\n{}", import.toml),
+    }
+}
+
+const FROM: Open = Some("from is not filled in yet: write the networks of the clients");
+const LESS: Open = Some("rejects some of these clients");
+const CRL: Open = Some("crl is not filled in yet: ");
+
+#[test]
+fn a_restriction_of_stunnel_that_is_not_carried_over_is_a_placeholder() {
+    let cases: [(&str, Open); 10] = [
+        ("libwrap = yes", FROM),
+        ("libwrap = no", None),
+        ("ident = root", FROM),
+        ("CRLpath = crls", CRL),
+        ("OCSP = http://ocsp.a.example/", CRL),
+        ("OCSPaia = yes", CRL),
+        ("OCSPaia = no", None),
+        ("OCSPflag = NOCHECKS", None),
+        ("CRLfile = a.crl\nOCSPaia = yes", None),
+        ("retry = yes", None),
+    ];
+    for client in ["no", "yes"] {
+        for (lines, open) in cases {
+            let import = stunnel(&format!(
+                "[a]\nclient = {client}\naccept = 192.0.2.10:2762\nconnect = 10.30.0.9:104\ncert = a.pem\nkey = a.key\n\
+                 CAfile = ca.pem\ncheckHost = gw.a.example\n{lines}\n"
+            ));
+            expect_open(&import, open, lines);
+        }
+    }
+}
+
+#[test]
+fn a_restriction_of_haproxy_that_is_not_carried_over_is_a_placeholder() {
+    let listen = "listen a\nbind 192.0.2.10:2762 ssl crt a.pem ca-file ca.pem verify required\nserver s 10.30.0.9:104\n";
+    let cases: [(&str, Open); 11] = [
+        ("connection reject", FROM),
+        ("connection reject if { src 203.0.113.0/24 }", FROM),
+        ("connection reject if { src_conn_rate gt 10 }", FROM),
+        ("connection silent-drop unless { src -f /etc/known }", FROM),
+        (
+            "session accept if { src -f /etc/known }\ntcp-request session reject",
+            FROM,
+        ),
+        ("content reject unless { src \"$LAN\" }", FROM),
+        (
+            "content reject if { src 10.20.0.7 }\ntcp-request content reject unless { src 10.20.0.0/16 }",
+            LESS,
+        ),
+        ("content reject unless { src 10.20.0.0/16 }", None),
+        ("content accept if { src -f /etc/known }", None),
+        ("content accept", None),
+        ("inspect-delay 2s", None),
+    ];
+    for (rules, open) in cases {
+        let import = haproxy(&format!("{listen}tcp-request {rules}\n"));
+        expect_open(&import, open, rules);
+    }
+    let server = "ssl verify required ca-file ca.pem crt a.pem verifyhost gw.a.example";
+    for (lists, open) in [
+        (["crl-file a.crl", "crl-file a.crl"], None),
+        (["crl-file a.crl", "crl-file b.crl"], CRL),
+        (["", "crl-file b.crl"], CRL),
+        (["crl-file a.crl", ""], None),
+    ] {
+        let import = haproxy(&format!(
+            "listen a\nbind 10.20.0.5:104\nserver s gw.a.example:2762 {server} {}\nserver t gw.a.example:2763 {server} {}\n",
+            lists[0], lists[1]
+        ));
+        expect_open(&import, open, &lists.join(" and "));
+    }
 }
 
 #[test]

@@ -238,6 +238,7 @@ fn prove_on(
 #[derive(Default)]
 struct OpenConnections {
     count: u32,
+    /// The number of each address. INVARIANT: none is 0, so there are `UNAUTHENTICATED_MAX` entries at most.
     open: HashMap<IpAddr, usize>,
 }
 
@@ -249,10 +250,10 @@ impl OpenConnections {
 
     fn begin(&mut self, address: IpAddr) -> bool {
         let all: usize = self.open.values().sum();
-        let own = self.open.entry(address).or_default();
-        let is_room = all < UNAUTHENTICATED_MAX && *own < UNAUTHENTICATED_PER_ADDRESS_MAX;
+        let own = self.open.get(&address).copied().unwrap_or_default();
+        let is_room = all < UNAUTHENTICATED_MAX && own < UNAUTHENTICATED_PER_ADDRESS_MAX;
         if is_room {
-            *own = own.saturating_add(1);
+            self.open.insert(address, own.saturating_add(1));
             // One that is closed at once costs nothing, and does not bring the pairing nearer to its end.
             self.count = self.count.saturating_add(1);
         }

@@ -4,6 +4,7 @@
 //! certificates. Nothing is written before both sites have accepted each other's certificates.
 
 mod args;
+pub(super) mod authority_keys;
 mod connection;
 mod edit;
 mod link;

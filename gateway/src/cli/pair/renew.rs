@@ -21,6 +21,7 @@ use super::site::identity_of;
 use super::write::{new_problems, temporary};
 use crate::audit::{self, messages};
 use crate::config::{self, Config, Peer};
+use crate::hardening::becomes;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{Update, UpdateError, digest_of};
 use crate::pki::authority::OutputFiles;
@@ -47,10 +48,10 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
         return Ok(EXIT_GOOD);
     }
     let folder = &config.gateway.state;
-    fs::create_dir_all(folder)
+    let state = StateFolder::made_for(folder, becomes(&config.gateway))
         .with_context(|| format!("the state folder {} cannot be made", folder.display()))?;
     let mut renewal = Renewal {
-        state: StateFolder::new(folder),
+        state,
         config: &config,
         file,
         now,

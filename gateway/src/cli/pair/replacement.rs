@@ -1,16 +1,14 @@
 //! What a pairing would overwrite: a file that something else uses, and the peer that has the name already.
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::Context as _;
-use rustls::pki_types::CertificateDer;
 
 use super::args::PairOptions;
+use super::authority_keys::AuthorityKeys;
 use super::edit::{Edited, PeerTable, is_same};
-use crate::pairing::code::fingerprint;
 use crate::pairing::offer::Offer;
-use crate::pki::{partner, store};
+use crate::pki::store;
 
 /// Refuses to overwrite a file that is not the trust of this peer's own table. The name of the file comes from the other
 /// site, unless `--peer` gives it.
@@ -72,12 +70,13 @@ impl Replacement<'_> {
             );
             return self.decide(ask, &format!("is this site peer {name:?}?"), "--peer");
         };
-        let keys = AuthorityKeys::of(&old, self.offer);
+        let trusted = store::certificates(&old.trust).unwrap_or_default();
+        let keys = AuthorityKeys::of(&trusted, &self.offer.authorities);
         let has_identity = old
             .identity
             .split(", ")
             .any(|one| one == self.table.identity);
-        let is_other = !(keys.added.is_empty() && has_identity);
+        let is_other = keys.has_added() || !has_identity;
         if old == *self.table && !keys.change() {
             return Ok(());
         }
@@ -131,50 +130,6 @@ impl Replacement<'_> {
                 println!("  - {key} = {before}\n  + {key} = {after}");
             }
         }
-        for (sign, of_sign) in [('-', &keys.removed), ('+', &keys.added)] {
-            for key in of_sign {
-                println!(
-                    "  {sign} CA key sha256:{}\n      in words: {}",
-                    partner::hex(key),
-                    fingerprint(key)
-                );
-            }
-        }
-        if keys.is_reissued && !keys.change_keys() {
-            println!("  the CA certificates, with the same keys");
-        }
-    }
-}
-
-/// The keys of the peer's CAs before and after.
-struct AuthorityKeys {
-    removed: BTreeSet<[u8; 32]>,
-    added: BTreeSet<[u8; 32]>,
-    /// The certificates are others, whatever their keys are.
-    is_reissued: bool,
-}
-
-impl AuthorityKeys {
-    fn of(old: &PeerTable, offer: &Offer) -> Self {
-        let before = store::certificates(&old.trust).unwrap_or_default();
-        let keys = |all: &[CertificateDer<'_>]| -> BTreeSet<_> {
-            all.iter()
-                .filter_map(|ca| partner::key_sha256(ca))
-                .collect()
-        };
-        let (old, new) = (keys(&before), keys(&offer.authorities));
-        Self {
-            removed: old.difference(&new).copied().collect(),
-            added: new.difference(&old).copied().collect(),
-            is_reissued: before != offer.authorities,
-        }
-    }
-
-    fn change_keys(&self) -> bool {
-        !(self.added.is_empty() && self.removed.is_empty())
-    }
-
-    fn change(&self) -> bool {
-        self.is_reissued || self.change_keys()
+        print!("{}", keys.text());
     }
 }

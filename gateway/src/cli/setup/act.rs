@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,12 +15,13 @@ use super::super::unpaired::missing_peers;
 use super::super::{EXIT_CONFIG, EXIT_GOOD, systemd};
 use super::draft::{Question, SetupAnswers, SiteSide};
 use super::leftovers;
+use super::other_ca::OtherCa;
 use super::terminal::Terminal;
 use super::text::{KnownPeer, SiteFiles};
 use super::trial;
 use crate::pki::authority::OutputFiles;
 use crate::pki::request::{NewRequest, make_request};
-use crate::pki::{store, write};
+use crate::pki::write;
 
 /// Permissions of files that every user may read, and of private keys.
 const MODE_PUBLIC: u32 = 0o644;
@@ -33,15 +35,16 @@ pub(super) struct Work<'a> {
     pub(super) text: &'a str,
     pub(super) draft: &'a SetupAnswers,
     pub(super) files: &'a SiteFiles,
-    /// The other site, with its CA certificate.
-    pub(super) peer: Option<(&'a KnownPeer, &'a Path)>,
+    /// The other site, with its CA certificates.
+    pub(super) peer: Option<(&'a KnownPeer, &'a OtherCa)>,
 }
 
 impl Work<'_> {
-    /// Makes or imports the certificate, then writes the configuration. Returns the exit code.
+    /// Makes or imports the certificate, then writes the CA certificates of the other site and the configuration. Returns
+    /// the exit code.
     ///
     /// # Errors
-    /// A file cannot be read or written. The configuration is then as it was.
+    /// A file cannot be read or written. The configuration is then as it was; the CA certificates may be new.
     pub(super) fn write(&self) -> anyhow::Result<u8> {
         let now = super::read(self.file)?;
         ensure!(
@@ -49,32 +52,94 @@ impl Work<'_> {
             "{} was changed by someone else during the questions, so nothing was written; run `wardgate setup` again",
             self.file.display()
         );
-        if let Some((peer, ca)) = self.peer {
-            self.import_other_ca(peer, ca)?;
-        }
         self.certificate()?;
         // A requested certificate is not there yet, so the files cannot be checked.
         if !self.waits_for_certificate() {
-            let problems = trial::all_problems(self.text, self.file)?;
+            let problems = self.problems(self.text)?;
             if !problems.is_empty() {
                 for problem in problems {
                     eprintln!("{problem}");
                 }
+                let and_ca = match self.new_authorities() {
+                    Some((peer, _)) => format!(", and neither was the CA of {}", peer.name),
+                    None => String::new(),
+                };
                 eprintln!(
-                    "wardgate: {} was not changed, because of the problems above; a certificate that was made is kept",
+                    "wardgate: {} was not changed, because of the problems above{and_ca}; a certificate that was made is \
+                     kept",
                     self.file.display()
                 );
                 return Ok(EXIT_CONFIG);
             }
         }
+        self.replace_files()?;
+        Ok(EXIT_GOOD)
+    }
+
+    /// Writes the CA certificates of the other site and the configuration, if they change.
+    fn replace_files(&self) -> anyhow::Result<()> {
+        // A link stays a link.
+        let config = fs::canonicalize(self.file).unwrap_or_else(|_| self.file.to_owned());
+        let new = self.new_authorities();
+        let pem = new.map(|(peer, ca)| (peer, ca.pem()));
+        let mut files: Vec<(&Path, &[u8], u32)> = Vec::new();
+        if let Some((peer, pem)) = &pem {
+            fs::create_dir_all(write::folder(&peer.trust))?;
+            files.push((&peer.trust, pem.as_bytes(), MODE_PUBLIC));
+        }
         if self.text != self.present {
-            // A link stays a link.
-            let target = fs::canonicalize(self.file).unwrap_or_else(|_| self.file.to_owned());
-            write::replace(&target, self.text.as_bytes(), write::MODE_CONFIG)
-                .with_context(|| format!("{} cannot be written", self.file.display()))?;
+            files.push((&config, self.text.as_bytes(), write::MODE_CONFIG));
+        }
+        let is_first = new.is_some_and(|(peer, _)| !peer.trust.exists());
+        write::replace_all(&files).with_context(|| {
+            format!(
+                "{} or a file beside it cannot be written",
+                self.file.display()
+            )
+        })?;
+        if let Some((peer, _)) = new {
+            // The umask of an administrator may be closed, and the gateway has to read it.
+            if is_first {
+                fs::set_permissions(&peer.trust, fs::Permissions::from_mode(MODE_PUBLIC))?;
+            }
+            println!("wrote {}: the CA of {}", peer.trust.display(), peer.name);
+        }
+        if self.text != self.present {
             println!("wrote {}", self.file.display());
         }
-        Ok(EXIT_GOOD)
+        Ok(())
+    }
+
+    /// The CA certificates of the other site, if its file does not hold them yet.
+    fn new_authorities(&self) -> Option<(&KnownPeer, &OtherCa)> {
+        self.peer.filter(|(peer, ca)| ca.is_new_in(&peer.trust))
+    }
+
+    /// The problems of a text of the configuration with the CA certificates of the other site, which are not in their place
+    /// yet: a running gateway would trust them at once.
+    fn problems(&self, text: &str) -> anyhow::Result<Vec<String>> {
+        let Some((peer, ca)) = self.new_authorities() else {
+            return trial::all_problems(text, self.file);
+        };
+        let trial = self.trial_folder()?;
+        let copy = trial.path().join("other-ca.pem");
+        write::create(&copy, ca.pem().as_bytes(), MODE_PUBLIC)?;
+        let (own, copy) = (peer.trust.display().to_string(), copy.display().to_string());
+        ensure!(
+            text.contains(&own),
+            "{own:?} cannot be checked before it is written; use a folder without special characters in its name"
+        );
+        let problems = trial::all_problems(&text.replace(&own, &copy), self.file)?;
+        let problems = problems.into_iter();
+        Ok(problems.map(|one| one.replace(&copy, &own)).collect())
+    }
+
+    /// A folder beside the configuration, which is removed when it is dropped.
+    fn trial_folder(&self) -> anyhow::Result<TempDir> {
+        let folder = write::folder(self.file);
+        Ok(tempfile::Builder::new()
+            .prefix(leftovers::PREFIX)
+            .tempdir_in(folder)?)
     }
 
     fn certificate(&self) -> anyhow::Result<()> {
@@ -145,10 +210,7 @@ impl Work<'_> {
         let certificate = read(certificate)?;
         let key = zeroize::Zeroizing::new(read(key)?);
         fs::create_dir_all(write::folder(&self.files.certificate))?;
-        let folder = write::folder(self.file);
-        let trial: TempDir = tempfile::Builder::new()
-            .prefix(leftovers::PREFIX)
-            .tempdir_in(folder)?;
+        let trial = self.trial_folder()?;
         let copies = SiteFiles {
             certificate: trial.path().join("site.pem"),
             key: trial.path().join("site.key"),
@@ -160,7 +222,7 @@ impl Work<'_> {
             .text
             .replace(&shown(&self.files.certificate), &shown(&copies.certificate));
         let text = text.replace(&shown(&self.files.key), &shown(&copies.key));
-        let problems = trial::all_problems(&text, self.file)?;
+        let problems = self.problems(&text)?;
         ensure!(
             problems.is_empty(),
             "the certificate and its key were not imported: {}",
@@ -178,17 +240,6 @@ impl Work<'_> {
             write::create(&self.files.certificate, &certificate, MODE_PUBLIC)?;
         }
         println!("imported {} and its key", self.files.certificate.display());
-        Ok(())
-    }
-
-    fn import_other_ca(&self, peer: &KnownPeer, ca: &Path) -> anyhow::Result<()> {
-        store::certificates(ca).map_err(|problem| {
-            anyhow::anyhow!("--other-ca {:?} {problem}", ca.display().to_string())
-        })?;
-        let bytes = fs::read(ca)?;
-        fs::create_dir_all(write::folder(&peer.trust))?;
-        write::replace(&peer.trust, &bytes, MODE_PUBLIC)?;
-        println!("wrote {}: the CA of {}", peer.trust.display(), peer.name);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod draft;
 mod edit;
 mod interfaces;
 mod leftovers;
+mod other_ca;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use toml_edit::{DocumentMut, Item};
 
 use self::draft::{Carried, Known, Question, SetupAnswers, SiteSide};
 use self::interfaces::Machine;
+use self::other_ca::OtherCa;
 use self::terminal::Terminal;
 use self::text::{KnownPeer, SiteFiles, configuration};
 use super::admin::CONFIG;
@@ -160,6 +162,7 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
         eprintln!("wardgate: {problem}");
         return Ok(EXIT_USAGE);
     }
+    let other_ca = args.other_ca.as_deref().map(OtherCa::read).transpose()?;
     loop {
         if is_interactive {
             terminal.answer_all(&mut draft, &known)?;
@@ -190,6 +193,15 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
             return Ok(EXIT_CONFIG);
         }
         show_difference(&present, &text, &file);
+        let peer = peer.as_ref().zip(other_ca.as_ref());
+        let replaces_ca = peer.is_some_and(|(peer, ca)| {
+            let keys = ca.keys(&document, &file, peer);
+            if keys.change() {
+                println!("\nthe CA of {}, {}:", peer.name, peer.trust.display());
+                print!("{}", keys.text());
+            }
+            keys.replace()
+        });
         if let Some(note) = trial::unknown_name(&draft, &known) {
             println!("{note}");
         }
@@ -203,7 +215,11 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
         if args.dry_run {
             return Ok(EXIT_GOOD);
         }
-        if is_interactive && !terminal.confirm(question(&present, &text), true)? {
+        let question = match replaces_ca {
+            true => "Replace the CA that this machine trusts for the other site, as shown above?",
+            false => question(&present, &text),
+        };
+        if is_interactive && !terminal.confirm(question, !replaces_ca)? {
             terminal.print("nothing was changed")?;
             return Ok(EXIT_FAILED);
         }
@@ -213,7 +229,7 @@ pub(crate) fn run(args: &SetupArgs) -> anyhow::Result<u8> {
             text: &text,
             draft: &draft,
             files: &files,
-            peer: peer.as_ref().zip(args.other_ca.as_deref()),
+            peer,
         };
         leftovers::remove(write::folder(&file));
         let code = work.write()?;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn wherever_the_exchange_is_cut_both_sides_report_truly_what_was_written_and_a_second_run_pairs() {
+fn wherever_the_exchange_is_cut_both_sides_report_truly_what_was_written() {
     // HELLO, PROOF, OFFER, READY, DONE in each direction.
     for cut in 0..5 {
         for from_connecting in [true, false] {
@@ -35,10 +35,6 @@ fn wherever_the_exchange_is_cut_both_sides_report_truly_what_was_written_and_a_s
             }
         }
     }
-    let [hospital, region] = both([CODE; 2], ROLES, |one, two| {
-        relay(one, two, |_, _, frame| Some(frame));
-    });
-    assert!(hospital.done.committed && region.done.committed);
 }
 
 /// A side that fails where it prepares, or where it writes.

@@ -133,6 +133,20 @@ fn both(
     })
 }
 
+/// Both sides with these offers and the same code, and `middle` between them.
+fn between(
+    offers: &[Offer; 2],
+    middle: impl FnOnce(UnixStream, UnixStream) + Send,
+) -> [Outcome; 2] {
+    let ((one, to_one), (two, to_two)) = (sockets(), sockets());
+    thread::scope(|scope| {
+        let hospital = scope.spawn(move || side(one, ROLES[0], CODE, &offers[0]));
+        let region = scope.spawn(move || side(two, ROLES[1], CODE, &offers[1]));
+        middle(to_one, to_two);
+        [hospital, region].map(|side| side.join().expect("no panic"))
+    })
+}
+
 const ROLES: [PairRole; 2] = [PairRole::Connects, PairRole::Listens];
 
 /// A middle that carries frames and may change or stop them: `act` gets the number of a frame in its direction, whether

@@ -1,7 +1,7 @@
 //! Options in which the servers of one route differ, although wardgate has one key for the whole route.
 
 use super::super::address::host_and_port;
-use super::super::draft::{ModeDraft, quoted};
+use super::super::draft::{ModeDraft, fill_in, quoted};
 use super::super::report::{ImportClass, ImportReport};
 use super::parts::Parts;
 use super::server::ServerLine;
@@ -10,6 +10,25 @@ use super::{Global, options};
 use ImportClass::{Carried, NotCarried, Stricter};
 
 impl Parts<'_> {
+    /// A placeholder for each revocation list of a server that the route does not have from the first one.
+    pub(super) fn lists_left_out(&self, servers: &[&ServerLine<'_>]) -> Vec<String> {
+        let Some((first, others)) = servers.split_first() else {
+            return Vec::new();
+        };
+        let of_first = first.value("crl-file");
+        let others = others.iter().filter(|server| {
+            let own = server.value("crl-file").filter(|file| !file.is_empty());
+            self.mode == ModeDraft::Originate && own.is_some() && own != of_first
+        });
+        let lists = others.map(|server| {
+            fill_in(&format!(
+                "add the revocation list of the server on line {}, or remove this entry if its CA is not in trust",
+                server.line.place.line
+            ))
+        });
+        lists.collect()
+    }
+
     /// Reports each option of a server that the route has from another server, or from none.
     pub(super) fn report_differences(
         &self,

@@ -36,6 +36,8 @@ struct Proxy<'a> {
     section: &'a ProxySection,
     /// The lines that count, those of the defaults first.
     lines: Vec<&'a WordLine>,
+    /// Lines that would count, and cannot be read exactly.
+    doubtful: Vec<&'a WordLine>,
 }
 
 impl<'a> Proxy<'a> {
@@ -162,8 +164,12 @@ fn proxies(sections: &[ProxySection]) -> Vec<Proxy<'_>> {
                 };
                 let inherited = from.into_iter().flat_map(|defaults| &defaults.lines);
                 let lines = inherited.chain(&section.lines);
-                let lines = lines.filter(|line| line.doubt.is_none()).collect();
-                proxies.push(Proxy { section, lines });
+                let (lines, doubtful) = lines.partition(|line| line.doubt.is_none());
+                proxies.push(Proxy {
+                    section,
+                    lines,
+                    doubtful,
+                });
             }
             _ => {}
         }

@@ -255,7 +255,8 @@ impl Parts<'_> {
             ModeDraft::Originate => (first.options(), first.line),
             _ => (&self.bind_options, self.bind),
         };
-        let trust = self.trust(tls_options, tls_line, global, context, report);
+        let mut trust = self.trust(tls_options, tls_line, global, context, report);
+        trust.crl.extend(self.lists_left_out(&servers));
         let targets = self.targets(&servers, &mut keys, report);
         let identities = self.identities(&targets, &servers, context, report);
         let identity = self.identity(tls_options, tls_line, global, context, report);

@@ -2,11 +2,11 @@
 //!
 //! HAProxy takes the first rule that applies, so the rules are read from the last to the first: each one adds clients to
 //! those that the rules below it allow, or takes some away. Rules that cannot be read exactly never make the result
-//! smaller.
+//! smaller: if such a rule rejects clients, `from` gets a placeholder, so that the route is not used without it.
 
 use std::net::IpAddr;
 
-use super::super::draft::list;
+use super::super::draft::{fill_in, list};
 use super::super::report::{ImportClass, ImportReport};
 use super::Proxy;
 use super::lines::WordLine;
@@ -103,6 +103,9 @@ impl Parts<'_> {
         let of_front = ["connection", "session", "content"].map(|kind| (self.front, kind));
         let mut clients = Clients::EVERYONE;
         let mut used = Vec::new();
+        let doubtful = self.front.doubtful.iter().chain(&self.back.doubtful);
+        let doubtful = doubtful.copied().filter(|line| rejects(line));
+        let mut lost: Vec<_> = doubtful.collect();
         for (proxy, kind) in of_front.into_iter().chain(of_back) {
             let set = rules(proxy, kind);
             for line in &set.refused {
@@ -124,12 +127,17 @@ impl Parts<'_> {
                 }
                 continue;
             }
+            // Where a proxy connects, `accept_proxy` has a placeholder.
+            if kind != "connection" || !has_proxy {
+                lost.extend(set.refused.iter().copied().filter(|line| rejects(line)));
+            }
             match set.clients.and(clients.clone()) {
                 Some(both) => {
                     clients = both;
                     used.extend(set.used);
                 }
                 None => {
+                    lost.extend(set.used.iter().copied().filter(|line| rejects(line)));
                     for line in &set.used {
                         refuse(
                             line,
@@ -141,36 +149,60 @@ impl Parts<'_> {
                 }
             }
         }
-        let (class, sentence, from) = match clients {
+        let (class, sentence, networks) = match clients {
             Clients::Only(networks) if !networks.is_empty() => {
                 let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
-                let from = list(&networks);
-                (Carried, format!("from = {from}"), Some(from))
+                (Carried, format!("from = {}", list(&networks)), networks)
             }
             Clients::Only(_) => (
                 NotCarried,
                 "it could not be carried over: the rules reject every client; remove the route, or write `from`"
                     .to_owned(),
-                None,
+                Vec::new(),
             ),
             Clients::AllBut(networks) if networks.is_empty() => (
                 Carried,
                 "these rules let every client pass, as a route without `from` does".to_owned(),
-                None,
+                Vec::new(),
             ),
             Clients::AllBut(_) => (
                 NotCarried,
                 "it could not be carried over: the rules list the networks that may not connect, and `from` those that may. \
                  Write the networks of your clients in `from`, or use a packet filter"
                     .to_owned(),
-                None,
+                Vec::new(),
             ),
         };
+        if class == NotCarried {
+            lost.extend(used.iter().copied().filter(|line| rejects(line)));
+        }
         for line in used {
             report.add(&line.place, &line.text, class, sentence.clone());
         }
-        from
+        let open = lost.first().map(|line| placeholder(line, &networks));
+        let all: Vec<_> = networks.into_iter().chain(open).collect();
+        (!all.is_empty()).then(|| list(&all))
     }
+}
+
+/// Whether a rule takes clients away.
+fn rejects(line: &WordLine) -> bool {
+    line.word(0) == "tcp-request" && matches!(line.word(2), "reject" | "silent-drop")
+}
+
+/// What stands in `from` for a rule that is left out, after the networks of the other rules.
+fn placeholder(lost: &WordLine, networks: &[String]) -> String {
+    let line = lost.place.line;
+    fill_in(&match networks.is_empty() {
+        true => format!(
+            "write the networks of the clients that may connect, for example \"10.20.0.0/16\": line {line} of the old file \
+             rejects others"
+        ),
+        false => format!(
+            "line {line} of the old file rejects some of these clients: write only the networks of clients that may \
+             connect, or remove this entry if all of them may"
+        ),
+    })
 }
 
 fn refuse(line: &WordLine, sentence: &str, report: &mut ImportReport) {
@@ -196,7 +228,7 @@ fn rules<'a>(proxy: &Proxy<'a>, kind: &str) -> RuleSet<'a> {
     for line in all.into_iter().rev() {
         let is_accept = match line.word(2) {
             "accept" => true,
-            "reject" | "silent-drop" => false,
+            _ if rejects(line) => false,
             // The others decide nothing; they have a remark of their own.
             _ => continue,
         };
@@ -280,6 +312,10 @@ fn named<'a>(proxy: &Proxy<'a>, name: &str, lines: &mut Vec<&'a WordLine>) -> Op
         .all("acl")
         .filter(|line| line.word(1) == name)
         .collect();
+    let is_doubtful = |line: &&WordLine| line.begins(&["acl", name]);
+    if proxy.doubtful.iter().any(is_doubtful) {
+        return None;
+    }
     if own.is_empty() {
         // Conditions that HAProxy has by itself.
         return match name {
@@ -361,7 +397,7 @@ mod tests {
     }
 
     const LAN: &str = "acl lan src 10.0.0.0/8\nacl lan src 192.168.1.5\nacl ward src 10.9.0.0/255.255.0.0\n\
-        acl name req.ssl_sni -i a\nacl file src -f /etc/lan\n";
+        acl name req.ssl_sni -i a\nacl file src -f /etc/lan\nacl two src 10.0.0.1\nacl two src \"$LAN\"\n";
 
     #[test]
     fn the_first_rule_that_applies_decides_which_clients_connect() {
@@ -422,6 +458,8 @@ mod tests {
                 Clients::EVERYONE,
                 1,
             ),
+            // A line of the condition cannot be read.
+            ("reject if !two", Clients::EVERYONE, 1),
             // A part of a network cannot be taken out of it.
             ("reject if ward\nreject if !lan", lan(), 1),
             // The rules below it cannot be carried without it, which is more than one line.

@@ -6,7 +6,7 @@ use super::super::ImportContext;
 use super::super::address::{self, ProtocolGuess, guess, host_and_port, joined};
 use super::super::draft::{
     IdentityDraft, ModeDraft, NewConfig, NewRoute, SITE_CERTIFICATE, SITE_KEY, TargetDraft,
-    is_placeholder, listener, quoted,
+    fill_in, is_placeholder, list, listener, quoted,
 };
 use super::super::report::{ImportClass, ImportReport, shell_word};
 use super::lines::OptionLine;
@@ -381,16 +381,18 @@ fn plain_option(line: &OptionLine, service: &mut Service<'_>, report: &mut Impor
              ROUTER src ADDRESS`"
                 .to_owned(),
         ),
-        "libwrap" if is_yes(line) => (
-            NotCarried,
-            "hosts.allow and hosts.deny are not read; list the networks of the clients in `from`".to_owned(),
-        ),
+        "libwrap" if is_yes(line) => {
+            service.keys.insert("from", clients("hosts.allow and hosts.deny"));
+            let sentence = "hosts.allow and hosts.deny are not read; list the networks of the clients in `from`";
+            (NotCarried, sentence.to_owned())
+        }
         "libwrap" => (Carried, "hosts.allow and hosts.deny are not read".to_owned()),
-        "ident" => (
-            NotCarried,
-            "wardgate asks no ident server, because its answer proves nothing; list the networks of the clients in `from`"
-                .to_owned(),
-        ),
+        "ident" => {
+            service.keys.insert("from", clients("the ident server"));
+            let sentence = "wardgate asks no ident server, because its answer proves nothing; list the networks of the \
+                clients in `from`";
+            (NotCarried, sentence.to_owned())
+        }
         "pty" | "execargs" => (
             NotCarried,
             "wardgate starts no programs".to_owned(),
@@ -411,6 +413,13 @@ fn plain_option(line: &OptionLine, service: &mut Service<'_>, report: &mut Impor
         _ => return,
     };
     report.add(&line.place, &line.text, class, sentence);
+}
+
+/// The value of `from` for a restriction that is not carried over.
+fn clients(by: &str) -> String {
+    list([&fill_in(&format!(
+        "write the networks of the clients that may connect, for example \"10.20.0.0/16\": {by} decided so far"
+    ))])
 }
 
 /// `TIMEOUTidle`, by the protocol of the route.

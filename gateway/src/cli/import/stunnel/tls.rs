@@ -46,11 +46,29 @@ pub(super) fn trust(
         let sentence =
             "wardgate reads files, not a folder with hashes; list each file in `crl` of the peer";
         report.add(&line.place, &line.text, NotCarried, sentence);
+        crl.push(fill_in(&format!(
+            "list each file of {} that is a revocation list of this peer's CA",
+            context.path(line.value())
+        )));
+    }
+    // Otherwise no revoked certificate would be refused any more.
+    if asks_ocsp(service) && crl.is_empty() {
+        crl.push(fill_in(
+            "write the file of the CA's revocation list in place of OCSP (`wardgate pki crl fetch` keeps it up to date \
+             if crl_url has its address), or remove this entry if the CA publishes none",
+        ));
     }
     TrustDraft {
         trust: file.map_or(missing, |line| context.path(line.value())),
         crl,
     }
+}
+
+/// Whether the service asks an OCSP responder.
+fn asks_ocsp(service: &Service<'_>) -> bool {
+    let responder = service.last("ocsp");
+    responder.is_some_and(|line| !line.value().is_empty())
+        || service.last("ocspaia").is_some_and(is_yes)
 }
 
 /// The names that the peer's certificate must prove.

@@ -89,6 +89,19 @@ fn connections_that_prove_nothing_are_bounded_for_each_address_and_in_all() {
 }
 
 #[test]
+fn a_refused_connection_of_a_new_address_leaves_nothing_behind() {
+    let mut open = OpenConnections::default();
+    let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, number, 0, 0, 0, 1]);
+    let taken = (0..1000).filter(|number| open.begin(address(*number)));
+    assert_eq!(taken.count(), UNAUTHENTICATED_MAX);
+    assert_eq!(open.open.len(), UNAUTHENTICATED_MAX);
+    for number in 0..1000 {
+        open.ended(address(number));
+    }
+    assert_eq!(open.open.len(), 0);
+}
+
+#[test]
 fn the_listening_side_ends_after_ten_minutes_and_after_three_wrong_codes() {
     let now = Instant::now();
     let tries = Mutex::new(Tries::new(now));
