@@ -30,4 +30,4 @@ pub use ports::free_port;
 pub use process::{Process, Thread};
 pub use program::{Outcome, Program};
 pub use site::{Site, built, wardgate};
-pub use wait::{DEADLINE, until};
+pub use wait::{DEADLINE, one_good_round, until};
