@@ -23,11 +23,12 @@ use crate::peers::{Echo, loopback};
 /// A transient rejection: try again.
 const TEMPORARY: &str = "2 3 1";
 
-/// Modalities give up at about 5 s.
-const PATIENCE: f64 = 5.0;
+/// The time of a refused connection in seconds: 4 s (`timeouts.connect`), because modalities give up at about 5 s, and
+/// what the application takes to send its request and to close. Two attempts of 4 s in a row are too long.
+const REFUSAL_MAX: f64 = 6.0;
 
-/// Checks that pynetdicom and echoscu both receive a transient rejection, and that the gateway sent it soon. The time is
-/// the gateway's own: the applications take part of it on a busy machine.
+/// Checks that pynetdicom and echoscu both receive a transient rejection, and that the gateway's log has a short time: on
+/// a busy machine the applications themselves take longer.
 #[track_caller]
 fn assert_congestion_reply(gateway: &Gateway, entry: u16) {
     ask_to(entry, &["echo"]).assert_rejected(TEMPORARY);
@@ -45,7 +46,7 @@ fn assert_congestion_reply(gateway: &Gateway, entry: u16) {
     }
     for line in gateway.wait_for_connections(2) {
         let seconds = line.seconds("seconds");
-        assert!(seconds < PATIENCE, "{line:?}");
+        assert!(seconds < REFUSAL_MAX, "{line:?}");
     }
 }
 
