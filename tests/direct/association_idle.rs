@@ -87,9 +87,9 @@ fn an_idle_association_is_aborted_at_both_ends_and_a_pending_move_is_not() {
         stays_silent(&mut client, 2 * LIMIT + LIMIT / 2);
         pass(&mut archive, &mut client, &move_response(0xff00));
         stays_silent(&mut client, 2 * LIMIT + LIMIT / 2);
+        let begun = Instant::now();
         pass(&mut archive, &mut client, &move_response(0));
 
-        let begun = Instant::now();
         for stream in [&mut client, &mut archive] {
             let mut last = Vec::new();
             stream.read_to_end(&mut last).expect("a clean end");

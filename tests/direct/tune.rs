@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Outcome, Program, wardgate};
+use wardgate_tests::{Outcome, Program, copy_wardgate, wardgate};
 
 /// A host with four sysctls, of which two matter and differ.
 struct Host(tempfile::TempDir);
@@ -257,7 +257,7 @@ fn tune_without_privilege_compares_and_refuses_to_change() {
     let host = Host::new();
     let root = host.0.path();
     let program = root.join("wardgate");
-    fs::copy(wardgate(), &program).expect("there is room");
+    copy_wardgate(&program);
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(root, mode).expect("it is ours");
     let files = host.files();

@@ -5,15 +5,14 @@
 
 use std::io::Read;
 use std::net::TcpListener;
-use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 use test_peers::openings;
 use wardgate_tests::stream::{Ending, accept, reset};
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{Pki, Program, Site, free_port};
+use wardgate_tests::{Gateway, Pki, Program, Site, free_port};
 
-use crate::associations::{PATIENCE, PYNETDICOM, ask_to};
+use crate::associations::{PYNETDICOM, ask_to};
 use crate::dicom_bytes::{
     ABORT, ABORT_INVALID, ABORT_UNEXPECTED, ABORT_UNRECOGNIZED, REJECT_TEMPORARY, REJECT_VERSION,
     acceptance, answer_to, half_of_data, local, pdu, request,
@@ -24,23 +23,30 @@ use crate::peers::{Echo, loopback};
 /// A transient rejection: try again.
 const TEMPORARY: &str = "2 3 1";
 
-/// Checks that pynetdicom and echoscu both receive a transient rejection, and soon.
+/// The time of a refused connection in seconds: 4 s (`timeouts.connect`), because modalities give up at about 5 s, and
+/// what the application takes to send its request and to close. Two attempts of 4 s in a row are too long.
+const REFUSAL_MAX: f64 = 6.0;
+
+/// Checks that pynetdicom and echoscu both receive a transient rejection, and that the gateway's log has a short time: on
+/// a busy machine the applications themselves take longer.
 #[track_caller]
-fn assert_congestion_reply(entry: u16) {
+fn assert_congestion_reply(gateway: &Gateway, entry: u16) {
     ask_to(entry, &["echo"]).assert_rejected(TEMPORARY);
-    let began = Instant::now();
     let text = Program::new("echoscu")
         .args(["-v", "127.0.0.1", &entry.to_string()])
         .run()
         .expect_failure()
         .text();
-    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     for words in [
         "Rejected Transient",
         "Service Provider (Presentation Related)",
         "Temporary Congestion",
     ] {
         assert!(text.contains(words), "{words}: {text}");
+    }
+    for line in gateway.wait_for_connections(2) {
+        let seconds = line.seconds("seconds");
+        assert!(seconds < REFUSAL_MAX, "{line:?}");
     }
 }
 
@@ -88,7 +94,7 @@ fn remote_gateway_that_refuses_connections_is_a_transient_rejection() {
         return;
     }
     let (a, entry) = alone(&Pki::new(), free_port());
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
 }
 
@@ -99,7 +105,7 @@ fn remote_gateway_that_is_unreachable_is_a_transient_rejection() {
     }
     let far = Unreachable::start();
     let (a, entry) = alone(&Pki::new(), far.port);
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
 }
 
@@ -116,7 +122,7 @@ fn remote_gateway_without_an_address_is_a_transient_rejection() {
         &[format!("dns:{B}")],
     );
     let a = site.start();
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
 }
 
@@ -129,7 +135,7 @@ fn remote_gateway_that_is_silent_is_a_transient_rejection() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
     let port = silent.local_addr().expect("it is bound").port();
     let (a, entry) = alone(&Pki::new(), port);
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
 }
 
@@ -139,7 +145,7 @@ fn remote_end_without_tls_is_a_transient_rejection() {
         return;
     }
     let (a, entry) = alone(&Pki::new(), Echo::start().port);
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
 }
 
@@ -156,7 +162,7 @@ fn remote_gateway_that_refuses_the_certificate_is_a_transient_rejection() {
         .set("peers", "[\"dns:gw.other.example\"]")
         .start();
     let a = originate(&pki, "dicom", entry, wan).start();
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
     b.stop();
 }
@@ -172,7 +178,7 @@ fn remote_gateway_with_another_name_is_a_transient_rejection() {
     let a = originate(&pki, "dicom", entry, wan)
         .set("peers", "[\"dns:gw.other.example\"]")
         .start();
-    assert_congestion_reply(entry);
+    assert_congestion_reply(&a, entry);
     a.stop();
     b.stop();
 }
@@ -185,7 +191,7 @@ fn archive_that_is_down_behind_the_remote_gateway_is_a_transient_rejection() {
     let far = Unreachable::start();
     for target in [free_port(), far.port] {
         let pair = Pair::start(&Pki::new(), "dicom", target);
-        assert_congestion_reply(pair.entry);
+        assert_congestion_reply(&pair.a, pair.entry);
         pair.stop();
     }
 }
@@ -207,7 +213,7 @@ fn archive_that_resets_the_request_is_a_rejection_for_the_moment() {
             reset(connection);
         }
     });
-    assert_congestion_reply(pair.entry);
+    assert_congestion_reply(&pair.a, pair.entry);
     archive.join().expect("the archive does not panic");
     pair.stop();
 }

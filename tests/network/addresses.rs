@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use wardgate_tests::tier::{self, Need};
-use wardgate_tests::{DEADLINE, Pki, Site};
+use wardgate_tests::{DEADLINE, Pki, Site, one_good_round};
 
 use crate::lab::{A, B, ENTRY, Family, Lab, Place, TARGET, WAN};
 
@@ -53,6 +53,11 @@ fn an_address_that_leads_nowhere_holds_up_no_connection_and_is_logged() {
     if !tier::ready("network", &[Need::Namespaces]) {
         return;
     }
+    // The machine may hold up a connection; an address that is waited for holds up one in every round.
+    one_good_round(3, connect_beside_an_address_that_leads_nowhere);
+}
+
+fn connect_beside_an_address_that_leads_nowhere() -> Result<(), String> {
     let (lab, pki) = (Lab::new(), Pki::new());
     let good = Family::V4.host(Place::GatewayB, "wan");
     lab.set_hosts(Place::GatewayA, &format!("{NOBODY} {B}\n{good} {B}\n"));
@@ -60,12 +65,13 @@ fn an_address_that_leads_nowhere_holds_up_no_connection_and_is_logged() {
     let listener = listen(&lab);
     let [a, b] = sites(&lab, &pki);
     let (b, a) = (b.start(), a.start());
+    let mut times = Vec::new();
     for _ in 0..4 {
         let start = Instant::now();
         let mut near = connect(&lab);
         let far = accept(&listener);
         near.read_exact(&mut [0]).expect("the far end has spoken");
-        assert!(start.elapsed() < SOON, "it took {:?}", start.elapsed());
+        times.push(start.elapsed());
         drop((near, far));
     }
     a.wait_for_connections(4);
@@ -84,6 +90,8 @@ fn an_address_that_leads_nowhere_holds_up_no_connection_and_is_logged() {
     }
     a.stop();
     b.stop();
+    let is_good = times.iter().all(|time| *time < SOON);
+    is_good.then_some(()).ok_or(format!("{times:?}"))
 }
 
 #[test]

@@ -157,11 +157,11 @@ fn absent_remote_site_is_a_rejection_within_five_seconds() {
     let start = Instant::now();
     near.write_all(b"\x0bMSH|").expect("site A reads");
     assert_eq!(read_until_end(&mut near), End::Reset);
-    assert!(
-        start.elapsed() < REFUSAL,
-        "told only after {:?}",
-        start.elapsed()
-    );
+    // The time is the gateway's own: on a busy machine the application sees the end later.
+    let line = &a.wait_for_connections(1)[0];
+    let seconds = line.seconds("seconds");
+    assert!(seconds < REFUSAL.as_secs_f64(), "{line:?}");
+    assert!(start.elapsed() < 2 * REFUSAL, "{:?}", start.elapsed());
     a.stop();
     b.stop();
 }

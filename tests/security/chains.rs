@@ -5,8 +5,9 @@ use std::time::Duration;
 use rustls::{AlertDescription as Alert, SignatureScheme};
 use test_peers::expensive::{self, ExpensiveChain};
 use wardgate_tests::pki::{AUTHORITY, Kind};
-use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, until};
+use wardgate_tests::{DEADLINE, Gateway, Pki, Site, free_port, one_good_round, until};
 
+use crate::elsewhere::measuring;
 use crate::plain::{self, MARKER, Witness, assert_sound, listener, loopback, offer_marker};
 use crate::tls::{Peer, Tls, TlsEnd, chain, knock};
 
@@ -18,6 +19,7 @@ const PEER: &str = "gw.a.example";
 /// an unlisted name by the CPU time of the gateway.
 #[test]
 fn a_chain_that_was_made_to_cost_is_refused_for_little() {
+    let _alone = measuring();
     let pki = Pki::new();
     let target = Witness::start();
     let port = free_port();
@@ -30,11 +32,14 @@ fn a_chain_that_was_made_to_cost_is_refused_for_little() {
     let normal = Peer::of(&pki.odd(PEER, Kind::OtherName));
     let normal = cost(&gateway, port, &normal, Alert::AccessDenied);
     for (name, peer, alert) in costly(&pki) {
-        let cost = cost(&gateway, port, &peer, alert);
-        assert!(
-            cost <= 2 * normal + Duration::from_millis(100),
-            "{name}: {cost:?} for {TIMES} handshakes, a normal refusal takes {normal:?}"
-        );
+        // The time that a virtual machine waits for its host counts as used, but not in every round.
+        one_good_round(3, || {
+            let cost = cost(&gateway, port, &peer, alert);
+            let is_good = cost <= 2 * normal + Duration::from_millis(100);
+            is_good.then_some(()).ok_or(format!(
+                "{name}: {cost:?} for {TIMES} handshakes, a normal refusal takes {normal:?}"
+            ))
+        });
     }
     assert_eq!(target.connections(), 0);
     assert_sound(&gateway);

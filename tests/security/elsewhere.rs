@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -63,6 +63,12 @@ pub(crate) fn socket_from(from: Address) -> Socket {
         .bind(&SocketAddr::from((from, 0)).into())
         .expect("all of 127.0.0.0/8 is loopback");
     socket
+}
+
+/// Tests that measure time run one at a time: each loads the machine as much as it can.
+pub(crate) fn measuring() -> MutexGuard<'static, ()> {
+    static MEASURING: Mutex<()> = Mutex::new(());
+    MEASURING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The test holds its end of every connection.

@@ -30,5 +30,5 @@ pub use pki::Pki;
 pub use ports::free_port;
 pub use process::{Process, Thread};
 pub use program::{Outcome, Program};
-pub use site::{Site, built, wardgate};
-pub use wait::{DEADLINE, until};
+pub use site::{Site, built, copy_wardgate, wardgate};
+pub use wait::{DEADLINE, one_good_round, until};

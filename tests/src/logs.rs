@@ -130,6 +130,12 @@ impl Line {
             .unwrap_or_else(|| panic!("no number {key:?} in {self:?}"))
     }
 
+    /// A field in seconds; panics where it is missing or no number.
+    pub fn seconds(&self, key: &str) -> f64 {
+        let value = self.fields.get(key).and_then(Value::as_f64);
+        value.unwrap_or_else(|| panic!("no seconds {key:?} in {self:?}"))
+    }
+
     /// The address and port of the `client` or the `server`; `None` where the line has none.
     pub fn address(&self, side: &str) -> Option<SocketAddr> {
         let address = self.text(&format!("{side}.address")).parse().ok()?;

@@ -207,7 +207,7 @@ mod tests {
         let port = listener.local_addr().expect("it is bound").port();
         let process = Process::new(std::process::id());
         assert!(process.sees_listener(port));
-        drop(listener);
+        crate::stream::stop_listening(listener);
         assert!(!process.sees_listener(port));
     }
 

@@ -282,6 +282,13 @@ pub fn wardgate() -> PathBuf {
     }
 }
 
+/// Copies the program under test to a file that is executed later. Another process copies: if this one did, a program
+/// that another thread starts would hold the file open for writing for a moment, and nobody could execute it (ETXTBSY).
+pub fn copy_wardgate(to: &Path) {
+    let cp = Program::new("cp").arg(wardgate()).arg(to);
+    cp.run().expect_success();
+}
+
 /// A program of the workspace, beside the test's own executable.
 pub fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the kernel knows what it runs");

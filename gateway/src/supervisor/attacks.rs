@@ -14,6 +14,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -60,12 +61,12 @@ fn attack(name: &str, role: Role, attack: fn(&Path) -> io::Result<()>) -> Ended 
         be_attacked(&PathBuf::from(folder), wanted.expect("a role"), attack);
     }
     let folder = TempDir::new().expect("there is room");
-    let own = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = own.local_addr().expect("it is bound").port();
+    let own = TcpListener::bind((own_address(), 0)).expect("a free port");
+    let listen = own.local_addr().expect("it is bound");
     drop(own);
     let config = format!(
         "[gateway]\nsandbox = \"require\"\nrun_as = \"root\"\n[[route]]\nname = \"one\"\nmode = \"passthrough\"\n\
-         protocol = \"tcp\"\nlisten = \"127.0.0.1:{port}\"\ntargets = [\"127.0.0.1:{TARGET}\"]\n"
+         protocol = \"tcp\"\nlisten = \"{listen}\"\ntargets = [\"127.0.0.1:{TARGET}\"]\n"
     );
     let inner = folder.path().join("etc");
     fs::create_dir(&inner).expect("our folder");
@@ -97,6 +98,15 @@ fn attack(name: &str, role: Role, attack: fn(&Path) -> io::Result<()>) -> Ended 
         output,
         log,
     }
+}
+
+/// An address of loopback for one attack: between the choice of the port and its use by the process that is attacked,
+/// nothing else takes the port there.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = (std::process::id() << 5) + NEXT.fetch_add(1, Ordering::Relaxed);
+    // 127.128.0.0/9: nothing else here uses these addresses.
+    Ipv4Addr::from_bits(0x7f80_0000 | number & 0x7f_ffff)
 }
 
 /// The target of the only route. Nothing listens there.

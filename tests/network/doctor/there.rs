@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 use wardgate_tests::pki::{Kind, Leaf};
-use wardgate_tests::{Background, Gateway, Pki, Program, Site, free_port, wardgate};
+use wardgate_tests::{Background, Gateway, Pki, Program, Site, copy_wardgate, free_port};
 
 use super::servers::{ServerKind, start};
 use super::{Fault, examine, report, steps};
@@ -187,7 +187,7 @@ impl World {
             (a.folder().to_owned(), a.config())
         };
         let program = folder.join("wardgate");
-        fs::copy(wardgate(), &program).expect("there is room");
+        copy_wardgate(&program);
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("it is ours");
         for (user, files) in [(&[][..], "warning"), (&["--user", "root"], "ok")] {
             let doctor = Program::new("setpriv")

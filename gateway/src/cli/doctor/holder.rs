@@ -56,7 +56,7 @@ fn has_one(process: &Path, links: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Shutdown, TcpListener};
 
     use super::*;
 
@@ -67,7 +67,9 @@ mod tests {
         let found = of_port(port).expect("it is this process");
         let own = format!("process {} (", std::process::id());
         assert!(found.starts_with(&own), "{found}");
-        drop(listener);
+        // Only dropped, a process that another test is starting could hold a copy for another moment.
+        let listener = socket2::Socket::from(listener);
+        listener.shutdown(Shutdown::Both).expect("it listens");
         assert_eq!(of_port(port), None);
     }
 }

@@ -310,7 +310,7 @@ fn sleeps_end_in_time_while_sockets_are_always_ready() {
                 let begun = Instant::now();
                 sleep(Duration::from_millis(10)).await;
                 let took = begun.elapsed();
-                assert!(took < Duration::from_secs(2), "{took:?}");
+                assert!(took < Duration::from_secs(20), "{took:?}");
             }
             busy.iter().for_each(tokio::task::JoinHandle::abort);
         };

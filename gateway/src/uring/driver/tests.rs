@@ -253,7 +253,7 @@ fn a_sleep_wakes_the_task_that_polled_it_last_and_none_when_dropped() {
             assert_eq!(timeout(60 * second, async { 7 }).await, Ok(7));
             let driver = Driver::current().expect("it runs");
             assert_eq!(driver.timers.next_deadline(), None, "no sleep is left");
-            let mut moved = Box::pin(sleep(Duration::from_millis(50)));
+            let mut moved = Box::pin(sleep(Duration::from_millis(500)));
             let polled = timeout(Duration::from_millis(5), &mut moved).await;
             assert!(polled.is_err());
             spawn(moved).await.expect("it ends there");
