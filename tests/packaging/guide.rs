@@ -89,6 +89,16 @@ pub(crate) fn example(name: &str, language: &str, position: usize) -> String {
     block(&page(name), language, position)
 }
 
+/// The commands in the last column of the row of a table that begins with this text.
+pub(crate) fn commands_in_row(name: &str, start: &str) -> Vec<String> {
+    let page = page(name);
+    let is_it = |line: &&str| line.trim_start_matches(['|', ' ']).starts_with(start);
+    let row = page.lines().find(is_it).expect("the page has this row");
+    let column = row.trim_matches(['|', ' ']).rsplit('|').next();
+    let parts = column.unwrap_or_default().split('`');
+    parts.skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 /// The commands of each block. A line that ends with a backslash continues in the next one.
 fn commands_of(section: &str) -> Vec<Vec<String>> {
     let count = section.matches("```sh\n").count();

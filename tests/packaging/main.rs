@@ -4,7 +4,7 @@
 //! purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`). Trees are booted with their
 //! systemd (`machine.rs`), and execute the commands of the guide (`guide.rs`):
 //!
-//! - the two sites of the chapter "Install" (`service.rs`, `changes.rs`);
+//! - the two sites of the chapter "Install" (`service.rs`, `changes.rs`), and those of "Pair two sites" (`pair.rs`);
 //! - the two machines of one site with keepalived (`two_machines.rs`);
 //! - a machine that changes from stunnel to wardgate (`from_stunnel.rs`).
 //!
@@ -24,6 +24,7 @@ mod guide;
 mod life;
 mod machine;
 mod namespace;
+mod pair;
 mod rpm;
 mod service;
 mod site;
