@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,14 @@ use tempfile::TempDir;
 use test_peers::openings;
 use wardgate_tests::stream::{accept, connect, ending};
 use wardgate_tests::tls::{TLS13, TlsPeer};
-use wardgate_tests::{DEADLINE, Line, Pki, Process, Site, http, logfmt, until, wardgate};
+use wardgate_tests::{
+    DEADLINE, Line, Pki, Process, Site, http, logfmt, until, violation, wardgate,
+};
 
 use crate::pair::{A, B, Pair, Terminate, address, listen, local};
 
-/// A gateway whose standard error nobody reads: a pipe, or a file.
+/// A gateway whose standard error nobody reads: a pipe, or a file. Dropping it ends it, and fails the test if a seccomp
+/// filter has killed it.
 pub(crate) struct Unread {
     child: Child,
     pub(crate) metrics: SocketAddr,
@@ -69,8 +73,23 @@ impl Unread {
 impl Drop for Unread {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // That of a gateway that had ended before is what it was.
+        let status = self.child.wait().ok();
+        let denied = violation::found(status, "");
+        if let Some(why) = denied.filter(|_| !std::thread::panicking()) {
+            panic!("wardgate: {why}");
+        }
     }
+}
+
+#[test]
+fn a_gateway_with_an_unread_log_that_a_filter_has_killed_fails_its_test() {
+    let site = Site::new(&Pki::new(), A).passthrough(local(), local());
+    let gateway = Unread::start(site);
+    let process = gateway.process();
+    process.signal(Signal::SYS);
+    until("it ends", DEADLINE, || process.has_ended().then_some(()));
+    catch_unwind(AssertUnwindSafe(|| drop(gateway))).expect_err("the test fails");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_haproxy_pair_is_imported_and_each_end_is_replaced_alone() {
             );
             match site.peer {
                 Some(peer) => format!(
-                    "{head}listen to-region\n  bind 127.0.0.1:{}\n  server far 127.0.0.1:{} ssl {files} \
+                    "{head}listen to-region\n  bind 127.0.0.1:{}\n  server region 127.0.0.1:{} ssl {files} \
                      verifyhost {peer}\n",
                     site.listen, site.target
                 ),
@@ -74,8 +74,8 @@ struct End<'a> {
 
 /// Both ends of the other program, with what the importer made of them.
 struct OtherPair {
-    near: [PathBuf; 2],
-    far: [PathBuf; 2],
+    originate: [PathBuf; 2],
+    terminate: [PathBuf; 2],
     entry: u16,
     wan: u16,
     echo: SocketAddr,
@@ -90,7 +90,7 @@ impl OtherPair {
         let folder = TempDir::new().expect("there is room");
         let echo = echo();
         let [entry, wan] = [(); 2].map(|()| free_port());
-        let [near, far] = [
+        let [originate, terminate] = [
             (
                 A,
                 End {
@@ -131,8 +131,8 @@ impl OtherPair {
             [old, new]
         });
         Self {
-            near,
-            far,
+            originate,
+            terminate,
             entry,
             wan,
             echo,
@@ -151,24 +151,23 @@ impl OtherPair {
             };
             Background::listening(&program, port)
         };
-        for (near_is_new, far_is_new) in
-            [(false, false), (false, true), (true, false), (true, true)]
-        {
-            let far = run(&self.far, far_is_new, self.wan);
-            let near = run(&self.near, near_is_new, self.entry);
+        // Which end is new: that with the originate route, that with the terminate route.
+        for is_new in [[false, false], [false, true], [true, false], [true, true]] {
+            let terminate = run(&self.terminate, is_new[1], self.wan);
+            let originate = run(&self.originate, is_new[0], self.entry);
             let sent: Vec<u8> = (0..50_000_u32).map(|number| (number % 251) as u8).collect();
             let received = exchange(self.entry, &sent);
-            let outputs = || format!("{}\n{}", near.output(), far.output());
+            let outputs = || format!("{}\n{}", originate.output(), terminate.output());
             let is_same = received.as_ref().is_ok_and(|received| *received == sent);
             assert!(
                 is_same,
-                "near {near_is_new}, far {far_is_new}, echo {}: {:?}\n{}",
+                "new: {is_new:?}, echo {}: {:?}\n{}",
                 self.echo,
                 received.map(|received| received.len()),
                 outputs()
             );
-            near.stop();
-            far.stop();
+            originate.stop();
+            terminate.stop();
         }
     }
 }

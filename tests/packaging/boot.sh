@@ -48,5 +48,5 @@ umount -l /run/before
 mount --make-rshared /
 hostname machine
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --log-target=console --log-level=warning --show-status=no </dev/null
+    /lib/systemd/systemd --log-target=journal --log-level=notice --show-status=no </dev/null
 ' boot "$root"

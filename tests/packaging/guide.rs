@@ -72,18 +72,43 @@ impl TwoMachines {
         let (section, _) = rest
             .split_once("\n## Keep the configurations equal\n")
             .expect("the chapter has this section");
-        let count = section.matches("```sh\n").count();
-        let commands = (0..count).map(|position| {
-            let block = block(section, "sh", position);
-            // The last line is the indentation of the closing fence.
-            let lines = block.lines().filter(|line| !line.is_empty());
-            lines.map(str::to_owned).collect()
-        });
         Self {
-            commands: commands.collect(),
+            commands: commands_of(section),
             configuration: block(section, "toml", 0),
         }
     }
+}
+
+/// Every block of commands of a page of the guide, in the order of the page.
+pub(crate) fn commands(name: &str) -> Vec<Vec<String>> {
+    commands_of(&page(name))
+}
+
+/// A block of this language on a page of the guide, counted from 0.
+pub(crate) fn example(name: &str, language: &str, position: usize) -> String {
+    block(&page(name), language, position)
+}
+
+/// The commands in the last column of the row of a table that begins with this text.
+pub(crate) fn commands_in_row(name: &str, start: &str) -> Vec<String> {
+    let page = page(name);
+    let is_it = |line: &&str| line.trim_start_matches(['|', ' ']).starts_with(start);
+    let row = page.lines().find(is_it).expect("the page has this row");
+    let column = row.trim_matches(['|', ' ']).rsplit('|').next();
+    let parts = column.unwrap_or_default().split('`');
+    parts.skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The commands of each block. A line that ends with a backslash continues in the next one.
+fn commands_of(section: &str) -> Vec<Vec<String>> {
+    let count = section.matches("```sh\n").count();
+    let blocks = (0..count).map(|position| {
+        let block = block(section, "sh", position).replace("\\\n", "");
+        // The last line is the indentation of the closing fence.
+        let lines = block.lines().filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    });
+    blocks.collect()
 }
 
 fn page(name: &str) -> String {

@@ -1,12 +1,15 @@
 //! A tree with its systemd running: a machine as far as a package can see.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use wardgate_tests::{Background, Outcome, Program, until};
+use wardgate_tests::tier::Need;
+use wardgate_tests::{Background, Outcome, Program, until, violation};
 
-use crate::tree::Tree;
+use crate::ready;
+use crate::tree::{Suite, Tree};
 
 /// The configuration of the service.
 pub(crate) const CONFIGURATION: &str = "/etc/wardgate/wardgate.toml";
@@ -14,7 +17,8 @@ pub(crate) const CONFIGURATION: &str = "/etc/wardgate/wardgate.toml";
 /// How long a change of the service may take.
 pub(crate) const SECONDS: Duration = Duration::from_secs(30);
 
-/// A booted tree. It ends, with all that runs in it, when its value is dropped.
+/// A booted tree. It ends, with all that runs in it, when its value is dropped. This fails the test if a seccomp filter
+/// has killed one of its services.
 pub(crate) struct Machine {
     // Ends before the tree is removed.
     processes: Background,
@@ -41,7 +45,7 @@ impl Machine {
 
     /// Ends all processes as a power failure does, and boots the tree as they left it.
     pub(crate) fn boot_again(&mut self) {
-        self.end();
+        self.end_without_denied_calls();
         (self.processes, self.init) = start(&self.tree);
         self.await_boot();
     }
@@ -53,6 +57,17 @@ impl Machine {
                 .contains(&state.trim())
                 .then_some(())
         });
+    }
+
+    /// Ends the machine, and fails the test if a seccomp filter has killed one of its processes. systemd starts a service
+    /// again, so that a test may not notice it otherwise.
+    fn end_without_denied_calls(&self) {
+        // Not the lines of the kernel: those of all machines that run at the same time are in one log.
+        let journal = self.run("journalctl --sync; journalctl --no-pager --boot --output cat");
+        self.end();
+        let journal = journal.expect_success().text();
+        let denied = journal.lines().find(|line| violation::is_reported(line));
+        assert_eq!(denied, None, "a service was killed by its seccomp filter");
     }
 
     fn end(&self) {
@@ -105,8 +120,10 @@ impl Drop for Machine {
                 self.run("journalctl --no-pager -o short -b | tail -n 60")
                     .text()
             );
+            self.end();
+        } else {
+            self.end_without_denied_calls();
         }
-        self.end();
     }
 }
 
@@ -169,4 +186,19 @@ pub(crate) fn assert_restarted(machine: &Machine, before: &str) {
 pub(crate) fn upgrade(machine: &Machine) -> String {
     let outcome = machine.run("dpkg -i /var/newer.deb");
     outcome.expect_success().text()
+}
+
+#[test]
+fn a_service_that_a_filter_has_killed_fails_the_test_of_its_machine() {
+    if !ready(&[Need::Program("nsenter")]) {
+        return;
+    }
+    let machine = Machine::boot(Tree::of(Suite::Bookworm));
+    let unit = "[Service]\nType=oneshot\nExecStart=sh -c 'kill -SYS $$$$'\n";
+    machine
+        .tree
+        .write("/etc/systemd/system/killed.service", unit);
+    machine.run("systemctl daemon-reload").expect_success();
+    machine.run("systemctl start killed").expect_failure();
+    catch_unwind(AssertUnwindSafe(|| drop(machine))).expect_err("the test fails");
 }

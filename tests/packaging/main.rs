@@ -1,10 +1,15 @@
 //! The packaging tier: the .deb and .rpm files as an administrator meets them.
 //!
-//! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded,
-//! removed and purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`). Two trees are booted
-//! with their systemd, as the two sites of the guide, whose commands they execute (`machine.rs`, `guide.rs`, `service.rs`, `changes.rs`),
-//! two as the two machines of one site with keepalived (`two_machines.rs`), and one in which tuned settings are there again after a start (`tuning.rs`). Nothing is installed on the
-//! machine that runs the tests.
+//! The packages are made of the programs in the target folder (`built.rs`). They are installed, upgraded, removed and
+//! purged in trees of Debian 12 and 13 and Ubuntu 24.04 (`tree.rs`, `life.rs`, `rpm.rs`). Trees are booted with their
+//! systemd (`machine.rs`), and execute the commands of the guide (`guide.rs`):
+//!
+//! - the two sites of the chapter "Install" (`service.rs`, `changes.rs`), and those of "Pair two sites" (`pair.rs`);
+//! - the two machines of one site with keepalived (`two_machines.rs`);
+//! - a machine that changes from stunnel to wardgate (`from_stunnel.rs`).
+//!
+//! In one more tree, tuned settings are there again after a start (`tuning.rs`). Nothing is installed on the machine that
+//! runs the tests.
 //!
 //! The trees come from the mirrors of the distributions, once: `target/packaging` keeps them. That of Debian is needed;
 //! where that of Ubuntu does not answer, its test uses Debian 13.
@@ -14,11 +19,15 @@ mod changes;
 mod checks;
 mod contents;
 mod examples;
+mod from_stunnel;
 mod guide;
 mod life;
 mod machine;
+mod namespace;
+mod pair;
 mod rpm;
 mod service;
+mod site;
 mod tree;
 mod tuning;
 mod two_machines;

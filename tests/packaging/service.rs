@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wardgate_tests::tier::Need;
-use wardgate_tests::{Background, Pki, Program, dicom, until};
+use wardgate_tests::{Background, Pki, dicom, until};
 
-use crate::built::{VERSION, deb, deb_of};
+use crate::built::deb_of;
 use crate::changes;
 use crate::guide::Site;
 use crate::machine::{CONFIGURATION, Machine, SECONDS, assert_restarted, upgrade};
 use crate::ready;
-use crate::tree::{Suite, Tree};
+use crate::site::{ENTRY, connect, pair_by_telephone, site, typed};
 
 const NEEDS: [Need; 5] = [
     Need::Program("nsenter"),
@@ -22,9 +22,6 @@ const NEEDS: [Need; 5] = [
     Need::Program("echoscu"),
 ];
 
-/// The listener of the guide's hospital.
-const ENTRY: [&str; 2] = ["10.20.0.5", "11112"];
-
 /// The most commands that a site may need from its package to its first object.
 const COMMANDS_MAX: usize = 4;
 
@@ -33,9 +30,6 @@ const COMMANDS_TIME: Duration = Duration::from_secs(60);
 
 /// The rows of the table in the chapter "Hardening".
 const PARTS_OF_THE_SANDBOX: usize = 10;
-
-/// The folder in which the guide's commands are typed.
-const WORK: &str = "/var/work";
 
 #[test]
 fn two_sites_run_as_services_from_installation_to_purge() {
@@ -91,43 +85,6 @@ fn two_sites_run_as_services_from_installation_to_purge() {
         .expect_success();
 }
 
-/// A machine of the guide's example, with the package in the administrator's folder. Its `apt` knows no mirror.
-fn site() -> Machine {
-    let tree = Tree::of(Suite::Bookworm);
-    fs::create_dir(tree.path(WORK)).expect("the tree can be written");
-    tree.take(&deb(), &format!("{WORK}/wardgate_{VERSION}_amd64.deb"));
-    let apt = tree.path("/usr/bin/apt");
-    let _ = fs::remove_file(&apt);
-    fs::write(&apt, "#!/bin/sh\ndpkg -i \"$2\"\n").expect("the tree can be written");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&apt, mode).expect("the tree can be written");
-    let hosts = "127.0.0.1 localhost\n192.0.2.10 gw.region.example\n";
-    tree.write("/etc/hosts", hosts);
-    Machine::boot(tree)
-}
-
-/// Gives both machines the addresses of the example, and the network between them.
-fn connect(hospital: &Machine, region: &Machine) {
-    let [a, b] = [hospital, region].map(|machine| machine.init.to_string());
-    let ip = Program::new("ip");
-    ip.args(["link", "add", "wan", "netns", &a, "type", "veth"])
-        .args(["peer", "name", "wan", "netns", &b])
-        .run()
-        .expect_success();
-    for (machine, lan, wan) in [
-        (hospital, ENTRY[0], "192.0.2.7/24"),
-        (region, "10.30.0.9", "192.0.2.10/24"),
-    ] {
-        for arguments in [
-            ["address", "add", lan, "dev", "lo"],
-            ["address", "add", wan, "dev", "wan"],
-            ["link", "set", "up", "dev", "wan"],
-        ] {
-            machine.program("ip").args(arguments).run().expect_success();
-        }
-    }
-}
-
 /// Every command is executed as the chapter "Install" shows it: four at each site, one of which is the first object.
 fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
     hospital: &Machine,
@@ -170,7 +127,12 @@ fn commands_of_the_guide_lead_from_the_package_to_the_first_object(
         let key = machine.run("stat -c '%a %U:%G' /etc/wardgate/pki/site.key");
         assert_eq!(key.expect_success().text(), "640 root:wardgate\n");
     }
-    timed(&mut || pair_by_telephone((hospital, pair), (region, pair_region)));
+    timed(&mut || {
+        let paired = pair_by_telephone((region, pair_region), (hospital, pair));
+        for text in [paired.listening, paired.connecting] {
+            assert!(text.contains("the service has started"), "{text}");
+        }
+    });
     for machine in [hospital, region] {
         // Certificates renew without a further command.
         let timer = "wardgate-pair-renew.timer";
@@ -212,20 +174,6 @@ fn every_part_of_the_sandbox_is_in_force(machine: &Machine) {
     }
 }
 
-/// The region shows a code, and the hospital's administrator types it.
-fn pair_by_telephone(hospital: (&Machine, &str), region: (&Machine, &str)) {
-    let mut shows = Background::start(&region.0.shell(region.1));
-    shows.wait_for_output("read the code out");
-    let text = shows.output();
-    let code = text.lines().find_map(|line| line.strip_prefix("code: "));
-    let code = code.expect("it is shown");
-    let types = format!("echo '{code}' | {} --code-file -", hospital.1);
-    let text = hospital.0.run(&types).expect_success().text();
-    assert!(text.contains("the service has started"), "{text}");
-    let status = shows.wait(SECONDS);
-    assert!(status.success(), "{status}");
-}
-
 /// The guide's configurations of both sites, with the CA certificates that the pairing has brought.
 fn configurations_by_hand_are_good(hospital: &Machine, region: &Machine) {
     for (machine, site, other) in [
@@ -242,12 +190,6 @@ fn configurations_by_hand_are_good(hospital: &Machine, region: &Machine) {
         );
         machine.run(&check).expect_success();
     }
-}
-
-/// Types a command in the administrator's folder, and returns what it prints.
-fn typed(machine: &Machine, command: &str) -> String {
-    let outcome = machine.run(&format!("cd {WORK}\n{command}"));
-    outcome.expect_success().text()
 }
 
 /// The state of a service that cannot start, and the sentence that an operator reads.

@@ -27,6 +27,8 @@ pub(crate) enum Suite {
     /// Debian 12 with the packages that the guide's chapter "Two machines" installs, and those that every installation
     /// of Debian has beside the smallest one.
     TwoMachines,
+    /// Debian 12 with stunnel, and with the pager that every installation of Debian has beside the smallest one.
+    Stunnel,
     /// Debian 13.
     Trixie,
     /// Ubuntu 24.04.
@@ -47,6 +49,7 @@ impl Suite {
         match self {
             Self::Bookworm => "bookworm",
             Self::TwoMachines => "two-machines",
+            Self::Stunnel => "stunnel",
             Self::Trixie => "trixie",
             Self::Noble => "noble",
         }
@@ -55,7 +58,7 @@ impl Suite {
     /// As the mirrors name it.
     fn release(self) -> &'static str {
         match self {
-            Self::TwoMachines => Self::Bookworm.name(),
+            Self::TwoMachines | Self::Stunnel => Self::Bookworm.name(),
             other => other.name(),
         }
     }
@@ -63,6 +66,7 @@ impl Suite {
     fn packages(self) -> &'static str {
         match self {
             Self::TwoMachines => "systemd,passwd,iproute2,procps,keepalived,curl,rsync",
+            Self::Stunnel => "systemd,passwd,stunnel4,less",
             _ => "systemd,passwd",
         }
     }
@@ -76,7 +80,13 @@ impl Suite {
     fn base(self) -> PathBuf {
         static MADE: OnceLock<()> = OnceLock::new();
         MADE.get_or_init(|| {
-            let all = [Self::Bookworm, Self::TwoMachines, Self::Trixie, Self::Noble];
+            let all = [
+                Self::Bookworm,
+                Self::TwoMachines,
+                Self::Stunnel,
+                Self::Trixie,
+                Self::Noble,
+            ];
             let missing = all.into_iter();
             let missing = missing.filter(|suite| !suite.folder().is_dir() && suite.is_available());
             std::thread::scope(|scope| {

@@ -3,17 +3,17 @@
 //! The LAN and the WAN are bridges in a network namespace, in which the other site and the archives run too.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use wardgate_tests::tier::Need;
-use wardgate_tests::{Background, Gateway, Outcome, Program, until, wardgate};
+use wardgate_tests::{Background, Gateway, Outcome, Program, until};
 
 use crate::built::deb;
 use crate::guide::TwoMachines;
 use crate::machine::{CONFIGURATION, Machine, SECONDS};
+use crate::namespace::Namespace;
 use crate::ready;
+use crate::site::{SiteFiles, WORK};
 use crate::tree::{Suite, Tree};
 
 const NEEDS: [Need; 6] = [
@@ -31,8 +31,6 @@ const MACHINES: [(&str, u8); 2] = [("gw1", 3), ("gw2", 4)];
 const NETWORKS: [(&str, &str); 2] = [("lan", "10.20.0.9"), ("wan", "198.51.100.10")];
 /// The addresses that move.
 const SERVICE: [&str; 2] = ["10.20.0.5", "198.51.100.7"];
-/// The folder in which the commands are typed.
-const WORK: &str = "/var/work";
 
 #[test]
 fn the_commands_of_the_guide_make_two_machines_that_take_over_from_each_other() {
@@ -59,7 +57,7 @@ fn the_commands_of_the_guide_make_two_machines_that_take_over_from_each_other() 
         panic!("other commands than this test knows: {commands:?}");
     };
     let network = Network::new();
-    let _archive = Background::listening(&network.program("storescp").arg("104"), 104);
+    let _archive = Background::listening(&network.0.program("storescp").arg("104"), 104);
     let machines = MACHINES.map(|(name, number)| machine(name, number, &network));
     let [gw1, gw2] = &machines;
 
@@ -143,11 +141,9 @@ fn machine(name: &str, number: u8, network: &Network) -> Machine {
     let install = format!("hostname {name}; dpkg -i {WORK}/wardgate.deb");
     machine.run(&install).expect_success();
     for (bridge, address) in NETWORKS {
-        let init = machine.init.to_string();
         let port = format!("{name}-{bridge}");
-        let link = format!("link add {port} type veth peer name {bridge}0 netns {init}");
-        network.ip(&link);
-        network.ip(&format!("link set {port} master {bridge} up"));
+        network.0.link(&port, &machine, &format!("{bridge}0"));
+        network.0.ip(&format!("link set {port} master {bridge} up"));
         let prefix = address.rsplit_once('.').expect("an address").0;
         let own = format!("ip address add {prefix}.{number}/24 dev {bridge}0");
         let script = format!("{own}; ip link set {bridge}0 up");
@@ -196,23 +192,14 @@ fn copy_between(command: &str, from: &Machine, to: &Machine) {
 }
 
 /// The other site, which has exchanged its CA's certificate with both machines.
-fn region(machines: &[Machine; 2], network: &Network) -> (TempDir, Gateway) {
-    let folder = TempDir::new().expect("there is room");
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    let (ca, certificate, key) = (file("ca"), file("site.pem"), file("site.key"));
-    let pki = |arguments: &[&str]| {
-        let program = Program::new(wardgate()).arg("pki").args(arguments);
-        program.run().expect_success();
-    };
-    pki(&["init", "--dir", &ca, "--name", "Region"]);
-    let names = ["issue", "--dir", &ca, "--dns", "gw.region.example"];
-    pki(&[&names[..], &["--out", &certificate, "--key-out", &key]].concat());
+fn region(machines: &[Machine; 2], network: &Network) -> (SiteFiles, Gateway) {
+    let region = SiteFiles::make("Region", "gw.region.example");
     for machine in machines {
         let trust = "/etc/wardgate/pki/region-ca.pem";
-        machine.tree.take(&Path::new(&ca).join("ca.pem"), trust);
+        machine.tree.take(&region.path("ca/ca.pem"), trust);
     }
     let hospital = machines[0].tree.path("/etc/wardgate/ca/ca.pem");
-    let trust = file("hospital-a-ca.pem");
+    let trust = region.path("hospital-a-ca.pem");
     fs::copy(hospital, &trust).expect("the CA was made");
     let [(_, archive), (_, wan)] = NETWORKS;
     let text = format!(
@@ -220,12 +207,12 @@ fn region(machines: &[Machine; 2], network: &Network) -> (TempDir, Gateway) {
         [gateway]
         log = "json"
         [identity]
-        certificate = "{certificate}"
-        key = "{key}"
+        certificate = "{}"
+        key = "{}"
         [[peer]]
         name = "hospital-a"
         identity = "dns:gw.hospital-a.example"
-        trust = "{trust}"
+        trust = "{}"
         [[route]]
         name = "from-hospitals"
         mode = "terminate"
@@ -241,40 +228,29 @@ fn region(machines: &[Machine; 2], network: &Network) -> (TempDir, Gateway) {
         targets = ["{}:2762"]
         peers = ["hospital-a"]
         "#,
-        SERVICE[1]
+        region.path("site.pem").display(),
+        region.path("site.key").display(),
+        trust.display(),
+        SERVICE[1],
     );
-    let gateway = Gateway::with_config(&text, &network.name);
-    (folder, gateway)
+    let gateway = Gateway::with_config(&text, network.0.name());
+    (region, gateway)
 }
 
 /// The namespace with both networks.
-struct Network {
-    name: String,
-}
+struct Network(Namespace);
 
 impl Network {
     fn new() -> Self {
-        // The tier `network` removes a namespace of this name whose process was killed.
-        let name = format!("wgt{}-two-machines", std::process::id());
-        let network = Self { name };
-        let add = ["netns", "add", &network.name];
-        Program::new("ip").args(add).run().expect_success();
-        network.ip("link set lo up");
+        let network = Self(Namespace::new("two-machines"));
         for (bridge, address) in NETWORKS {
-            network.ip(&format!("link add {bridge} type bridge"));
-            network.ip(&format!("address add {address}/24 dev {bridge}"));
-            network.ip(&format!("link set {bridge} up"));
+            network.0.ip(&format!("link add {bridge} type bridge"));
+            network
+                .0
+                .ip(&format!("address add {address}/24 dev {bridge}"));
+            network.0.ip(&format!("link set {bridge} up"));
         }
         network
-    }
-
-    fn ip(&self, arguments: &str) {
-        let ip = Program::new("ip").args(["-n", &self.name]);
-        ip.args(arguments.split(' ')).run().expect_success();
-    }
-
-    fn program(&self, name: &str) -> Program {
-        Program::new(name).netns(self.name.clone())
     }
 
     /// Waits until this machine has both addresses that move.
@@ -289,19 +265,12 @@ impl Network {
     /// A C-ECHO in both directions, through the machine that has the addresses.
     fn echo(&self) {
         for address in [SERVICE[0], "127.0.0.1"] {
-            let echo = self.program("echoscu").args(["-to", "10", "-ta", "10"]);
+            let echo = self.0.program("echoscu").args(["-to", "10", "-ta", "10"]);
             // A connection that is made while the addresses move may fail.
             until("an echo succeeds", Duration::from_secs(20), || {
                 let outcome = echo.clone().args([address, "11112"]).run();
                 outcome.succeeded().then_some(())
             });
         }
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        let remove = ["netns", "del", &self.name];
-        let _ = Program::new("ip").args(remove).run();
     }
 }

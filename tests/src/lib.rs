@@ -20,7 +20,7 @@ mod site;
 pub mod stream;
 pub mod tier;
 pub mod tls;
-mod violation;
+pub mod violation;
 mod wait;
 
 pub use background::Background;

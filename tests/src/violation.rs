@@ -8,9 +8,17 @@ use rustix::process::Signal;
 /// The end of the line that the gateway writes before it ends (gateway/src/sys/violation.rs).
 const VIOLATION: &str = "which its list does not allow; the process ends (SIGSYS)";
 
+/// What systemd logs about a service whose process ended by SIGSYS.
+const KILLED: &str = "status=31/SYS";
+
+/// Whether this line, of a program or in a machine's journal, is about a call that a filter has denied.
+pub fn is_reported(line: &str) -> bool {
+    line.contains(VIOLATION) || line.contains(KILLED)
+}
+
 /// Why a test fails whose program ended with `status` and this output; `None` if the program made no such call. The
 /// output may be that of several processes.
-pub(crate) fn found(status: Option<ExitStatus>, output: &str) -> Option<String> {
+pub fn found(status: Option<ExitStatus>, output: &str) -> Option<String> {
     let line = output.lines().find(|line| line.contains(VIOLATION));
     let is_killed = status.is_some_and(|status| status.signal() == Some(Signal::SYS.as_raw()));
     match (line, is_killed) {
