@@ -124,6 +124,9 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> 
         .prefix(&prefix)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder(path))?;
+    // Whatever the umask of an administrator is: the service reads what root has written.
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
@@ -182,6 +185,36 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("read"), b"secret");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    /// The test below, in a process of its own: a umask is that of a process.
+    const WITH_UMASK: &str = "WARDGATE_TEST_FOLDER_OF_UMASK";
+
+    #[test]
+    fn the_umask_does_not_close_what_others_must_read() {
+        if let Some(folder) = std::env::var_os(WITH_UMASK) {
+            let path = |name| Path::new(&folder).join(name);
+            create(&path("site.pem"), b"public", MODE_PUBLIC).expect("written");
+            create(&path("site.key"), b"secret", MODE_KEY).expect("written");
+            replace(&path("ca.pem"), b"public", MODE_PUBLIC).expect("written");
+            return;
+        }
+        for umask in ["077", "027", "000"] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let this = "pki::write::tests::the_umask_does_not_close_what_others_must_read";
+            let status = std::process::Command::new("sh")
+                .args(["-c", "umask $0; exec \"$@\"", umask])
+                .arg(std::env::current_exe().expect("this program"))
+                .args(["--exact", this])
+                .env(WITH_UMASK, dir.path())
+                .stdout(std::process::Stdio::null())
+                .status();
+            assert!(status.expect("it runs").success());
+            for (name, expected) in [("site.pem", 0o644), ("ca.pem", 0o644), ("site.key", 0o600)] {
+                let found = mode(&dir.path().join(name));
+                assert_eq!(found, expected, "{name} with umask {umask}: {found:o}");
+            }
+        }
     }
 
     #[test]

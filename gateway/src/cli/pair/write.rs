@@ -148,7 +148,6 @@ impl<'a> PeerWriter<'a> {
         );
         // A link stays a link.
         let config = fs::canonicalize(config)?;
-        let is_new = !ready.trust.exists();
         write::replace_all(&[
             (&ready.trust, ready.trust_pem.as_bytes(), FILE_MODE),
             (&config, ready.text.as_bytes(), write::MODE_CONFIG),
@@ -164,10 +163,6 @@ impl<'a> PeerWriter<'a> {
         // fails, `pair renew` removes it, because no CA that is trusted now has signed it.
         if let Ok(read) = config::load(&config).config {
             let _ = StateFolder::new(&read.gateway.state).forget(&ready.table.name);
-        }
-        // The umask of an administrator may be closed, and the gateway has to read it.
-        if is_new {
-            fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
         }
         Ok(())
     }
