@@ -154,7 +154,7 @@ pub struct Authority {
     facts: Facts,
     key: Zeroizing<KeyPair>,
     index: Index,
-    /// Held until the authority is dropped.
+    /// Held until the authority and all copies of the lock are dropped.
     _lock: File,
 }
 
@@ -198,9 +198,17 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// `File` for a missing or damaged file, or a key that other users can read.
+    /// `File` for a missing or damaged file, or a key that other users can read, or if the other command does not end.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
-        let lock = lock(dir)?;
+        Self::open_locked(dir, lock(dir)?)
+    }
+
+    /// The same with the lock of the folder, or a copy of it.
+    ///
+    /// # Errors
+    ///
+    /// `File`.
+    pub(crate) fn open_locked(dir: &Path, lock: File) -> Result<Self, AuthorityError> {
         let certificate = read_certificate(&dir.join("ca.pem"), FileRole::Authority)?;
         let facts = own_facts(&certificate)?;
         let key = read_key(&dir.join("ca.key"), &facts)?;

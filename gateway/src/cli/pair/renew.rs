@@ -24,7 +24,7 @@ use crate::config::{self, Config, Peer};
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{Update, UpdateError, digest_of};
 use crate::pki::authority::OutputFiles;
-use crate::pki::{partner, pem, store, write};
+use crate::pki::{folder, partner, pem, store, write};
 
 const MODE: u32 = 0o644;
 
@@ -60,8 +60,7 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
     for peer in &config.renewed {
         renewal.use_received(peer);
     }
-    let own = OwnAuthorities::new(&args.files.dir, args.early, now);
-    let outcome = renewal.renew_own(&own, file);
+    let outcome = renewal.renew_own(args);
     renewal.report(outcome);
     for peer in &config.renewed {
         let outcome = renewal.exchange(peer);
@@ -100,15 +99,15 @@ impl Renewal<'_> {
     }
 
     /// Renews the certificate and the CA of this site, and writes the update for partners.
-    fn renew_own(&self, own: &OwnAuthorities, file: &Path) -> anyhow::Result<()> {
-        if !own.is_here() {
+    fn renew_own(&self, args: &RenewArgs) -> anyhow::Result<()> {
+        let Some(own) = OwnAuthorities::open(&args.files.dir, args.early, self.now)? else {
             self.print(
                 "the CA of this site is not on this machine, so its certificates are not renewed here",
             );
             return Ok(());
-        }
-        let text = fs::read_to_string(file)?;
-        let files = Edited::parse(file, &text)?.identity();
+        };
+        let text = fs::read_to_string(self.file)?;
+        let files = Edited::parse(self.file, &text)?.identity();
         let (certificate, key) = files.context("the configuration has no [identity]")?;
         let published = self.state.own();
         let current = own.last_update(published.clone());
@@ -205,6 +204,8 @@ impl Renewal<'_> {
 
     fn trust(&self, peer: &Peer, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = &peer.trust.trust.value;
+        // `wardgate pair` may replace what is read here, and would be overwritten.
+        let _lock = folder::lock_trust(write::folder(path))?;
         // The last update that was used stays beside the certificates: an auditor can check it later.
         let record = path.with_extension("update");
         let known = fs::read(&record).ok();

@@ -3,7 +3,7 @@
 //! A successor is made while a third of the CA's time is left, so that every partner learns of it long before it issues a
 //! certificate. Folders below that of the CA: `next` has the successor, `previous` the predecessor.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use crate::pairing::update::Update;
 use crate::pki::authority::{Authority, CA_DAYS, CERTIFICATE_DAYS, OutputFiles};
 use crate::pki::expiry::unix;
-use crate::pki::{partner, store, write};
+use crate::pki::{folder, partner, store, write};
 
 /// The file in `next` that shows that its files are being moved.
 const BEGUN: &str = "moving";
@@ -24,25 +24,38 @@ const LAST_MODE: u32 = 0o644;
 /// The files of a CA.
 const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
 
-/// The CA of this site and its neighbours in time.
+/// The CA of this site and its neighbours in time. No other command changes them until this is dropped.
 pub(super) struct OwnAuthorities {
     dir: PathBuf,
     now: SystemTime,
     is_early: bool,
+    lock: File,
 }
 
 impl OwnAuthorities {
-    pub(super) fn new(dir: &Path, is_early: bool, now: SystemTime) -> Self {
-        Self {
+    /// `None` if this site has no key of a CA here.
+    ///
+    /// # Errors
+    /// Another command has locked the folder.
+    pub(super) fn open(
+        dir: &Path,
+        is_early: bool,
+        now: SystemTime,
+    ) -> anyhow::Result<Option<Self>> {
+        if !(dir.join("ca.key").exists() || dir.join("next/ca.key").exists()) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
             dir: dir.to_owned(),
             now,
             is_early,
-        }
+            lock: folder::lock(dir)?,
+        }))
     }
 
-    /// Whether this site has the key of a CA here.
-    pub(super) fn is_here(&self) -> bool {
-        self.dir.join("ca.key").exists() || self.dir.join("next/ca.key").exists()
+    /// The present CA, under the lock that is held already.
+    fn present(&self) -> anyhow::Result<Authority> {
+        Ok(Authority::open_locked(&self.dir, self.lock.try_clone()?)?)
     }
 
     /// Lets the successor take its place: if every partner is ready for it (`all_know`), when a sixth of the present CA's
@@ -57,9 +70,11 @@ impl OwnAuthorities {
             if !(self.has_next() && is_due) {
                 return Ok(None);
             }
-            fs::File::create(&marker)?.sync_all()?;
         }
         fs::create_dir_all(&previous)?;
+        // Someone may have named these folders themselves in `wardgate pki`.
+        let _neighbours = (folder::lock(&next)?, folder::lock(&previous)?);
+        File::create(&marker)?.sync_all()?;
         for file in FILES {
             // What is not in `next` any more was moved by an earlier attempt.
             if next.join(file).exists() {
@@ -100,7 +115,7 @@ impl OwnAuthorities {
             // An earlier attempt was cut off. Its key has signed nothing, and no update has named its certificate.
             fs::remove_dir_all(&next)?;
         }
-        let made = Authority::open(&self.dir)?.successor(&next, CA_DAYS, self.now)?;
+        let made = self.present()?.successor(&next, CA_DAYS, self.now)?;
         Ok(Some(format!(
             "made the next CA in {}, valid until {}",
             next.display(),
@@ -117,7 +132,7 @@ impl OwnAuthorities {
             )
         })?;
         let leaf = chain.first().context("the chain is empty")?;
-        let mut authority = Authority::open(&self.dir)?;
+        let mut authority = self.present()?;
         let issued = match self
             .certificate("previous")
             .filter(|ca| partner::is_issued_by(leaf, ca))
@@ -146,7 +161,7 @@ impl OwnAuthorities {
         identity: &str,
         current: Option<&[u8]>,
     ) -> anyhow::Result<Option<Vec<u8>>> {
-        let authority = Authority::open(&self.dir)?;
+        let authority = self.present()?;
         let previous = self.certificate("previous").filter(|ca| !self.is_over(ca));
         let mut authorities = vec![authority.certificate().clone()];
         let next = self.certificate("next").filter(|_| self.has_next());
@@ -162,10 +177,7 @@ impl OwnAuthorities {
         }
         // The old key signs the new certificate.
         let signer = match previous {
-            Some(_) => {
-                drop(authority);
-                Authority::open(&self.dir.join("previous"))?
-            }
+            Some(_) => Authority::open(&self.dir.join("previous"))?,
             None => authority,
         };
         let last = current.map_or(0, |update| update.sequence);
@@ -234,10 +246,15 @@ fn is_left(certificate: &CertificateDer<'_>, part: i64, now: SystemTime) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::authority::{KeyType, NewAuthority, Permitted};
-    use std::time::Duration;
+    use crate::pki::authority::{CRL_DAYS, KeyType, NewAuthority, Permitted};
+    use std::time::{Duration, Instant};
 
     const DAY: u64 = 24 * 60 * 60;
+
+    fn open(dir: &Path, is_early: bool, now: SystemTime) -> OwnAuthorities {
+        let own = OwnAuthorities::open(dir, is_early, now).expect("nothing is in the way");
+        own.expect("it has a key")
+    }
 
     fn authority(days: u32) -> (tempfile::TempDir, SystemTime) {
         let dir = tempfile::tempdir().expect("a folder");
@@ -259,8 +276,7 @@ mod tests {
     #[test]
     fn a_successor_is_made_when_a_third_is_left_and_takes_over_when_a_sixth_is_left() {
         let (dir, now) = authority(90);
-        let at =
-            |day: u64| OwnAuthorities::new(dir.path(), false, now + Duration::from_secs(day * DAY));
+        let at = |day: u64| open(dir.path(), false, now + Duration::from_secs(day * DAY));
         assert!(at(65).make_successor().expect("it is read").is_some());
         assert_eq!(at(70).switch(true).expect("it is read"), None);
         // A partner is not ready: it would refuse the new CA.
@@ -268,8 +284,7 @@ mod tests {
         assert!(at(84).switch(false).expect("it is read").is_some());
 
         let (dir, now) = authority(90);
-        let at =
-            |day: u64| OwnAuthorities::new(dir.path(), false, now + Duration::from_secs(day * DAY));
+        let at = |day: u64| open(dir.path(), false, now + Duration::from_secs(day * DAY));
         assert_eq!(at(55).make_successor().expect("it is read"), None);
         assert!(at(65).make_successor().expect("it is read").is_some());
         assert_eq!(at(66).make_successor().expect("it is read"), None);
@@ -287,8 +302,8 @@ mod tests {
     fn a_switch_that_was_cut_off_after_any_step_is_completed() {
         for done in 0..=FILES.len() {
             let (dir, now) = authority(90);
-            let own = OwnAuthorities::new(dir.path(), true, now);
-            own.make_successor()
+            open(dir.path(), true, now)
+                .make_successor()
                 .expect("it is read")
                 .expect("it was asked for");
             let next = first(&dir.path().join("next/ca.pem"));
@@ -303,11 +318,8 @@ mod tests {
                 fs::rename(dir.path().join("next").join(file), present)
                     .expect("the folder is ours");
             }
-            let later = OwnAuthorities::new(dir.path(), false, now);
-            assert!(
-                later.switch(false).expect("it is completed").is_some(),
-                "{done}"
-            );
+            let completed = open(dir.path(), false, now).switch(false);
+            assert!(completed.expect("it is completed").is_some(), "{done}");
             assert_eq!(first(&dir.path().join("ca.pem")), next);
             Authority::open(dir.path()).expect("its key belongs to it");
             Authority::open(&dir.path().join("previous")).expect("its key belongs to it");
@@ -317,7 +329,7 @@ mod tests {
     #[test]
     fn a_successor_that_was_made_by_half_is_made_again_and_never_used() {
         let (dir, now) = authority(90);
-        let own = OwnAuthorities::new(dir.path(), true, now);
+        let own = open(dir.path(), true, now);
         own.make_successor()
             .expect("it is read")
             .expect("it was asked for");
@@ -333,7 +345,7 @@ mod tests {
     #[test]
     fn the_old_key_signs_the_update_before_and_after_the_switch() {
         let (dir, now) = authority(90);
-        let own = OwnAuthorities::new(dir.path(), true, now);
+        let own = open(dir.path(), true, now);
         let old = first(&dir.path().join("ca.pem")).expect("it is made");
         assert_eq!(own.update("dns:a.example", None).expect("it is read"), None);
         own.make_successor().expect("it is read");
@@ -361,6 +373,34 @@ mod tests {
             );
             assert_eq!(update.authorities.len(), 2);
             known = update.sequence;
+        }
+    }
+
+    #[test]
+    fn a_command_that_has_the_ca_open_ends_before_another_ca_takes_its_place() {
+        let (dir, now) = authority(90);
+        let made = open(dir.path(), true, now).make_successor();
+        made.expect("it is made").expect("it was asked for");
+        let old = first(&dir.path().join("ca.pem"));
+        let mut revoking = Authority::open(dir.path()).expect("it is free");
+        std::thread::scope(|scope| {
+            let switching = scope.spawn(|| open(dir.path(), true, now).switch(true));
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(300) && !switching.is_finished() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(first(&dir.path().join("ca.pem")), old);
+            revoking.renew_crl(CRL_DAYS, now).expect("it is written");
+            drop(revoking);
+            let switched = switching.join().expect("no panic").expect("it is moved");
+            assert!(switched.is_some());
+        });
+        for (folder, of_old) in [("", false), ("previous", true)] {
+            let folder = dir.path().join(folder);
+            let ca = first(&folder.join("ca.pem")).expect("it is there");
+            assert_eq!(Some(&ca) == old.as_ref(), of_old);
+            let list = folder.join("ca.crl");
+            assert!(partner::has_list(&ca, [list.as_path()], now));
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
-use crate::pki::{pem, write};
+use crate::pki::{folder, pem, write};
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
 const FOLDER_MODE: u32 = 0o755;
@@ -138,6 +138,8 @@ impl<'a> PeerWriter<'a> {
 
     fn write(&self) -> anyhow::Result<()> {
         let ready = self.ready.as_ref().context("nothing was made ready")?;
+        // `wardgate pair renew` may be about to use an update that a CA of the earlier pairing has signed.
+        let _lock = folder::lock_trust(write::folder(&ready.trust))?;
         let config = &self.options.files.config;
         let now = fs::read_to_string(config)
             .with_context(|| format!("{} cannot be read", config.display()))?;
