@@ -28,7 +28,7 @@ use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
 use super::profile::{BACKDATED, after, authority_params, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
-use super::write;
+use super::{store, write};
 
 /// Days for which a new CA is valid.
 pub(crate) const CA_DAYS: u32 = 3653;
@@ -86,6 +86,23 @@ pub struct OutputFiles {
     pub certificate: PathBuf,
     /// Its private key, PKCS#8 in PEM.
     pub key: PathBuf,
+}
+
+impl OutputFiles {
+    /// Whether the file of the key has another key than the certificate, as after a power failure between the two files. A
+    /// key that cannot be read is none.
+    pub(crate) fn has_other_key(&self, certificate: &CertificateDer<'_>) -> bool {
+        let contents = file::read(&self.key, FileRole::Given)
+            .and_then(|raw| file::parse_pem(&self.key, &raw.bytes));
+        let key = contents.ok().and_then(|contents| {
+            let [key] = contents.keys.as_slice() else {
+                return None;
+            };
+            store::public_key(key)
+        });
+        let found = key.zip(Facts::of(certificate).ok());
+        found.is_some_and(|(key, facts)| key != facts.spki)
+    }
 }
 
 /// A certificate that was issued.

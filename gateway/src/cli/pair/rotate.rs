@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::pairing::update::Update;
 use crate::pki::authority::{Authority, CA_DAYS, CERTIFICATE_DAYS, OutputFiles};
-use crate::pki::expiry::unix;
+use crate::pki::expiry::{date, unix};
 use crate::pki::{folder, partner, store, write};
 
 /// The file in `next` that shows that its files are being moved.
@@ -23,6 +23,9 @@ const LAST: &str = "last.update";
 const LAST_MODE: u32 = 0o644;
 /// The files of a CA.
 const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
+/// Seconds for which partners can learn of the next CA before it takes over without their knowledge; an eighth of the time of
+/// a CA with a short life. A clock that is years ahead for a while makes a next CA, and does not put it in place as well.
+const NOTICE: i64 = 7 * 24 * 60 * 60;
 
 /// The CA of this site and its neighbours in time. No other command changes them until this is dropped.
 pub(super) struct OwnAuthorities {
@@ -36,7 +39,7 @@ impl OwnAuthorities {
     /// `None` if this site has no key of a CA here.
     ///
     /// # Errors
-    /// Another command has locked the folder.
+    /// Another command has locked the folder, or the clock is wrong.
     pub(super) fn open(
         dir: &Path,
         is_early: bool,
@@ -45,12 +48,31 @@ impl OwnAuthorities {
         if !(dir.join("ca.key").exists() || dir.join("next/ca.key").exists()) {
             return Ok(None);
         }
-        Ok(Some(Self {
+        let own = Self {
             dir: dir.to_owned(),
             now,
             is_early,
             lock: folder::lock(dir)?,
-        }))
+        };
+        own.check_clock()?;
+        Ok(Some(own))
+    }
+
+    /// This machine has made its CA, so the time is later than the beginning of the CA. A certificate that is made before
+    /// that would be valid at no time, and replace a good one.
+    fn check_clock(&self) -> anyhow::Result<()> {
+        let present = self.certificate("");
+        let validity = present.as_ref().and_then(partner::validity);
+        let begins = validity.map_or(0, |(begins, _)| begins);
+        anyhow::ensure!(
+            begins <= unix(self.now),
+            "the CA of this site in {} is not valid before {}, so nothing of it is renewed: correct the clock of this machine; \
+             if the clock is right, it was ahead when this CA was made: restore the CA and the site's certificate from a \
+             backup, or make new ones and pair again",
+            self.dir.display(),
+            date(begins)
+        );
+        Ok(())
     }
 
     /// The present CA, under the lock that is held already.
@@ -59,13 +81,13 @@ impl OwnAuthorities {
     }
 
     /// Lets the successor take its place: if every partner is ready for it (`all_know`), when a sixth of the present CA's
-    /// time is left, or earlier if it was asked for; in any case when a twelfth is left. An earlier attempt that was cut
-    /// off is completed.
+    /// time is left, or earlier if it was asked for; in any case when a twelfth is left and the successor is a week old. An
+    /// earlier attempt that was cut off is completed.
     pub(super) fn switch(&self, all_know: bool) -> anyhow::Result<Option<String>> {
         let (next, previous) = (self.dir.join("next"), self.dir.join("previous"));
         let marker = next.join(BEGUN);
         if !marker.exists() {
-            let is_due = self.is_left(&self.dir, 12)
+            let is_due = self.is_left(&self.dir, 12) && self.has_next_since(self.notice())
                 || all_know && (self.is_early || self.is_left(&self.dir, 6));
             if !(self.has_next() && is_due) {
                 return Ok(None);
@@ -93,11 +115,26 @@ impl OwnAuthorities {
         )))
     }
 
-    /// Whether the next CA is there with all its files.
+    fn notice(&self) -> i64 {
+        let present = self.certificate("");
+        let validity = present.as_ref().and_then(partner::validity);
+        let life = validity.map_or(0, |(begins, ends)| ends.saturating_sub(begins));
+        NOTICE.min(life.checked_div(8).unwrap_or(life))
+    }
+
+    /// Whether the next CA is there with all its files, and is valid. One of the future was made while the clock was ahead.
     fn has_next(&self) -> bool {
-        FILES
-            .iter()
-            .all(|file| self.dir.join("next").join(file).exists())
+        self.has_next_since(0)
+    }
+
+    /// Whether the next CA is there, and has been valid for some seconds.
+    fn has_next_since(&self, seconds: i64) -> bool {
+        let next = self.certificate("next");
+        let validity = next.as_ref().and_then(partner::validity);
+        let is_valid =
+            validity.is_some_and(|(begins, _)| begins.saturating_add(seconds) <= unix(self.now));
+        let mut files = FILES.iter().map(|file| self.dir.join("next").join(file));
+        is_valid && files.all(|file| file.exists())
     }
 
     /// Makes the successor if it is due.
@@ -112,7 +149,8 @@ impl OwnAuthorities {
             return Ok(None);
         }
         if next.exists() {
-            // An earlier attempt was cut off. Its key has signed nothing, and no update has named its certificate.
+            // An earlier attempt was cut off, or the clock was ahead. Its key has signed nothing; and no update has named its
+            // certificate, but one of the future, which partners refuse.
             fs::remove_dir_all(&next)?;
         }
         let made = self.present()?.successor(&next, CA_DAYS, self.now)?;
@@ -123,7 +161,8 @@ impl OwnAuthorities {
         )))
     }
 
-    /// Renews the certificate of the site if it is due, or if the predecessor of the CA has issued it.
+    /// Renews the certificate of the site if it is due, or if the predecessor of the CA has issued it. One that is not valid
+    /// yet was made while the clock was ahead, and one whose key is another was cut off from it: both are due.
     pub(super) fn renew_certificate(&self, output: &OutputFiles) -> anyhow::Result<Option<String>> {
         let chain = store::certificates(&output.certificate).map_err(|why| {
             anyhow::anyhow!(
@@ -133,6 +172,10 @@ impl OwnAuthorities {
         })?;
         let leaf = chain.first().context("the chain is empty")?;
         let mut authority = self.present()?;
+        let is_due = self.is_early
+            || is_left(leaf, 3, self.now)
+            || begins_later(leaf, self.now)
+            || output.has_other_key(leaf);
         let issued = match self
             .certificate("previous")
             .filter(|ca| partner::is_issued_by(leaf, ca))
@@ -142,9 +185,7 @@ impl OwnAuthorities {
                 authority.renew_after(&previous, output, CERTIFICATE_DAYS, self.now)?
             }
             None if !partner::is_issued_by(leaf, authority.certificate()) => return Ok(None),
-            None if self.is_early || is_left(leaf, 3, self.now) => {
-                authority.renew(output, CERTIFICATE_DAYS, self.now)?
-            }
+            None if is_due => authority.renew(output, CERTIFICATE_DAYS, self.now)?,
             None => return Ok(None),
         };
         Ok(Some(format!(
@@ -243,10 +284,15 @@ fn is_left(certificate: &CertificateDer<'_>, part: i64, now: SystemTime) -> bool
     left < life.checked_div(part).unwrap_or(life)
 }
 
+/// Whether a certificate is not valid yet.
+fn begins_later(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
+    partner::validity(certificate).is_some_and(|(begins, _)| begins > unix(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::authority::{CRL_DAYS, KeyType, NewAuthority, Permitted};
+    use crate::pki::authority::{CRL_DAYS, KeyType, NewAuthority, NewCertificate, Permitted};
     use std::time::{Duration, Instant};
 
     const DAY: u64 = 24 * 60 * 60;
@@ -374,6 +420,91 @@ mod tests {
             assert_eq!(update.authorities.len(), 2);
             known = update.sequence;
         }
+    }
+
+    /// A certificate of this CA.
+    fn certificate(dir: &Path, now: SystemTime) -> OutputFiles {
+        let output = OutputFiles {
+            certificate: dir.join("site.pem"),
+            key: dir.join("site.key"),
+        };
+        let wanted = NewCertificate {
+            dns: vec!["a.example".to_owned()],
+            uri: Vec::new(),
+            key: KeyType::P256,
+            days: CERTIFICATE_DAYS,
+        };
+        let issued = Authority::open(dir).and_then(|mut ca| ca.issue(&wanted, &output, now));
+        issued.expect("it is issued");
+        output
+    }
+
+    #[test]
+    fn what_was_renewed_while_the_clock_was_ahead_is_renewed_again_once_it_is_right() {
+        let (dir, now) = authority(CA_DAYS);
+        let output = certificate(dir.path(), now);
+        let renew = |day: u64| {
+            let own = open(dir.path(), false, now + Duration::from_secs(day * DAY));
+            own.renew_certificate(&output).expect("it is read")
+        };
+        assert!(renew(300).is_some());
+        assert!(renew(0).is_some(), "it is not valid yet");
+        let leaf = first(&output.certificate).expect("it is there");
+        assert!(!begins_later(&leaf, now));
+        assert!(!output.has_other_key(&leaf));
+        assert_eq!(renew(1), None);
+    }
+
+    #[test]
+    fn a_certificate_that_was_cut_off_from_its_new_key_is_renewed() {
+        let (dir, now) = authority(CA_DAYS);
+        let output = certificate(dir.path(), now);
+        // It is due at the one day, and not at the other: `wardgate pki renew` may have been cut off.
+        for day in [300, 301] {
+            let key = KeyType::P256.generate().expect("a key");
+            fs::write(&output.key, key.serialize_pem()).expect("the folder is ours");
+            let own = open(dir.path(), false, now + Duration::from_secs(day * DAY));
+            assert!(
+                own.renew_certificate(&output)
+                    .expect("it is read")
+                    .is_some()
+            );
+            let leaf = first(&output.certificate).expect("it is there");
+            assert!(!output.has_other_key(&leaf));
+            assert_eq!(own.renew_certificate(&output).expect("it is read"), None);
+        }
+    }
+
+    #[test]
+    fn a_next_ca_of_the_future_never_takes_over() {
+        let (dir, now) = authority(90);
+        let at = |day: u64| open(dir.path(), false, now + Duration::from_secs(day * DAY));
+        // The clock is ahead, and two runs at such a time do not change to a CA of which no partner knows.
+        assert!(at(89).make_successor().expect("it is made").is_some());
+        assert_eq!(at(89).switch(false).expect("it is read"), None);
+        let ahead = first(&dir.path().join("next/ca.pem"));
+        // The clock is right again.
+        assert_eq!(at(84).switch(true).expect("it is read"), None);
+        assert_eq!(
+            at(84).update("dns:a.example", None).expect("it is read"),
+            None
+        );
+        assert!(at(84).make_successor().expect("it is made").is_some());
+        assert_ne!(first(&dir.path().join("next/ca.pem")), ahead);
+        assert!(at(84).switch(true).expect("it is read").is_some());
+    }
+
+    #[test]
+    fn nothing_is_renewed_at_a_time_before_this_machine_had_its_ca() {
+        let (dir, now) = authority(90);
+        let earlier = now - Duration::from_secs(DAY);
+        let refused = OwnAuthorities::open(dir.path(), true, earlier).err();
+        let text = refused.expect("the clock is wrong").to_string();
+        assert!(text.contains("correct the clock of this machine"), "{text}");
+        open(dir.path(), true, now);
+        // There is no CA here.
+        let none = OwnAuthorities::open(&dir.path().join("other"), true, now);
+        assert!(none.expect("nothing is in the way").is_none());
     }
 
     #[test]
