@@ -279,6 +279,41 @@ fn a_pairing_and_a_renewal_wait_for_each_other() {
 }
 
 #[test]
+fn the_record_of_an_update_takes_the_place_of_no_other_file() {
+    let site = TestSite::new("victim", "[\"clinic\"]");
+    let clinic = TestSite::new("clinic", "[\"x\"]");
+    site.pair(&clinic.own.offer).expect("it is paired");
+    let (before, config) = (site.read("peers/clinic.pem"), site.read("wardgate.toml"));
+    let record = site.path("peers/clinic.pem.update");
+    let update = clinic.update_with_next_ca();
+    let is_refused = || {
+        site.receive(&update);
+        assert_eq!(site.renew(false), EXIT_FAILED);
+        assert_eq!(site.read("peers/clinic.pem"), before);
+        // The update is not at fault.
+        assert_eq!(site.state().received("clinic").as_ref(), Some(&update));
+    };
+    // The peer's own list has this name, and does not exist yet.
+    let lists = "renew = true\ncrl = [\"peers/clinic.pem.update\"]\n";
+    let with_list = config.replace("renew = true\n", lists);
+    fs::write(site.path("wardgate.toml"), with_list).expect("the folder is ours");
+    is_refused();
+    assert!(!record.exists());
+    fs::write(site.path("wardgate.toml"), config).expect("the folder is ours");
+    // Without the sequence of the last update, an older one could be used.
+    fs::write(&record, "something else").expect("the folder is ours");
+    is_refused();
+    assert_eq!(site.read("peers/clinic.pem.update"), "something else");
+    fs::remove_file(&record).expect("it is there");
+    fs::create_dir(&record).expect("the folder is ours");
+    is_refused();
+    fs::remove_dir(&record).expect("it is there");
+    assert_eq!(site.renew(false), EXIT_GOOD);
+    assert_eq!(fs::read(&record).expect("it was written"), update);
+    assert_ne!(site.read("peers/clinic.pem"), before);
+}
+
+#[test]
 fn an_update_that_fails_its_check_is_removed_and_so_is_one_from_before_a_pairing() {
     let site = TestSite::new("victim", "[\"clinic\"]");
     let clinic = TestSite::new("clinic", "[\"x\"]");
