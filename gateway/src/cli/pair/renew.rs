@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use super::super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD};
 use super::args::RenewArgs;
 use super::edit::Edited;
+use super::leftovers;
 use super::link::RenewalLink;
 use super::rotate::OwnAuthorities;
 use super::site::identity_of;
@@ -59,6 +60,7 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
         has_printed: Cell::new(false),
     };
     for peer in &config.renewed {
+        leftovers::remove_of_trust(&peer.trust.trust.value);
         renewal.use_received(peer);
     }
     let outcome = renewal.renew_own(args);
@@ -110,6 +112,7 @@ impl Renewal<'_> {
         let text = fs::read_to_string(self.file)?;
         let files = Edited::parse(self.file, &text)?.identity();
         let (certificate, key) = files.context("the configuration has no [identity]")?;
+        leftovers::remove_of_site(&certificate, &key, &args.files.dir);
         let published = self.state.own();
         let current = own.last_update(published.clone());
         let sequence = current

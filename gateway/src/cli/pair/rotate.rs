@@ -22,7 +22,7 @@ const BEGUN: &str = "moving";
 const LAST: &str = "last.update";
 const LAST_MODE: u32 = 0o644;
 /// The files of a CA.
-const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
+pub(super) const FILES: [&str; 4] = ["issued.toml", "ca.crl", "ca.key", "ca.pem"];
 /// Seconds for which partners can learn of the next CA before it takes over without their knowledge; an eighth of the time of
 /// a CA with a short life. A clock that is years ahead for a while makes a next CA, and does not put it in place as well.
 const NOTICE: i64 = 7 * 24 * 60 * 60;

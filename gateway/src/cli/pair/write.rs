@@ -24,6 +24,8 @@ use crate::pki::{folder, pem, write};
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
 const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
+/// How the names of trials begin and end.
+pub(super) const TRIAL: (&str, &str) = (".pair", ".pem");
 
 /// Writes the `[[peer]]` table and the CA certificate of the other site.
 pub(super) struct PeerWriter<'a> {
@@ -198,8 +200,8 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 /// A file of certificates in this folder, for a check of the configuration that names it.
 pub(super) fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
     let file = tempfile::Builder::new()
-        .prefix(".pair")
-        .suffix(".pem")
+        .prefix(TRIAL.0)
+        .suffix(TRIAL.1)
         .tempfile_in(folder);
     let mut file = file.with_context(|| format!("{} cannot be written", folder.display()))?;
     file.write_all(bytes)?;
