@@ -244,7 +244,7 @@ mod tests {
         let _held = lock_trust(dir.path()).expect("it is free");
         let metadata = dir.path().join(TRUST_LOCK).metadata();
         assert_eq!(metadata.expect("it was made").mode() & 0o777, 0o600);
-        // Who opens the folder is not in the way.
+        // A lock of the folder itself, which other users can take, is not in the way.
         lock(dir.path()).expect("it is another lock");
     }
 }
