@@ -28,7 +28,7 @@ use super::index::{Index, IndexEntry, parse_rfc3339, rfc3339};
 pub use super::permitted::Permitted;
 use super::profile::{BACKDATED, after, authority_params, instant, leaf_params};
 pub use super::profile::{KeyType, NewAuthority, NewCertificate};
-use super::write;
+use super::{store, write};
 
 /// Days for which a new CA is valid.
 pub(crate) const CA_DAYS: u32 = 3653;
@@ -86,6 +86,23 @@ pub struct OutputFiles {
     pub certificate: PathBuf,
     /// Its private key, PKCS#8 in PEM.
     pub key: PathBuf,
+}
+
+impl OutputFiles {
+    /// Whether the file of the key has another key than the certificate, as after a power failure between the two files. A
+    /// key that cannot be read is none.
+    pub(crate) fn has_other_key(&self, certificate: &CertificateDer<'_>) -> bool {
+        let contents = file::read(&self.key, FileRole::Given)
+            .and_then(|raw| file::parse_pem(&self.key, &raw.bytes));
+        let key = contents.ok().and_then(|contents| {
+            let [key] = contents.keys.as_slice() else {
+                return None;
+            };
+            store::public_key(key)
+        });
+        let found = key.zip(Facts::of(certificate).ok());
+        found.is_some_and(|(key, facts)| key != facts.spki)
+    }
 }
 
 /// A certificate that was issued.
@@ -154,7 +171,7 @@ pub struct Authority {
     facts: Facts,
     key: Zeroizing<KeyPair>,
     index: Index,
-    /// Held until the authority is dropped.
+    /// Held until the authority and all copies of the lock are dropped.
     _lock: File,
 }
 
@@ -198,9 +215,17 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// `File` for a missing or damaged file, or a key that other users can read.
+    /// `File` for a missing or damaged file, or a key that other users can read, or if the other command does not end.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
-        let lock = lock(dir)?;
+        Self::open_locked(dir, lock(dir)?)
+    }
+
+    /// The same with the lock of the folder, or a copy of it.
+    ///
+    /// # Errors
+    ///
+    /// `File`.
+    pub(crate) fn open_locked(dir: &Path, lock: File) -> Result<Self, AuthorityError> {
         let certificate = read_certificate(&dir.join("ca.pem"), FileRole::Authority)?;
         let facts = own_facts(&certificate)?;
         let key = read_key(&dir.join("ca.key"), &facts)?;

@@ -1,9 +1,11 @@
 //! The folder of a CA and the files that its commands write: opening, locking, reading, writing.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
@@ -12,7 +14,11 @@ use zeroize::Zeroizing;
 use super::authority_error::AuthorityError;
 use super::facts::Facts;
 use super::file::{self, FileRole};
+use super::limits::{LOCK_TRIED_EVERY, LOCKED_WITHIN};
 use super::{pem, store, write};
+
+/// The file that is locked in a folder of CA certificates of partners.
+const TRUST_LOCK: &str = ".lock";
 
 pub(super) fn file_error(path: &Path, problem: String) -> AuthorityError {
     let path = path.to_owned();
@@ -33,7 +39,11 @@ pub(super) fn create_folder(dir: &Path) -> Result<(), AuthorityError> {
         .map_err(|cause| write_error(dir, cause))
 }
 
-/// Waits until no other command has locked the folder, and locks it until the result is dropped.
+/// Waits until no other command has locked the folder of a CA, and locks it until the result is dropped.
+///
+/// # Errors
+///
+/// `File` if the folder cannot be opened, or if another command has it locked for `LOCKED_WITHIN`.
 pub(crate) fn lock(dir: &Path) -> Result<File, AuthorityError> {
     let missing = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => file_error(
@@ -42,9 +52,64 @@ pub(crate) fn lock(dir: &Path) -> Result<File, AuthorityError> {
         ),
         _ => file_error(dir, format!("cannot be opened: {cause}")),
     };
-    let folder = File::open(dir).map_err(missing)?;
-    folder.lock().map_err(missing)?;
-    Ok(folder)
+    locked(File::open(dir).map_err(missing)?, dir, LOCKED_WITHIN)
+}
+
+/// The same for a folder with CA certificates of partners. Other users may open the folder and could lock it, so a file in it is
+/// locked, which only its owner can open.
+///
+/// # Errors
+///
+/// As for `lock`, and `Write` if the file cannot be made.
+pub(crate) fn lock_trust(dir: &Path) -> Result<File, AuthorityError> {
+    let path = dir.join(TRUST_LOCK);
+    let make = |_| {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(&path)
+    };
+    let file = File::open(&path).or_else(make);
+    let file = file.map_err(|cause| write_error(&path, cause))?;
+    locked(file, &path, LOCKED_WITHIN)
+}
+
+fn locked(file: File, path: &Path, within: Duration) -> Result<File, AuthorityError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // LIMIT: LOCKED_WITHIN.
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= within => break,
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_TRIED_EVERY),
+            Err(TryLockError::Error(cause)) => {
+                return Err(file_error(path, format!("cannot be locked: {cause}")));
+            }
+        }
+    }
+    let holder = holder(&file)
+        .unwrap_or_else(|| "another command, such as `wardgate pki` or `wardgate pair`".to_owned());
+    Err(file_error(
+        path,
+        format!(
+            "is locked by {holder}, which did not end within {} s; nothing was changed: run the command again later",
+            within.as_secs()
+        ),
+    ))
+}
+
+/// The process that has locked the file. A sandbox may hide it.
+fn holder(file: &File) -> Option<String> {
+    let inode = format!(":{}", file.metadata().ok()?.ino());
+    // Such as `1: FLOCK  ADVISORY  WRITE 712 fe:01:5246 0 EOF`.
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let mut lines = locks.lines().map(|line| line.split_whitespace());
+    let process = lines.find_map(|mut fields| {
+        let process = fields.nth(4)?;
+        fields.next()?.ends_with(&inode).then(|| process.to_owned())
+    })?;
+    let command = std::fs::read_to_string(format!("/proc/{process}/cmdline")).ok()?;
+    let command = command.replace('\0', " ");
+    Some(format!("process {process} (`{}`)", command.trim()))
 }
 
 pub(super) fn refuse_existing(path: &Path, remedy: &'static str) -> Result<(), AuthorityError> {
@@ -147,4 +212,39 @@ fn written(path: &Path, outcome: io::Result<()>) -> Result<(), AuthorityError> {
         },
         _ => write_error(path, cause),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_waits_for_another_one_names_it_and_ends() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for lock in [lock, lock_trust] {
+            let held = lock(dir.path()).expect("it is free");
+            let path = match dir.path().join(TRUST_LOCK) {
+                file if file.exists() => file,
+                _ => dir.path().to_owned(),
+            };
+            let again = File::open(&path).expect("it is ours");
+            let error = locked(again, &path, Duration::from_millis(50)).expect_err("it is locked");
+            let text = error.to_string();
+            assert!(text.contains("did not end within"), "{text}");
+            let own = format!("is locked by process {} (`", std::process::id());
+            assert!(text.contains(&own), "{text}");
+            drop(held);
+            lock(dir.path()).expect("it is free again");
+        }
+    }
+
+    #[test]
+    fn only_the_owner_can_lock_a_folder_of_partners() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let _held = lock_trust(dir.path()).expect("it is free");
+        let metadata = dir.path().join(TRUST_LOCK).metadata();
+        assert_eq!(metadata.expect("it was made").mode() & 0o777, 0o600);
+        // A lock of the folder itself, which other users can take, is not in the way.
+        lock(dir.path()).expect("it is another lock");
+    }
 }

@@ -1,5 +1,7 @@
 //! Bounds of certificates, keys and revocation lists in files.
 
+use std::time::Duration;
+
 /// Bytes of a certificate, key or CRL file, and of a CRL that is fetched. The largest public CRLs are some tens of MiB.
 ///
 /// When reached: the file is refused, and the present file stays.
@@ -25,3 +27,12 @@ pub const TOKEN_BYTES_MIN: usize = 16;
 ///
 /// When reached: the file is refused.
 pub const TOKEN_BYTES_MAX: usize = 256;
+
+/// How long a command waits for another one that changes the same CA, or the CA certificates of partners. Such a command needs
+/// milliseconds, on a slow disk seconds.
+///
+/// When reached: the command fails, and names the process that it has waited for.
+pub(crate) const LOCKED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often a command that waits for another one tries again.
+pub(crate) const LOCK_TRIED_EVERY: Duration = Duration::from_millis(20);

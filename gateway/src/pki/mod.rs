@@ -20,7 +20,7 @@ pub mod fetched;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod folder;
+pub(crate) mod folder;
 
 mod index;
 mod key;

@@ -13,7 +13,11 @@ use super::facts::Facts;
 use super::file::{self, FileRole};
 use super::rules;
 
-/// Checks that a certificate is that of a CA that may be trusted: a CA, a key of an accepted kind and size, valid now.
+/// How far the beginning of a CA may be in the future, in seconds: the clocks of two sites differ.
+const AHEAD: i64 = 24 * 60 * 60;
+
+/// Checks that a certificate is that of a CA that may be trusted: a CA, a key of an accepted kind and size, valid now or
+/// within a day.
 ///
 /// # Errors
 /// Why not, as a predicate of the certificate.
@@ -24,6 +28,12 @@ pub(crate) fn check_authority(
     let facts = Facts::of(certificate).map_err(|_| "cannot be read".to_owned())?;
     if facts.not_after <= unix(now) {
         return Err(format!("expired {}", date(facts.not_after)));
+    }
+    if facts.not_before > unix(now).saturating_add(AHEAD) {
+        return Err(format!(
+            "is not valid before {}; correct the clock of this machine, or that of the site that made it",
+            date(facts.not_before)
+        ));
     }
     match rules::anchor(&facts).into_iter().next() {
         Some(problem) => Err(problem),
@@ -116,4 +126,32 @@ pub(crate) fn is_issued_by(
     let names = Facts::of(certificate).ok().zip(Facts::of(authority).ok());
     names.is_some_and(|(own, issuer)| own.issuer_der == issuer.subject_der)
         && super::facts::certificate_signed_by(certificate, authority) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pki::fixture::Ca;
+
+    #[test]
+    fn a_ca_of_the_future_may_not_be_trusted() {
+        let ca = Ca::new("Region CA");
+        let certificate = ca.certificate.der();
+        let (begins, ends) = validity(certificate).expect("it is readable");
+        let at = |seconds: i64| {
+            let seconds = u64::try_from(seconds).expect("after 1970");
+            check_authority(
+                certificate,
+                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            )
+        };
+        assert_eq!(at(begins), Ok(()));
+        // The clocks of two sites differ.
+        assert_eq!(at(begins - AHEAD), Ok(()));
+        let refused = at(begins - AHEAD - 1).expect_err("it is too far");
+        assert!(refused.contains("not valid before 2020-01-01"), "{refused}");
+        assert_eq!(at(ends), Err("expired 2040-01-01".to_owned()));
+    }
 }

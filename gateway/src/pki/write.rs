@@ -2,10 +2,13 @@
 //!
 //! A file has its permissions from its creation, so a key is never readable by others, not even briefly.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -21,6 +24,11 @@ pub(crate) const MODE_CONFIG: u32 = 0o640;
 /// The permissions of a key that a group may read, and those that a replaced key keeps at most: write for its owner, read for its group, none for
 /// others.
 const MODE_KEY_KEPT: u32 = 0o640;
+
+/// The characters that `tempfile` chooses for a name.
+const CHOSEN: usize = 6;
+/// A younger temporary file may be one of a command that runs now, which needs it for milliseconds.
+const LEFT_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// Writes a new file.
 ///
@@ -117,16 +125,64 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
     let mut file = tempfile::Builder::new()
-        .prefix(&prefix)
+        .prefix(&temporary_prefix(path).ok_or(io::ErrorKind::InvalidFilename)?)
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder(path))?;
+    // Whatever the umask of an administrator is: the service reads what root has written.
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+/// How the names of temporary files for `path` begin.
+fn temporary_prefix(path: &Path) -> Option<OsString> {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name()?);
+    Some(prefix)
+}
+
+/// Removes what killed commands of this user have left for `path`: temporary files, which may hold a key. Returns what was
+/// removed. A file that cannot be removed stays.
+pub(crate) fn remove_leftovers(path: &Path) -> Vec<PathBuf> {
+    match temporary_prefix(path) {
+        Some(prefix) => remove_leftovers_named(folder(path), &prefix, ""),
+        None => Vec::new(),
+    }
+}
+
+/// The same for the files that `tempfile` has made in `folder` with this prefix and suffix.
+pub(crate) fn remove_leftovers_named(folder: &Path, prefix: &OsStr, suffix: &str) -> Vec<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let left = entries.filter(|entry| {
+        // Of the entry itself, also if it is a link.
+        let is_left = |metadata: Metadata| {
+            metadata.is_file() && metadata.uid() == own && is_older(&metadata, LEFT_AFTER)
+        };
+        is_chosen(&entry.file_name(), prefix, suffix) && entry.metadata().is_ok_and(is_left)
+    });
+    let paths = left.map(|entry| entry.path());
+    paths
+        .filter(|path| std::fs::remove_file(path).is_ok())
+        .collect()
+}
+
+/// Whether `tempfile` has made a name of this prefix and suffix.
+fn is_chosen(name: &OsStr, prefix: &OsStr, suffix: &str) -> bool {
+    let name = name.as_bytes().strip_prefix(prefix.as_bytes());
+    let chosen = name.and_then(|rest| rest.strip_suffix(suffix.as_bytes()));
+    chosen.is_some_and(|chosen| {
+        chosen.len() == CHOSEN && chosen.iter().all(u8::is_ascii_alphanumeric)
+    })
+}
+
+/// Whether a file was last changed so long ago.
+fn is_older(metadata: &Metadata, age: Duration) -> bool {
+    let elapsed = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+    elapsed.is_some_and(|elapsed| elapsed > age)
 }
 
 /// Gives `file` the owner and the permissions of the file that it will replace.
@@ -182,6 +238,94 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("read"), b"secret");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(names(dir.path()), ["site.key"]);
+    }
+
+    /// The test below, in a process of its own: a umask is that of a process.
+    const WITH_UMASK: &str = "WARDGATE_TEST_FOLDER_OF_UMASK";
+
+    #[test]
+    fn the_umask_does_not_close_what_others_must_read() {
+        if let Some(folder) = std::env::var_os(WITH_UMASK) {
+            let path = |name| Path::new(&folder).join(name);
+            create(&path("site.pem"), b"public", MODE_PUBLIC).expect("written");
+            create(&path("site.key"), b"secret", MODE_KEY).expect("written");
+            replace(&path("ca.pem"), b"public", MODE_PUBLIC).expect("written");
+            return;
+        }
+        for umask in ["077", "027", "000"] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let this = "pki::write::tests::the_umask_does_not_close_what_others_must_read";
+            let status = std::process::Command::new("sh")
+                .args(["-c", "umask $0; exec \"$@\"", umask])
+                .arg(std::env::current_exe().expect("this program"))
+                .args(["--exact", this])
+                .env(WITH_UMASK, dir.path())
+                .stdout(std::process::Stdio::null())
+                .status();
+            assert!(status.expect("it runs").success());
+            for (name, expected) in [("site.pem", 0o644), ("ca.pem", 0o644), ("site.key", 0o600)] {
+                let found = mode(&dir.path().join(name));
+                assert_eq!(found, expected, "{name} with umask {umask}: {found:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_old_temporary_files_of_a_path_are_removed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("site.key");
+        let age = |path: &Path, by: Duration| {
+            let file = File::open(path).expect("our file");
+            let long_ago = std::time::SystemTime::now() - by;
+            file.set_modified(long_ago).expect("our file");
+        };
+        // A name as `temporary` makes it, so that a new form of the names is noticed.
+        let (_, left) = temporary(&path, b"secret", MODE_KEY)
+            .expect("written")
+            .keep()
+            .expect("it stays");
+        age(&left, LEFT_AFTER + Duration::from_secs(1));
+        let others = [
+            "site.key",
+            ".site.key",
+            ".site.keyAb12c",
+            ".site.keyAb12cDe",
+            ".site.key.bak12",
+            ".site.pemAb12cD",
+            "site.keyAb12cD",
+        ];
+        for name in others {
+            std::fs::write(dir.path().join(name), "").expect("our folder");
+            age(&dir.path().join(name), LEFT_AFTER + LEFT_AFTER);
+        }
+        let young = dir.path().join(".site.keyYoung1");
+        std::fs::write(&young, "").expect("our folder");
+        let link = dir.path().join(".site.keyLinked");
+        std::os::unix::fs::symlink(&path, &link).expect("our folder");
+        std::fs::create_dir(dir.path().join(".site.keyFolder")).expect("our folder");
+
+        assert_eq!(remove_leftovers(&path), [left]);
+        assert_eq!(names(dir.path()).len(), others.len() + 3);
+
+        let trial = dir.path().join(".pairAb12cD.pem");
+        std::fs::write(&trial, "").expect("our folder");
+        let remove = || remove_leftovers_named(dir.path(), OsStr::new(".pair"), ".pem");
+        assert!(remove().is_empty());
+        age(&trial, LEFT_AFTER + LEFT_AFTER);
+        assert_eq!(remove(), [trial]);
+    }
+
+    /// csync2 compares a pattern without a slash with the name of the file, and `*` also begins with a dot there.
+    #[test]
+    fn csync2_copies_no_temporary_file() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/ha/csync2.cfg");
+        let text = std::fs::read_to_string(path).expect("it is there");
+        let excluded = |line: &str| line.trim() == "exclude .*;";
+        assert!(text.lines().any(excluded), "{text}");
+        let file = temporary(&std::env::temp_dir().join("site.key"), b"", MODE_KEY);
+        let file = file.expect("written");
+        let name = file.path().file_name().expect("it has a name");
+        assert!(name.as_bytes().starts_with(b"."), "{}", name.display());
     }
 
     #[test]

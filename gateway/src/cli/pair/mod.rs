@@ -7,6 +7,7 @@ mod args;
 pub(super) mod authority_keys;
 mod connection;
 mod edit;
+mod leftovers;
 mod link;
 mod renew;
 mod replacement;
@@ -78,6 +79,8 @@ fn pair(options: &PairOptions) -> anyhow::Result<u8> {
         Meeting::Connect(_) => None,
     };
     let own = OwnSite::new(options, &edited, SystemTime::now())?;
+    leftovers::remove_of_site(&own.certificate, &own.key, &options.files.dir);
+    leftovers::remove_trials(&options.files.trust_dir);
     // Without its key: words beside those of the code would be read out in their place.
     println!("this site: {}, {}", own.offer.site, own.offer.identity);
     let (stream, mut channel) = match (&listening, &meeting) {

@@ -5,7 +5,8 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use super::super::{EXIT_CONFIG, EXIT_FAILED, EXIT_GOOD};
 use super::args::RenewArgs;
 use super::edit::Edited;
+use super::leftovers;
 use super::link::RenewalLink;
 use super::rotate::OwnAuthorities;
 use super::site::identity_of;
@@ -25,7 +27,7 @@ use crate::hardening::becomes;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::{Update, UpdateError, digest_of};
 use crate::pki::authority::OutputFiles;
-use crate::pki::{partner, pem, store, write};
+use crate::pki::{folder, partner, pem, store, write};
 
 const MODE: u32 = 0o644;
 
@@ -59,10 +61,10 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
         has_printed: Cell::new(false),
     };
     for peer in &config.renewed {
+        leftovers::remove_of_trust(&peer.trust.trust.value);
         renewal.use_received(peer);
     }
-    let own = OwnAuthorities::new(&args.files.dir, args.early, now);
-    let outcome = renewal.renew_own(&own, file);
+    let outcome = renewal.renew_own(args);
     renewal.report(outcome);
     for peer in &config.renewed {
         let outcome = renewal.exchange(peer);
@@ -101,16 +103,17 @@ impl Renewal<'_> {
     }
 
     /// Renews the certificate and the CA of this site, and writes the update for partners.
-    fn renew_own(&self, own: &OwnAuthorities, file: &Path) -> anyhow::Result<()> {
-        if !own.is_here() {
+    fn renew_own(&self, args: &RenewArgs) -> anyhow::Result<()> {
+        let Some(own) = OwnAuthorities::open(&args.files.dir, args.early, self.now)? else {
             self.print(
                 "the CA of this site is not on this machine, so its certificates are not renewed here",
             );
             return Ok(());
-        }
-        let text = fs::read_to_string(file)?;
-        let files = Edited::parse(file, &text)?.identity();
+        };
+        let text = fs::read_to_string(self.file)?;
+        let files = Edited::parse(self.file, &text)?.identity();
         let (certificate, key) = files.context("the configuration has no [identity]")?;
+        leftovers::remove_of_site(&certificate, &key, &args.files.dir);
         let published = self.state.own();
         let current = own.last_update(published.clone());
         let sequence = current
@@ -206,15 +209,16 @@ impl Renewal<'_> {
 
     fn trust(&self, peer: &Peer, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = &peer.trust.trust.value;
-        // The last update that was used stays beside the certificates: an auditor can check it later.
-        let record = path.with_extension("update");
-        let known = fs::read(&record).ok();
-        if known.as_deref() == Some(bytes) {
-            return self.note_used(peer, name, &Update::read(bytes)?);
+        // `wardgate pair` may replace what is read here, and would be overwritten.
+        let _lock = folder::lock_trust(write::folder(path))?;
+        let record = record_of(path);
+        let last = last_used(&record)?;
+        if let Some((last, update)) = &last
+            && last == bytes
+        {
+            return self.note_used(peer, name, update);
         }
-        let known = known
-            .and_then(|bytes| Update::read(&bytes).ok())
-            .map_or(0, |update| update.sequence);
+        let known = last.map_or(0, |(_, update)| update.sequence);
         let update = Update::read(bytes)?;
         let trusted =
             store::certificates(path).map_err(|why| anyhow::anyhow!("trust {path:?} {why}"))?;
@@ -230,7 +234,7 @@ impl Renewal<'_> {
             .iter()
             .map(|ca| pem::of_certificate(ca))
             .collect();
-        self.check_result(name, path, &text)?;
+        self.check_result(name, (path, &record), &text)?;
         write::replace_all(&[(path, text.as_bytes(), MODE), (&record, bytes, MODE)])
             .with_context(|| format!("{} cannot be written", path.display()))?;
         let text = format!(
@@ -266,7 +270,12 @@ impl Renewal<'_> {
 impl Renewal<'_> {
     /// Checks the whole configuration with the new certificates of a peer. The peer has signed them, but a
     /// configuration that they make invalid would stop every route of the gateway at its next start.
-    fn check_result(&self, name: &str, path: &Path, pem: &str) -> anyhow::Result<()> {
+    fn check_result(
+        &self,
+        name: &str,
+        (path, record): (&Path, &Path),
+        pem: &str,
+    ) -> anyhow::Result<()> {
         let before = fs::read_to_string(self.file)
             .with_context(|| format!("{} cannot be read", self.file.display()))?;
         let mut edited = Edited::parse(self.file, &before)?;
@@ -276,6 +285,13 @@ impl Renewal<'_> {
                 "it is not used: {} is also {user}, whose trust this peer must not change; give [[peer]] {name:?} a file of \
                  its own in `trust`",
                 path.display()
+            );
+        }
+        // Whatever uses it, the table of this peer included.
+        if let Some(user) = edited.other_user(&std::path::absolute(record)?, "") {
+            anyhow::bail!(
+                "it is not used: its record would be written to {}, which is {user}; give that file another name",
+                record.display()
             );
         }
         let trial = temporary(write::folder(&path), pem.as_bytes())?;
@@ -297,4 +313,32 @@ impl Renewal<'_> {
             audit::record(&messages::OWN_RENEWED, &what);
         }
     }
+}
+
+/// The file of the last update that was used: it stays beside the certificates, so that an auditor can check it later.
+/// `a.pem` and `a.crt` have a record each.
+fn record_of(trust: &Path) -> PathBuf {
+    let mut name = trust.as_os_str().to_owned();
+    name.push(".update");
+    name.into()
+}
+
+/// The last update that was used, and its bytes; `None` if there was none.
+///
+/// # Errors
+/// There is one that cannot be read. Without its sequence, an old update could be used again.
+fn last_used(record: &Path) -> anyhow::Result<Option<(Vec<u8>, Update)>> {
+    let bytes = match fs::read(record) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("{} cannot be read", record.display()))?,
+    };
+    // The stored update is not at fault, and stays: this is no `UpdateError`.
+    let update = Update::read(&bytes).map_err(|why| {
+        anyhow::anyhow!(
+            "{}, the record of the last update that was used, {why}; restore it from a backup, or remove it and run \
+             `wardgate pair` with this site again",
+            record.display()
+        )
+    })?;
+    Ok(Some((bytes, update)))
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -18,6 +19,7 @@ use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
 use crate::pairing::update::Update;
 use crate::pki::authority::Authority;
+use crate::pki::folder;
 use crate::supervisor::prepare;
 
 /// A site in a folder, with a CA and a certificate of its own.
@@ -136,6 +138,23 @@ impl TestSite {
     }
 }
 
+/// The text of the CA certificates in an offer.
+fn pem_of(offer: &Offer) -> String {
+    let texts = offer.authorities.iter();
+    texts
+        .map(|ca| crate::pki::pem::of_certificate(ca))
+        .collect()
+}
+
+/// Whether something is still going on after a time that is long for it.
+fn goes_on<T>(thread: &thread::ScopedJoinHandle<'_, T>) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(500) && !thread.is_finished() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    !thread.is_finished()
+}
+
 /// What the site of this name offers.
 fn offer_of(name: &str) -> Offer {
     TestSite::new(name, "[\"x\"]").own.offer
@@ -176,12 +195,7 @@ fn a_pairing_overwrites_no_file_that_no_table_of_the_peer_names() {
     assert!(refused.contains("exists already"), "{refused}");
     assert_eq!(site.read("peers/clinic.pem"), "by hand");
     // What an interrupted pairing with the same site has left is completed.
-    let pem: String = clinic
-        .authorities
-        .iter()
-        .map(|ca| crate::pki::pem::of_certificate(ca))
-        .collect();
-    fs::write(site.path("peers/clinic.pem"), &pem).expect("the folder is ours");
+    fs::write(site.path("peers/clinic.pem"), pem_of(&clinic)).expect("the folder is ours");
     site.pair(&clinic).expect("it is the same file");
     // A list of revoked certificates counts as well, and so does a table of another kind.
     site.add("\n[[peer]]\nname = \"other\"\nidentity = \"dns:other.example\"\ntrust = \"peers/clinic.pem\"\ncrl = [\"peers/list.pem\"]\n");
@@ -232,6 +246,74 @@ fn an_update_does_not_change_a_file_that_is_also_the_trust_of_another_table() {
 }
 
 #[test]
+fn a_pairing_and_a_renewal_wait_for_each_other() {
+    let mut site = TestSite::new("victim", "[\"clinic\"]");
+    // The key of the first clinic's CA was stolen, and the clinic has a new CA.
+    let stolen = TestSite::new("clinic", "[\"x\"]");
+    let clinic = offer_of("clinic");
+    site.pair(&stolen.own.offer).expect("it is paired");
+    let before = site.read("peers/clinic.pem");
+    site.receive(&stolen.update_with_next_ca());
+    let pairing = folder::lock_trust(&site.path("peers")).expect("it is free");
+    thread::scope(|scope| {
+        let renewing = scope.spawn(|| site.renew(false));
+        assert!(goes_on(&renewing), "the renewal does not wait");
+        fs::write(site.path("peers/clinic.pem"), pem_of(&clinic)).expect("the folder is ours");
+        drop(pairing);
+        assert_eq!(renewing.join().expect("no panic"), EXIT_FAILED);
+    });
+    assert_eq!(site.read("peers/clinic.pem"), pem_of(&clinic));
+
+    fs::write(site.path("peers/clinic.pem"), &before).expect("the folder is ours");
+    let renewing = folder::lock_trust(&site.path("peers")).expect("it is free");
+    site.options.yes = true;
+    site.options.peer = Some("clinic".to_owned());
+    thread::scope(|scope| {
+        let pairing = scope.spawn(|| site.pair(&clinic));
+        assert!(goes_on(&pairing), "the pairing does not wait");
+        assert_eq!(site.read("peers/clinic.pem"), before);
+        drop(renewing);
+        assert_eq!(pairing.join().expect("no panic"), Ok(()));
+    });
+    assert_eq!(site.read("peers/clinic.pem"), pem_of(&clinic));
+}
+
+#[test]
+fn the_record_of_an_update_takes_the_place_of_no_other_file() {
+    let site = TestSite::new("victim", "[\"clinic\"]");
+    let clinic = TestSite::new("clinic", "[\"x\"]");
+    site.pair(&clinic.own.offer).expect("it is paired");
+    let (before, config) = (site.read("peers/clinic.pem"), site.read("wardgate.toml"));
+    let record = site.path("peers/clinic.pem.update");
+    let update = clinic.update_with_next_ca();
+    let is_refused = || {
+        site.receive(&update);
+        assert_eq!(site.renew(false), EXIT_FAILED);
+        assert_eq!(site.read("peers/clinic.pem"), before);
+        // The update is not at fault.
+        assert_eq!(site.state().received("clinic").as_ref(), Some(&update));
+    };
+    // The peer's own list has this name, and does not exist yet.
+    let lists = "renew = true\ncrl = [\"peers/clinic.pem.update\"]\n";
+    let with_list = config.replace("renew = true\n", lists);
+    fs::write(site.path("wardgate.toml"), with_list).expect("the folder is ours");
+    is_refused();
+    assert!(!record.exists());
+    fs::write(site.path("wardgate.toml"), config).expect("the folder is ours");
+    // Without the sequence of the last update, an older one could be used.
+    fs::write(&record, "something else").expect("the folder is ours");
+    is_refused();
+    assert_eq!(site.read("peers/clinic.pem.update"), "something else");
+    fs::remove_file(&record).expect("it is there");
+    fs::create_dir(&record).expect("the folder is ours");
+    is_refused();
+    fs::remove_dir(&record).expect("it is there");
+    assert_eq!(site.renew(false), EXIT_GOOD);
+    assert_eq!(fs::read(&record).expect("it was written"), update);
+    assert_ne!(site.read("peers/clinic.pem"), before);
+}
+
+#[test]
 fn an_update_that_fails_its_check_is_removed_and_so_is_one_from_before_a_pairing() {
     let site = TestSite::new("victim", "[\"clinic\"]");
     let clinic = TestSite::new("clinic", "[\"x\"]");
@@ -278,7 +360,8 @@ fn root_signs_no_update_on_the_base_of_one_that_the_gateway_could_have_written()
         .expect("the folder is ours");
     assert_eq!(site.renew(true), EXIT_GOOD);
     assert!(site.path("ca/next/ca.pem").exists());
-    let own = OwnAuthorities::new(&site.path("ca"), false, SystemTime::now());
+    let own = OwnAuthorities::open(&site.path("ca"), false, SystemTime::now());
+    let own = own.expect("it is free").expect("it has a key");
     assert_eq!(own.last_update(Some(forged)), site.state().own());
 }
 

@@ -19,11 +19,13 @@ use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
-use crate::pki::{pem, write};
+use crate::pki::{folder, pem, write};
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
 const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
+/// How the names of trials begin and end.
+pub(super) const TRIAL: (&str, &str) = (".pair", ".pem");
 
 /// Writes the `[[peer]]` table and the CA certificate of the other site.
 pub(super) struct PeerWriter<'a> {
@@ -138,6 +140,8 @@ impl<'a> PeerWriter<'a> {
 
     fn write(&self) -> anyhow::Result<()> {
         let ready = self.ready.as_ref().context("nothing was made ready")?;
+        // `wardgate pair renew` may be about to use an update that a CA of the earlier pairing has signed.
+        let _lock = folder::lock_trust(write::folder(&ready.trust))?;
         let config = &self.options.files.config;
         let now = fs::read_to_string(config)
             .with_context(|| format!("{} cannot be read", config.display()))?;
@@ -148,7 +152,6 @@ impl<'a> PeerWriter<'a> {
         );
         // A link stays a link.
         let config = fs::canonicalize(config)?;
-        let is_new = !ready.trust.exists();
         write::replace_all(&[
             (&ready.trust, ready.trust_pem.as_bytes(), FILE_MODE),
             (&config, ready.text.as_bytes(), write::MODE_CONFIG),
@@ -164,10 +167,6 @@ impl<'a> PeerWriter<'a> {
         // fails, `pair renew` removes it, because no CA that is trusted now has signed it.
         if let Ok(read) = config::load(&config).config {
             let _ = StateFolder::new(&read.gateway.state).forget(&ready.table.name);
-        }
-        // The umask of an administrator may be closed, and the gateway has to read it.
-        if is_new {
-            fs::set_permissions(&ready.trust, fs::Permissions::from_mode(FILE_MODE))?;
         }
         Ok(())
     }
@@ -201,8 +200,8 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 /// A file of certificates in this folder, for a check of the configuration that names it.
 pub(super) fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTempFile> {
     let file = tempfile::Builder::new()
-        .prefix(".pair")
-        .suffix(".pem")
+        .prefix(TRIAL.0)
+        .suffix(TRIAL.1)
         .tempfile_in(folder);
     let mut file = file.with_context(|| format!("{} cannot be written", folder.display()))?;
     file.write_all(bytes)?;

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::pki::write;
+
 /// How the names of all trials begin.
 pub(super) const PREFIX: &str = ".setup";
 /// How the name of a trial that is a file ends: earlier versions made such files.
@@ -15,8 +17,13 @@ const CHOSEN: usize = 6;
 /// A younger trial may be one of a setup that runs now: a trial takes seconds.
 const OLD: Duration = Duration::from_secs(600);
 
-/// Removes old trials of this user in `folder`. One that cannot be removed stays, and links are not followed.
+/// Removes old trials of this user in `folder`, and what is left of the keys of the site and its CA below it. What cannot be removed stays, and links are not followed.
 pub(super) fn remove(folder: &Path) {
+    for file in ["pki/site.pem", "pki/site.key", "ca/ca.key"] {
+        for path in write::remove_leftovers(&folder.join(file)) {
+            report(&path);
+        }
+    }
     let own = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (name, path) = (entry.file_name(), entry.path());
@@ -33,12 +40,16 @@ pub(super) fn remove(folder: &Path) {
             _ => continue,
         };
         if removed.is_ok() {
-            println!(
-                "removed {}, which an earlier setup has left",
-                path.display()
-            );
+            report(&path);
         }
     }
+}
+
+fn report(path: &Path) {
+    println!(
+        "removed {}, which an earlier setup has left",
+        path.display()
+    );
 }
 
 // What follows the characters of `tempfile` in the name of a trial.
@@ -77,6 +88,11 @@ mod tests {
             let long_ago = SystemTime::now() - OLD - OLD;
             file.set_modified(long_ago).expect("our file");
         };
+        let key = trial("pki").join(".site.keyAb12cD");
+        fs::write(&key, "a key").expect("our folder");
+        File::open(&key)
+            .and_then(|file| file.set_modified(SystemTime::now() - 10 * OLD))
+            .expect("our file");
         let dead = trial(".setupAb12cD");
         fs::create_dir(&elsewhere).expect("our folder");
         fs::write(elsewhere.join("kept"), "").expect("our folder");
@@ -101,7 +117,8 @@ mod tests {
         age(&elsewhere);
 
         remove(&folder);
-        assert!(!dead.exists() && !file.exists());
+        assert!(!dead.exists() && !file.exists() && !key.exists());
+        assert!(folder.join("pki/site.key").exists());
         for path in kept.iter().chain([&young, &link]) {
             assert!(path.exists(), "{}", path.display());
         }
