@@ -4,6 +4,7 @@
 //! four bytes for each entry, in the order of the serial numbers. The key that signed a list is determined
 //! when the list is loaded (RFC 5280 section 6.3.3, step g), so a handshake only compares keys.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
 use ring::digest::{SHA256, digest};
@@ -61,6 +62,9 @@ pub(crate) struct CrlHead {
     pub(crate) indirect: bool,
 }
 
+/// How far the date of a list may be ahead of this machine's clock: no two clocks are the same.
+const AHEAD_SECONDS_MAX: i64 = 86_400;
+
 /// Whether a key signed a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignedBy {
@@ -73,7 +77,7 @@ pub(crate) enum SignedBy {
 }
 
 /// The certificates that a list covers, if it does not cover all of its issuer (RFC 5280 section 5.2.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Scope {
     users_only: bool,
     cas_only: bool,
@@ -131,8 +135,11 @@ impl Crl {
     /// Whether both lists are of the same CA, with the same key, about the same certificates. Each must have
     /// been found to be signed by a key.
     pub(super) fn covers_the_same(&self, other: &Self) -> bool {
-        let is_same_issuer = self.head.issuer_der == other.head.issuer_der;
-        is_same_issuer && self.signer() == other.signer() && self.scope == other.scope
+        self.covered() == other.covered()
+    }
+
+    fn covered(&self) -> (&[u8], Option<&KeyHash>, Option<&Scope>) {
+        (&self.head.issuer_der, self.signer(), self.scope.as_ref())
     }
 
     /// The content of its issuer's name in its comparable form.
@@ -268,6 +275,20 @@ impl CrlHead {
             delta: fields.extension(DELTA_CRL_INDICATOR).is_some(),
             indirect,
         })
+    }
+
+    /// Whether the date of the list (thisUpdate, RFC 5280 section 5.1.2.4) is in the future at `now`. A list that a
+    /// clock in the future has dated would otherwise be newer than all later lists of its CA, until that date. OpenSSL
+    /// refuses such a list too (`X509_V_ERR_CRL_NOT_YET_VALID`), without the tolerance.
+    pub(crate) fn is_from_future(&self, now: i64) -> bool {
+        self.this_update > now.saturating_add(AHEAD_SECONDS_MAX)
+    }
+
+    /// The number in a form that has the order of the numbers. A list without a number is before all others, because
+    /// a CA that numbers its lists does not stop to do so.
+    pub(super) fn number_order(&self) -> Option<(usize, &[u8])> {
+        let number = self.number.as_deref();
+        number.map(|number| (number.len(), number))
     }
 }
 
@@ -456,9 +477,21 @@ fn prefix(serial: &[u8]) -> u64 {
 }
 
 /// Sorts the newest list first: the first list of a key decides, so an old list that was left in place does
-/// not.
-pub(super) fn newest_first(crls: &mut [Arc<Crl>]) {
-    crls.sort_by_key(|crl| std::cmp::Reverse((crl.head.this_update, crl.head.next_update)));
+/// not. The numbers of lists about the same certificates decide before their dates (RFC 5280 section 5.2.3); numbers of
+/// other lists cannot be compared. Each list must have been found to be signed by a key, or by none.
+pub(super) fn newest_first(crls: &mut Vec<Arc<Crl>>) {
+    let date = |crl: &Arc<Crl>| (crl.head.this_update, crl.head.next_update);
+    crls.sort_by(|one, other| {
+        let by_number = || other.head.number_order().cmp(&one.head.number_order());
+        let by_date = || date(other).cmp(&date(one));
+        let of_same = one.covered().cmp(&other.covered());
+        of_same.then_with(by_number).then_with(by_date)
+    });
+    let mut groups: Vec<_> = crls
+        .chunk_by(|one, other| one.covers_the_same(other))
+        .collect();
+    groups.sort_by_key(|group| Reverse(group.first().map(date)));
+    *crls = groups.concat();
 }
 
 #[cfg(test)]

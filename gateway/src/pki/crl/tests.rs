@@ -1,6 +1,9 @@
 //! Lists in memory, and which of several decides.
 
-use rcgen::{CertificateRevocationListParams, RevokedCertParams, SerialNumber, date_time_ymd};
+use rcgen::{
+    CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope,
+    RevokedCertParams, SerialNumber, date_time_ymd,
+};
 
 use super::super::facts::Facts;
 use super::super::file::parse_crls;
@@ -92,6 +95,70 @@ fn the_signature_of_a_changed_list_is_invalid() {
     assert_eq!(changed.signed_by(&spki), SignedBy::AnotherKey);
     assert_eq!(changed.signed_by(&[]), SignedBy::AnotherKey);
     assert_eq!(changed.signer(), None);
+}
+
+/// The newest of lists with these numbers and days of May.
+fn newest(ca: &Ca, lists: &[(u64, u8)]) -> (u64, u8) {
+    let spki = Facts::of(ca.certificate.der()).expect("a CA").spki;
+    let of = |&(number, day): &(u64, u8)| {
+        let crl = list(ca, |crl| {
+            crl.crl_number = SerialNumber::from(number);
+            crl.this_update = date_time_ymd(2026, 5, day);
+        });
+        assert_eq!(crl.signed_by(&spki), SignedBy::ThisKey);
+        Arc::new(crl)
+    };
+    let mut all: Vec<_> = lists.iter().map(of).collect();
+    newest_first(&mut all);
+    let first = &all[0].head;
+    let is_it = |&&(number, day): &&(u64, u8)| {
+        let at = date_time_ymd(2026, 5, day).unix_timestamp();
+        first.this_update == at && first.number == Some(trimmed(&number.to_be_bytes()).into())
+    };
+    *lists.iter().find(is_it).expect("it is one of them")
+}
+
+#[test]
+fn the_list_with_the_highest_number_is_the_newest_whatever_its_date() {
+    let ca = Ca::new("CA");
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        // A clock that was ahead has dated the first list.
+        let lists = [(255, 20), (256, 3), (9, 1)];
+        assert_eq!(newest(&ca, &order.map(|at| lists[at])), (256, 3));
+        // Equal numbers.
+        let lists = [(7, 2), (7, 3), (7, 1)];
+        assert_eq!(newest(&ca, &order.map(|at| lists[at])), (7, 3));
+    }
+}
+
+#[test]
+fn numbers_of_lists_about_other_certificates_are_not_compared() {
+    let ca = Ca::new("CA");
+    let spki = Facts::of(ca.certificate.der()).expect("a CA").spki;
+    let of = |number: u64, day, scope: Option<CrlScope>| {
+        let crl = list(&ca, |crl| {
+            crl.crl_number = SerialNumber::from(number);
+            crl.this_update = date_time_ymd(2026, 5, day);
+            crl.issuing_distribution_point = scope.map(|scope| CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint {
+                    uris: vec!["http://ca.example/1.crl".to_owned()],
+                },
+                scope: Some(scope),
+            });
+        });
+        crl.signed_by(&spki);
+        Arc::new(crl)
+    };
+    let mut all = vec![
+        of(100, 1, None),
+        of(5, 3, Some(CrlScope::UserCertsOnly)),
+        of(6, 2, Some(CrlScope::UserCertsOnly)),
+        of(99, 4, None),
+    ];
+    newest_first(&mut all);
+    let numbers: Vec<_> = all.iter().map(|crl| crl.head.number.clone()).collect();
+    let number = |number: u8| Some(vec![number]);
+    assert_eq!(numbers, [number(6), number(5), number(100), number(99)]);
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl Store {
         });
     }
 
+    /// The time for which dates are checked, in seconds since 1970.
+    pub(in crate::pki) fn now(&self) -> i64 {
+        self.now
+    }
+
     /// The revocation lists in `bytes`, PEM or DER, that the CAs in the file `trust` or those above this site
     /// have signed, and every problem of the bytes and of the file. `at` is the file that problems name.
     pub(in crate::pki) fn lists(
