@@ -33,6 +33,7 @@ mod noise;
 mod options;
 mod owners;
 mod pair;
+mod pair_lists;
 mod pair_records;
 mod pairing;
 mod passing;

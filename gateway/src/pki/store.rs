@@ -19,9 +19,10 @@ use super::facts::{self, Facts};
 use super::file::{self, Contents, FileRole};
 use super::rules::{self, OwnFiles};
 use super::{Identity, Trust};
+use crate::config::access::UserIds;
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
-use lists::{CrlFile, ReadCrl};
+use lists::CrlFile;
 
 /// An identity, and the CAs that it trusts, if it names any.
 pub type Loaded = (Arc<Identity>, Option<Arc<Trust>>);
@@ -80,6 +81,8 @@ pub struct Store {
     identities: HashMap<(*const IdentityFiles, Mode), Kept<IdentityFiles, Identity>>,
     trusts: HashMap<*const TrustFiles, Kept<TrustFiles, Trust>>,
     crl_files: HashMap<PathBuf, Arc<CrlFile>>,
+    /// The user of the service, which may own revocation lists.
+    service: Option<UserIds>,
     own: Vec<OwnChain>,
     /// Own certificates that are revoked, by their files.
     revoked: Vec<(PathBuf, Problem)>,
@@ -228,19 +231,6 @@ impl Store {
         let own = self.own.iter().flat_map(|own| &own.chain);
         own.into_iter()
             .any(|parsed| parsed.facts.not_before > self.now)
-    }
-
-    fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
-        if let Some(known) = self.crl_files.get(path) {
-            return Arc::clone(known);
-        }
-        let crls =
-            file::read(path, FileRole::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
-        let now = self.now;
-        let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
-        let read = Arc::new(read);
-        self.crl_files.insert(path.to_owned(), Arc::clone(&read));
-        read
     }
 }
 
