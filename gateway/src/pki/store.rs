@@ -80,6 +80,8 @@ pub struct Store {
     // By the address of the files.
     identities: HashMap<(*const IdentityFiles, Mode), Kept<IdentityFiles, Identity>>,
     trusts: HashMap<*const TrustFiles, Kept<TrustFiles, Trust>>,
+    /// The CAs of trust whose revocation lists have problems.
+    without_lists: HashMap<*const TrustFiles, Arc<Trust>>,
     crl_files: HashMap<PathBuf, Arc<CrlFile>>,
     /// The user of the service, which may own revocation lists.
     service: Option<UserIds>,
@@ -170,18 +172,27 @@ impl Store {
         }
         let mut loader = PkiLoader::new(scope, self.now);
         let anchors = loader.anchors(&files.trust);
+        let are_usable = loader.problems.is_empty();
         let mut crls = Vec::new();
         for at in &files.crl {
             let file = self.crl_file(&at.value);
             crls.extend(loader.crls(at, &file, &anchors, &self.own));
         }
         crl::newest_first(&mut crls);
-        let loaded = loader.problems.is_empty().then(|| {
-            Arc::new(Trust {
-                anchors: loader.unexpired(anchors),
-                crls,
-            })
-        });
+        let anchors = loader.unexpired(anchors);
+        let loaded = match loader.problems.is_empty() {
+            true => Some(Arc::new(Trust { anchors, crls })),
+            false => {
+                if are_usable {
+                    let trust = Trust {
+                        anchors,
+                        crls: Vec::new(),
+                    };
+                    self.without_lists.insert(key, Arc::new(trust));
+                }
+                None
+            }
+        };
         self.problems.extend_from_slice(&loader.problems);
         let revoked = loader.revoked.iter().map(|(_, problem)| problem.clone());
         self.problems.extend(revoked);

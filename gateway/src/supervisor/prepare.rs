@@ -302,7 +302,10 @@ impl RouteLoader {
         for route in routes {
             let Some(tls) = &route.tls else { continue };
             for peer in &tls.peers {
-                if let Some(trust) = self.trust(route, peer) {
+                // An update of a peer must not pass this check because a list of that day cannot be used.
+                let loaded = self.trust(route, peer);
+                let trust = loaded.or_else(|| self.store.without_lists(&peer.trust));
+                if let Some(trust) = trust {
                     listings.note(route, peer, &trust);
                 }
             }

@@ -12,7 +12,8 @@ use super::super::webpki_error::webpki_error_text;
 use super::super::{facts, rules};
 use super::{OwnChain, Parsed, PkiLoader, Store};
 use crate::config::access::UserIds;
-use crate::config::{IdentityFiles, Located, Mode, Problem, RunAs};
+use crate::config::{IdentityFiles, Located, Mode, Problem, RunAs, TrustFiles};
+use crate::pki::Trust;
 
 /// The revocation lists of a file, or why it cannot be read.
 pub(super) type CrlFile = Result<Vec<ReadCrl>, String>;
@@ -64,6 +65,12 @@ impl Store {
     pub(crate) fn of_service(self, run_as: &RunAs) -> Self {
         let service = UserIds::of_service(run_as);
         Self { service, ..self }
+    }
+
+    /// The CAs of trust that was loaded and cannot be used because of its revocation lists.
+    #[must_use]
+    pub(crate) fn without_lists(&self, files: &Arc<TrustFiles>) -> Option<Arc<Trust>> {
+        self.without_lists.get(&Arc::as_ptr(files)).cloned()
     }
 
     pub(super) fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
