@@ -34,6 +34,7 @@ mod options;
 mod other_ca;
 mod owners;
 mod pair;
+mod pair_lists;
 mod pair_records;
 mod pairing;
 mod passing;

@@ -69,7 +69,7 @@ impl PairedSite {
             .arg(self.file("pki/peers"))
     }
 
-    fn run(&self) -> Program {
+    pub(crate) fn run(&self) -> Program {
         Program::new(wardgate())
             .args(["run", "--config"])
             .arg(self.file("wardgate.toml"))
@@ -250,7 +250,7 @@ fn a_peer_that_is_there_already_is_replaced_only_on_demand() {
 }
 
 /// `wardgate pair renew`. A gateway takes one update of a peer in a second.
-fn renew(site: &PairedSite, arguments: &[&str]) -> Outcome {
+pub(crate) fn renew(site: &PairedSite, arguments: &[&str]) -> Outcome {
     thread::sleep(Duration::from_millis(1100));
     site.command(&["pair", "renew"]).args(arguments).run()
 }
@@ -381,7 +381,7 @@ fn a_site_replaces_its_ca_over_the_link_while_traffic_runs() {
     assert!(nothing.contains("nothing to renew"), "{nothing}");
 }
 
-fn reload(site: &PairedSite) {
+pub(crate) fn reload(site: &PairedSite) {
     let reload = Program::new(wardgate()).args(["reload", "--socket"]);
     reload.arg(site.file("admin.sock")).run().expect_success();
 }

@@ -6,19 +6,57 @@
 //! a user with write access from such a list counts as the group.
 
 use std::ffi::OsString;
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+
+use super::RunAs;
 
 /// The number of links that are followed on a path (`MAXSYMLINKS` of Linux).
 const LINKS_MAX: usize = 40;
 
-/// The user and the group that the process runs as.
+/// A user of this machine and its first group, as `/etc/passwd` describes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UserIds {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
+impl UserIds {
+    /// The user that a process of root becomes with this `run_as`; `None` if it stays root, there is no such user, or
+    /// this process is not root's.
+    pub(crate) fn of_service(run_as: &RunAs) -> Option<Self> {
+        let name = run_as
+            .user()
+            .filter(|_| rustix::process::geteuid().is_root());
+        Self::read(Path::new("/"), name?)
+    }
+
+    /// The user of this name on the machine whose root folder is `root`.
+    pub(crate) fn read(root: &Path, name: &str) -> Option<Self> {
+        let users = fs::read_to_string(root.join("etc/passwd")).ok()?;
+        // name:password:uid:gid:...
+        let mut lines = users.lines();
+        let line = lines.find(|line| line.split(':').next() == Some(name))?;
+        let mut numbers = line.split(':').skip(2).map(str::parse);
+        let (user, group) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        Some(Self { user, group })
+    }
+}
+
+/// The user and the group that the process runs as, and who else may own a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process {
     user: u32,
     group: u32,
+    /// The user of the service, where a process of root accepts its files too.
+    service: Option<UserIds>,
+    /// What to do if a file that root reads belongs to the user of the service.
+    remedy: &'static str,
 }
+
+const AS_SERVICE: &str = "run this command as that user (`sudo -u USER wardgate ...`)";
+const NAME_SERVICE: &str = "name it in run_as";
 
 /// Owner, group and permission bits of a file or folder.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +89,19 @@ impl Process {
         Self {
             user: rustix::process::geteuid().as_raw(),
             group: rustix::process::getegid().as_raw(),
+            service: None,
+            remedy: AS_SERVICE,
+        }
+    }
+
+    /// The same for revocation lists. If root reads them, they may belong to the user of the service, because
+    /// `wardgate pki crl fetch` runs as that user. A list counts only with the signature of its CA, so its owner can
+    /// keep a newer list away or bring back an earlier one, and nothing else.
+    pub(crate) fn for_lists(self, service: Option<UserIds>) -> Self {
+        Self {
+            service,
+            remedy: NAME_SERVICE,
+            ..self
         }
     }
 
@@ -72,13 +123,12 @@ impl Process {
     fn problem_of_file(self, path: &Path, file: Access) -> Option<String> {
         let path = path.display();
         if !self.trusts(file.owner) {
-            let (owner, user) = (file.owner, self.user);
+            let (owner, user, remedy) = (file.owner, self.user, self.remedy);
             let owner = name(owner);
             if self.user == 0 {
                 return Some(format!(
-                    "belongs to {owner}, and wardgate runs as root; if {owner} is the user of the service, run \
-                     this command as that user (`sudo -u USER wardgate ...`), else look at what the file holds, \
-                     then `chown 0 {path}`"
+                    "belongs to {owner}, and wardgate runs as root; if {owner} is the user of the service, \
+                     {remedy}, else look at what the file holds, then `chown 0 {path}`"
                 ));
             }
             return Some(format!(
@@ -118,7 +168,7 @@ impl Process {
                 if links > LINKS_MAX {
                     return None;
                 }
-                if folder.is_shared() && !self.trusts(metadata.uid()) {
+                if !self.trusts_link(metadata.uid(), folder) {
                     return Some(self.problem_of_link(&next, metadata.uid()));
                 }
                 let target = next.read_link().ok()?;
@@ -137,15 +187,14 @@ impl Process {
     }
 
     fn problem_of_folder(self, path: &Path, folder: Access) -> Option<String> {
-        let (mode, user) = (folder.mode, self.user);
+        let (mode, user, remedy) = (folder.mode, self.user, self.remedy);
         let path = path.display();
         if !self.trusts(folder.owner) {
             let owner = name(folder.owner);
             if user == 0 {
                 return Some(format!(
                     "is below folder \"{path}\" of {owner}, and wardgate runs as root; if {owner} is the user of \
-                     the service, run this command as that user (`sudo -u USER wardgate ...`), else `chown 0 \
-                     {path}`, or move the file"
+                     the service, {remedy}, else `chown 0 {path}`, or move the file"
                 ));
             }
             return Some(format!(
@@ -175,12 +224,14 @@ impl Process {
         )
     }
 
-    /// Which users may write besides the owner. Members of root's group and of the process's own group are
-    /// trusted like the process.
+    /// Which users may write besides the owner. Members of root's group, of the process's own group and of that of
+    /// an accepted user are trusted like the process.
     fn writer(self, access: Access) -> Option<String> {
+        let of_service = self.service.map(|service| service.group);
+        let trusted = [Some(0), Some(self.group), of_service];
         if access.mode & 0o002 != 0 {
             Some("every user of this machine".to_owned())
-        } else if access.mode & 0o020 != 0 && access.group != 0 && access.group != self.group {
+        } else if access.mode & 0o020 != 0 && !trusted.contains(&Some(access.group)) {
             Some(format!("group {}", access.group))
         } else {
             None
@@ -193,7 +244,17 @@ impl Process {
     }
 
     fn trusts(self, user: u32) -> bool {
-        user == 0 || user == self.user
+        user == 0 || user == self.user || self.is_service(user)
+    }
+
+    /// Whether a link with this owner in `folder` is followed. In a folder that is not shared, only its owner can
+    /// make links. With a link, the user of the service could choose any file of root.
+    fn trusts_link(self, owner: u32, folder: Access) -> bool {
+        !self.is_service(owner) && (!folder.is_shared() || self.trusts(owner))
+    }
+
+    fn is_service(self, user: u32) -> bool {
+        self.service.is_some_and(|service| service.user == user)
     }
 }
 
@@ -224,6 +285,8 @@ mod tests {
     const SERVICE: Process = Process {
         user: 993,
         group: 990,
+        service: None,
+        remedy: AS_SERVICE,
     };
 
     fn access(owner: u32, group: u32, mode: u32) -> Access {
@@ -295,6 +358,58 @@ mod tests {
                  `chmod go-w /srv`, or move the file"
             )
         );
+    }
+
+    #[test]
+    fn revocation_lists_that_root_reads_may_belong_to_the_user_of_the_service() {
+        let root = Process {
+            user: 0,
+            group: 0,
+            ..SERVICE
+        };
+        let service = UserIds {
+            user: 993,
+            group: 990,
+        };
+        let of_list = |process: Process, owner, group, mode| {
+            let file = access(owner, group, mode);
+            process.problem_of_file(Path::new("/srv/a.crl"), file)
+        };
+        let of_folder = |process: Process, owner, group, mode| {
+            process.problem_of_folder(Path::new("/srv"), access(owner, group, mode))
+        };
+        let lists = root.for_lists(Some(service));
+        for (owner, group, mode) in [(993, 990, 0o644), (993, 990, 0o775), (0, 990, 0o664)] {
+            assert_eq!(of_list(lists, owner, group, mode), None);
+            assert_eq!(of_folder(lists, owner, group, mode), None);
+            assert!(of_list(root, owner, group, mode).is_some());
+            assert!(of_folder(root, owner, group, mode).is_some());
+        }
+        assert!(of_folder(lists, 993, 100, 0o775).is_some());
+        assert_eq!(
+            of_list(lists, 1000, 990, 0o644).as_deref(),
+            Some(
+                "belongs to uid 1000, and wardgate runs as root; if uid 1000 is the user of the service, name it in \
+                 run_as, else look at what the file holds, then `chown 0 /srv/a.crl`"
+            )
+        );
+        assert!(of_folder(root.for_lists(None), 993, 990, 0o755).is_some());
+    }
+
+    #[test]
+    fn a_link_of_the_user_of_the_service_does_not_lead_root_to_a_file_of_another_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let link = dir.path().join("a.crl");
+        symlink("/etc/passwd", &link).expect("a link");
+        let own = Process::current();
+        assert_eq!(own.problem_of_path(&link), None);
+        let service = UserIds {
+            user: own.user,
+            group: own.group,
+        };
+        let problem = own.for_lists(Some(service)).problem_of_path(&link);
+        let problem = problem.expect("it is refused");
+        assert!(problem.contains("is reached through link"), "{problem}");
     }
 
     /// Folders `open` (mode 0777) and `closed`, each with a file, in a folder of ours.

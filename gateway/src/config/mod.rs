@@ -123,13 +123,17 @@ pub struct Found {
     pub config: Result<Config, Vec<Problem>>,
     /// The routes without problems, so that the files they name are checked in any case.
     pub routes: Vec<Arc<RouteConfig>>,
+    /// The user of the service, which may own files that are checked.
+    pub run_as: RunAs,
 }
 
 impl From<Vec<Problem>> for Found {
     fn from(problems: Vec<Problem>) -> Self {
-        let config = Err(problems);
-        let routes = Vec::new();
-        Self { config, routes }
+        Self {
+            config: Err(problems),
+            routes: Vec::new(),
+            run_as: RunAs::default(),
+        }
     }
 }
 
@@ -146,10 +150,13 @@ fn parse_at(text: &str, place: &FileContext<'_>) -> Found {
         problems: &mut problems,
     };
     let written = file::read(table, &mut reader);
-    let (config, routes) = resolve::resolve(&written, place, &mut problems);
-    // INVARIANT: there is either a configuration or at least one problem.
-    let config = config.ok_or_else(|| problems.into_sorted());
-    Found { config, routes }
+    let resolved = resolve::resolve(&written, place, &mut problems);
+    Found {
+        // INVARIANT: there is either a configuration or at least one problem.
+        config: resolved.config.ok_or_else(|| problems.into_sorted()),
+        routes: resolved.routes,
+        run_as: resolved.run_as,
+    }
 }
 
 /// A complete and valid configuration.

@@ -16,19 +16,29 @@ use super::targets::{self, Expected};
 use super::written::Written;
 use super::{
     Config, IdentityFiles, InterfaceName, KeyExchange, Located, Mode, Policy, Protocol,
-    RecordLayer, RouteConfig, RouteTls, ServiceLabel, Target,
+    RecordLayer, RouteConfig, RouteTls, RunAs, ServiceLabel, Target,
 };
 use super::{address, bandwidth, clash, gateway, name, timeouts, value};
 use super::{balance, connect, dicom, dscp, health, network, observe, returns, source};
 use crate::config::limits::{KEY_RECORDS_MAX, ROUTE_CONNECTIONS_MAX, ROUTES_MAX};
 
-/// Resolves `file`, or adds its problems; also returns the routes without problems.
+/// What is usable of a file.
+pub(super) struct ResolvedFile {
+    /// The configuration, if there are no problems.
+    pub(super) config: Option<Config>,
+    /// The routes without problems.
+    pub(super) routes: Vec<Arc<RouteConfig>>,
+    pub(super) run_as: RunAs,
+}
+
+/// Resolves `file`, or adds its problems.
 pub(super) fn resolve(
     file: &file::File,
     place: &FileContext<'_>,
     problems: &mut Problems,
-) -> (Option<Config>, Vec<Arc<RouteConfig>>) {
+) -> ResolvedFile {
     let gateway = gateway::resolve(&file.gateway, place, problems);
+    let run_as = gateway.as_ref().map(|gateway| gateway.run_as.clone());
     let mut resolver = ConfigResolver::new(file, place, problems);
     let drafts: Vec<_> = routes(file, resolver.problems)
         .iter()
@@ -56,7 +66,11 @@ pub(super) fn resolve(
         renewed,
         routes: routes.clone(),
     });
-    (config, routes)
+    ResolvedFile {
+        config,
+        routes,
+        run_as: run_as.unwrap_or_default(),
+    }
 }
 
 fn routes<'f>(file: &'f file::File, problems: &mut Problems) -> &'f [file::Route] {

@@ -21,3 +21,17 @@ pub enum RunAs {
     /// The one that the configuration names.
     Named(String),
 }
+
+/// The user of the package.
+const PACKAGED: &str = "wardgate";
+
+impl RunAs {
+    /// The user that a process of root becomes; `None` if it stays root.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) if name == "root" => None,
+            Self::Named(name) => Some(name),
+            Self::Default => Some(PACKAGED),
+        }
+    }
+}

@@ -14,14 +14,15 @@ use rustix::thread::{
 
 use super::needs::Needs;
 use super::part::PartState;
-use crate::config::{Gateway, RunAs, SandboxSetting};
+use crate::config::access::UserIds;
+use crate::config::{Gateway, SandboxSetting};
 
 /// Becomes another user if root has started the process, and keeps only the capabilities that a reload needs.
 ///
 /// Only the calling thread changes, so no other may exist yet.
 pub(super) fn drop(gateway: &Gateway, needs: &Needs) -> PartState {
     let kept = needs.capabilities() | for_rings();
-    let wanted = user(gateway);
+    let wanted = gateway.run_as.user();
     if !geteuid().is_root() {
         let text = format!("uid {}, {}", geteuid().as_raw(), in_words(kept));
         return match keep(kept) {
@@ -69,7 +70,7 @@ pub(super) fn drop(gateway: &Gateway, needs: &Needs) -> PartState {
 
 /// Why a gateway with this configuration that root starts stays root, and what to do; `None` if it becomes another user.
 pub(crate) fn stays_root(gateway: &Gateway) -> Option<String> {
-    let Some(name) = user(gateway) else {
+    let Some(name) = gateway.run_as.user() else {
         return Some("name a user other than root in run_as".to_owned());
     };
     if gateway.sandbox == SandboxSetting::Off {
@@ -92,17 +93,8 @@ pub(crate) fn becomes(gateway: &Gateway) -> Option<(u32, u32)> {
     if !geteuid().is_root() || gateway.sandbox == SandboxSetting::Off {
         return None;
     }
-    let account = Account::read(Path::new("/"), user(gateway)?)?;
+    let account = Account::read(Path::new("/"), gateway.run_as.user()?)?;
     Some((account.user, account.group))
-}
-
-// The user that a process of root becomes; `None` if it stays root.
-fn user(gateway: &Gateway) -> Option<&str> {
-    match &gateway.run_as {
-        RunAs::Named(name) if name == "root" => None,
-        RunAs::Named(name) => Some(name),
-        RunAs::Default => Some(DEFAULT),
-    }
 }
 
 // Rings count as locked memory, of all processes of a user together. With this capability they do not count.
@@ -121,9 +113,6 @@ pub(super) fn no_new() -> PartState {
     }
 }
 
-/// The user without a key `run_as`: that of the package.
-const DEFAULT: &str = "wardgate";
-
 /// A user of this machine, as the files of /etc describe it.
 #[derive(Debug, PartialEq, Eq)]
 struct Account {
@@ -134,14 +123,8 @@ struct Account {
 
 impl Account {
     fn read(root: &Path, name: &str) -> Option<Self> {
-        let users = fs::read_to_string(root.join("etc/passwd")).ok()?;
+        let UserIds { user, group } = UserIds::read(root, name)?;
         let groups = fs::read_to_string(root.join("etc/group")).unwrap_or_default();
-        // name:password:uid:gid:...
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
-        let mut numbers = line.split(':').skip(2);
-        let (user, group) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
         // name:password:gid:member,member
         let of_line = |line: &str| {
             let mut fields = line.split(':').skip(2);

@@ -4,6 +4,7 @@
 //! four bytes for each entry, in the order of the serial numbers. The key that signed a list is determined
 //! when the list is loaded (RFC 5280 section 6.3.3, step g), so a handshake only compares keys.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
 use ring::digest::{SHA256, digest};
@@ -61,6 +62,9 @@ pub(crate) struct CrlHead {
     pub(crate) indirect: bool,
 }
 
+/// How far the date of a list may be ahead of this machine's clock: no two clocks are the same.
+const AHEAD_SECONDS_MAX: i64 = 86_400;
+
 /// Whether a key signed a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignedBy {
@@ -73,7 +77,7 @@ pub(crate) enum SignedBy {
 }
 
 /// The certificates that a list covers, if it does not cover all of its issuer (RFC 5280 section 5.2.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Scope {
     users_only: bool,
     cas_only: bool,
@@ -131,8 +135,11 @@ impl Crl {
     /// Whether both lists are of the same CA, with the same key, about the same certificates. Each must have
     /// been found to be signed by a key.
     pub(super) fn covers_the_same(&self, other: &Self) -> bool {
-        let is_same_issuer = self.head.issuer_der == other.head.issuer_der;
-        is_same_issuer && self.signer() == other.signer() && self.scope == other.scope
+        self.covered() == other.covered()
+    }
+
+    fn covered(&self) -> (&[u8], Option<&KeyHash>, Option<&Scope>) {
+        (&self.head.issuer_der, self.signer(), self.scope.as_ref())
     }
 
     /// The content of its issuer's name in its comparable form.
@@ -268,6 +275,20 @@ impl CrlHead {
             delta: fields.extension(DELTA_CRL_INDICATOR).is_some(),
             indirect,
         })
+    }
+
+    /// Whether the date of the list (thisUpdate, RFC 5280 section 5.1.2.4) is in the future at `now`. A list that a
+    /// clock in the future has dated would otherwise be newer than all later lists of its CA, until that date. OpenSSL
+    /// refuses such a list too (`X509_V_ERR_CRL_NOT_YET_VALID`), without the tolerance.
+    pub(crate) fn is_from_future(&self, now: i64) -> bool {
+        self.this_update > now.saturating_add(AHEAD_SECONDS_MAX)
+    }
+
+    /// The number in a form that has the order of the numbers. A list without a number is before all others, because
+    /// a CA that numbers its lists does not stop to do so.
+    pub(super) fn number_order(&self) -> Option<(usize, &[u8])> {
+        let number = self.number.as_deref();
+        number.map(|number| (number.len(), number))
     }
 }
 
@@ -456,123 +477,22 @@ fn prefix(serial: &[u8]) -> u64 {
 }
 
 /// Sorts the newest list first: the first list of a key decides, so an old list that was left in place does
-/// not.
-pub(super) fn newest_first(crls: &mut [Arc<Crl>]) {
-    crls.sort_by_key(|crl| std::cmp::Reverse((crl.head.this_update, crl.head.next_update)));
+/// not. The numbers of lists about the same certificates decide before their dates (RFC 5280 section 5.2.3); numbers of
+/// other lists cannot be compared. Each list must have been found to be signed by a key, or by none.
+pub(super) fn newest_first(crls: &mut Vec<Arc<Crl>>) {
+    let date = |crl: &Arc<Crl>| (crl.head.this_update, crl.head.next_update);
+    crls.sort_by(|one, other| {
+        let by_number = || other.head.number_order().cmp(&one.head.number_order());
+        let by_date = || date(other).cmp(&date(one));
+        let of_same = one.covered().cmp(&other.covered());
+        of_same.then_with(by_number).then_with(by_date)
+    });
+    let mut groups: Vec<_> = crls
+        .chunk_by(|one, other| one.covers_the_same(other))
+        .collect();
+    groups.sort_by_key(|group| Reverse(group.first().map(date)));
+    *crls = groups.concat();
 }
 
 #[cfg(test)]
-mod tests {
-    use rcgen::{CertificateRevocationListParams, RevokedCertParams, SerialNumber, date_time_ymd};
-
-    use super::super::facts::Facts;
-    use super::super::file::parse_crls;
-    use super::super::fixture::Ca;
-    use super::*;
-
-    fn list(ca: &Ca, change: impl FnOnce(&mut CertificateRevocationListParams)) -> Crl {
-        let pem = ca.crl(change);
-        let mut all = parse_crls(std::path::Path::new("ca.crl"), pem.as_bytes()).expect("PEM");
-        Crl::new(all.pop().expect("a list")).expect("a good list")
-    }
-
-    fn entry(serial: &[u8], day: u8) -> RevokedCertParams {
-        RevokedCertParams {
-            serial_number: SerialNumber::from_slice(serial),
-            revocation_time: date_time_ymd(2026, 5, day),
-            reason_code: None,
-            invalidity_date: None,
-        }
-    }
-
-    #[test]
-    fn entries_are_found_in_any_order_and_with_any_leading_zeros() {
-        let serials: [&[u8]; 7] = [
-            &[0x7f],
-            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-            &[1],
-            &[1, 2, 3, 4, 5, 6, 7, 8, 9],
-            &[0x0a, 0x11],
-            &[1, 0],
-            &[0x11; 20],
-        ];
-        let crl = list(&Ca::new("CA"), |crl| {
-            let entries = serials.iter().zip(1..);
-            crl.revoked_certs = entries.map(|(serial, day)| entry(serial, day)).collect();
-        });
-        for (serial, day) in serials.iter().zip(1..) {
-            let at = Some(date_time_ymd(2026, 5, day).unix_timestamp());
-            assert_eq!(crl.revoked_at(serial), at, "{serial:x?}");
-            assert_eq!(crl.revoked_at(&[&[0], *serial].concat()), at, "{serial:x?}");
-        }
-        let others: [&[u8]; 6] = [
-            &[],
-            &[0],
-            &[2],
-            &[1, 0, 0],
-            &[1, 2, 3, 4, 5, 6, 7, 8],
-            &[0x11; 21],
-        ];
-        for serial in others {
-            assert_eq!(crl.revoked_at(serial), None, "{serial:x?}");
-        }
-    }
-
-    #[test]
-    fn a_list_takes_four_bytes_for_each_entry_beyond_its_own_bytes() {
-        let crl = list(&Ca::new("CA"), |crl| {
-            let serials = (1..=2000_u32).map(|serial| (serial * 7919).to_be_bytes());
-            crl.revoked_certs = serials.map(|serial| entry(&serial, 1)).collect();
-        });
-        assert_eq!(crl.serials.len(), 2000);
-        assert_eq!(size_of_val(&crl.serials[..]), 8000);
-        assert_eq!(crl.serials.capacity(), 2000);
-    }
-
-    #[test]
-    fn the_signature_is_verified_until_its_key_is_found() {
-        let (ca, other) = (Ca::new("CA"), Ca::new("CA"));
-        let spki = |ca: &Ca| Facts::of(ca.certificate.der()).expect("a CA").spki;
-        let crl = list(&ca, |_| {});
-        assert_eq!(crl.signer(), None);
-        assert_eq!(crl.signed_by(&spki(&other)), SignedBy::AnotherKey);
-        assert_eq!(crl.signer(), None);
-        assert_eq!(crl.signed_by(&spki(&ca)), SignedBy::ThisKey);
-        assert_eq!(crl.signer(), Some(&key_hash(&spki(&ca))));
-        assert_eq!(crl.signed_by(&spki(&other)), SignedBy::AnotherKey);
-        assert_eq!(crl.signed_by(&spki(&ca)), SignedBy::ThisKey);
-    }
-
-    #[test]
-    fn the_signature_of_a_changed_list_is_invalid() {
-        let ca = Ca::new("CA");
-        let spki = Facts::of(ca.certificate.der()).expect("a CA").spki;
-        let crl = list(&ca, |crl| crl.revoked_certs = vec![entry(&[0x42, 0x43], 1)]);
-        let mut der = crl.der.to_vec();
-        let at = der.windows(2).position(|bytes| bytes == [0x42, 0x43]);
-        der[at.expect("the serial number")] = 0x44;
-        let changed = Crl::new(der.into()).expect("it can be read");
-        assert_eq!(changed.signed_by(&spki), SignedBy::AnotherKey);
-        assert_eq!(changed.signed_by(&[]), SignedBy::AnotherKey);
-        assert_eq!(changed.signer(), None);
-    }
-
-    #[test]
-    fn serial_numbers_are_compared_beyond_their_first_eight_bytes() {
-        // Equal in the first eight bytes, or shorter than that.
-        let serials: [&[u8]; 4] = [
-            &[1, 1, 1, 1, 1, 1, 1, 1, 2],
-            &[1, 1, 1, 1, 1, 1, 1, 1],
-            &[1, 1, 1, 1, 1, 1, 1, 1, 1],
-            &[1, 1, 1, 1, 1, 1, 1, 1, 0],
-        ];
-        let crl = list(&Ca::new("CA"), |crl| {
-            crl.revoked_certs = serials.map(|serial| entry(serial, 1)).to_vec();
-        });
-        assert!(
-            serials
-                .iter()
-                .all(|serial| crl.revoked_at(serial).is_some())
-        );
-    }
-}
+mod tests;

@@ -102,7 +102,7 @@ pub fn take(
         Some(old) => {
             // Its problems do not matter: it is about to be replaced, and may have expired.
             let (present, _) = store.lists(scope, &trust.trust, at, &old);
-            compare(&present, &fetched, path)?;
+            compare(&present, &fetched, path, store.now())?;
             !present
                 .iter()
                 .map(|list| list.sha256())
@@ -143,8 +143,13 @@ fn present(path: &Path) -> Result<Option<Vec<u8>>, FetchedError> {
     }
 }
 
-/// Refuses lists of which `present`, the valid ones of the file, has a newer one or another.
-fn compare(present: &[Arc<Crl>], fetched: &[Arc<Crl>], path: &Path) -> Result<(), FetchedError> {
+/// Refuses lists of which `present`, the signed ones of the file, has a newer one or another.
+fn compare(
+    present: &[Arc<Crl>],
+    fetched: &[Arc<Crl>],
+    path: &Path,
+    now: i64,
+) -> Result<(), FetchedError> {
     for old in present {
         let issuer = || old.head().issuer.clone();
         let Some(new) = fetched.iter().find(|new| new.covers_the_same(old)) else {
@@ -153,7 +158,7 @@ fn compare(present: &[Arc<Crl>], fetched: &[Arc<Crl>], path: &Path) -> Result<()
                 path: path.to_owned(),
             });
         };
-        if is_older(new.head(), old.head()) {
+        if is_older(new.head(), old.head(), now) {
             return Err(FetchedError::Older {
                 issuer: issuer(),
                 path: path.to_owned(),
@@ -165,15 +170,11 @@ fn compare(present: &[Arc<Crl>], fetched: &[Arc<Crl>], path: &Path) -> Result<()
     Ok(())
 }
 
-/// Numbers only rise, and so do the dates (RFC 5280 section 5.2.3). A list without a number has its date alone.
-fn is_older(new: &CrlHead, old: &CrlHead) -> bool {
-    let has_lower_number = match (&new.number, &old.number) {
-        (Some(new), Some(old)) => (new.len(), new) < (old.len(), old),
-        // A CA that numbers its lists does not stop to do so.
-        (None, Some(_)) => true,
-        (_, None) => false,
-    };
-    has_lower_number || new.this_update < old.this_update
+/// Numbers only rise, and so do the dates (RFC 5280 section 5.2.3). A list without a number has its date alone. The date
+/// of a present list that is from the future does not count, because no list would be newer until then.
+fn is_older(new: &CrlHead, old: &CrlHead, now: i64) -> bool {
+    let has_earlier_date = new.this_update < old.this_update && !old.is_from_future(now);
+    new.number_order() < old.number_order() || has_earlier_date
 }
 
 fn version(head: &CrlHead) -> String {

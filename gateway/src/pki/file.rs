@@ -13,7 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::der::{BIT_STRING, Element, Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE};
 use super::pem::{self, Section, SectionKind};
-use crate::config::access::Process;
+use crate::config::access::{Process, UserIds};
 use crate::pki::limits::PKI_FILE_BYTES_MAX;
 
 /// Permission bits that a key file must not have: any access for others, and write access for its group.
@@ -169,6 +169,15 @@ impl Drop for Contents {
 
 /// Reads the file for `role`, up to `limits::PKI_FILE_BYTES_MAX`. The error is a predicate.
 pub(crate) fn read(path: &Path, role: FileRole) -> Result<Raw, String> {
+    read_by(Process::current(), path, role)
+}
+
+/// As `read`, for a revocation list, which may also belong to the user of the service if root reads it.
+pub(crate) fn read_list(path: &Path, service: Option<UserIds>) -> Result<Raw, String> {
+    read_by(Process::current().for_lists(service), path, FileRole::Crl)
+}
+
+fn read_by(process: Process, path: &Path, role: FileRole) -> Result<Raw, String> {
     // Opening a FIFO would wait for a writer. O_NONBLOCK prevents that, and the FIFO is refused below.
     let file = File::options()
         .read(true)
@@ -200,7 +209,6 @@ pub(crate) fn read(path: &Path, role: FileRole) -> Result<Raw, String> {
              holds, then `chmod 0644 {path}`"
         ));
     }
-    let process = Process::current();
     let problem = match role {
         FileRole::Given => None,
         FileRole::Key | FileRole::Token => process.problem_of_key(path, &metadata),

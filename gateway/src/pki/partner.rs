@@ -10,8 +10,10 @@ use super::Crl;
 use super::crl::SignedBy;
 use super::expiry::{date, unix};
 use super::facts::Facts;
-use super::file::{self, FileRole};
+use super::file;
 use super::rules;
+use crate::config::RunAs;
+use crate::config::access::UserIds;
 
 /// How far the beginning of a CA may be in the future, in seconds: the clocks of two sites differ.
 const AHEAD: i64 = 24 * 60 * 60;
@@ -41,24 +43,26 @@ pub(crate) fn check_authority(
     }
 }
 
-/// Whether one of these files has a revocation list that the key of this CA has signed, and that has not expired. A file
-/// that cannot be read has none.
+/// Whether one of these files has a valid revocation list that the key of this CA has signed. A file that cannot be
+/// read has none. If root reads them, they may belong to the user that `run_as` names.
 #[must_use]
 pub(crate) fn has_list<'a>(
     authority: &CertificateDer<'_>,
     files: impl IntoIterator<Item = &'a Path>,
+    run_as: &RunAs,
     now: SystemTime,
 ) -> bool {
     let Ok(facts) = Facts::of(authority) else {
         return false;
     };
+    let service = UserIds::of_service(run_as);
     files.into_iter().any(|path| {
-        let raw = file::read(path, FileRole::Crl);
+        let raw = file::read_list(path, service);
         let lists = raw.and_then(|raw| file::parse_crls(path, &raw.bytes));
         lists.unwrap_or_default().into_iter().any(|der| {
             Crl::new(der).is_ok_and(|list| {
                 list.signed_by(&facts.spki) == SignedBy::ThisKey
-                    && list.head().next_update.is_some_and(|next| next > unix(now))
+                    && rules::crl(list.head(), unix(now)).is_empty()
             })
         })
     })

@@ -253,6 +253,15 @@ fn crl_dates(facts: &CrlHead, now: i64) -> Option<String> {
                 .to_owned(),
         );
     };
+    if facts.is_from_future(now) {
+        return Some(format!(
+            "is dated {}, and this machine's clock says {}; if this clock is behind, correct it; if it is right, the \
+             clock of the CA's machine was ahead: let it be corrected, and ask for a list that is made after that \
+             (`wardgate pki renew --crl`)",
+            moment(facts.this_update),
+            moment(now)
+        ));
+    }
     (next_update <= now).then(|| {
         let ended = date(next_update);
         format!(

@@ -19,9 +19,10 @@ use super::facts::{self, Facts};
 use super::file::{self, Contents, FileRole};
 use super::rules::{self, OwnFiles};
 use super::{Identity, Trust};
+use crate::config::access::UserIds;
 use crate::config::{IdentityFiles, Located, Mode, Problem, TrustFiles};
 use crate::pki::limits::CHAIN_CERTIFICATES_MAX;
-use lists::{CrlFile, ReadCrl};
+use lists::CrlFile;
 
 /// An identity, and the CAs that it trusts, if it names any.
 pub type Loaded = (Arc<Identity>, Option<Arc<Trust>>);
@@ -79,7 +80,11 @@ pub struct Store {
     // By the address of the files.
     identities: HashMap<(*const IdentityFiles, Mode), Kept<IdentityFiles, Identity>>,
     trusts: HashMap<*const TrustFiles, Kept<TrustFiles, Trust>>,
+    /// The CAs of trust whose revocation lists have problems.
+    without_lists: HashMap<*const TrustFiles, Arc<Trust>>,
     crl_files: HashMap<PathBuf, Arc<CrlFile>>,
+    /// The user of the service, which may own revocation lists.
+    service: Option<UserIds>,
     own: Vec<OwnChain>,
     /// Own certificates that are revoked, by their files.
     revoked: Vec<(PathBuf, Problem)>,
@@ -167,18 +172,27 @@ impl Store {
         }
         let mut loader = PkiLoader::new(scope, self.now);
         let anchors = loader.anchors(&files.trust);
+        let are_usable = loader.problems.is_empty();
         let mut crls = Vec::new();
         for at in &files.crl {
             let file = self.crl_file(&at.value);
             crls.extend(loader.crls(at, &file, &anchors, &self.own));
         }
         crl::newest_first(&mut crls);
-        let loaded = loader.problems.is_empty().then(|| {
-            Arc::new(Trust {
-                anchors: loader.unexpired(anchors),
-                crls,
-            })
-        });
+        let anchors = loader.unexpired(anchors);
+        let loaded = match loader.problems.is_empty() {
+            true => Some(Arc::new(Trust { anchors, crls })),
+            false => {
+                if are_usable {
+                    let trust = Trust {
+                        anchors,
+                        crls: Vec::new(),
+                    };
+                    self.without_lists.insert(key, Arc::new(trust));
+                }
+                None
+            }
+        };
         self.problems.extend_from_slice(&loader.problems);
         let revoked = loader.revoked.iter().map(|(_, problem)| problem.clone());
         self.problems.extend(revoked);
@@ -228,19 +242,6 @@ impl Store {
         let own = self.own.iter().flat_map(|own| &own.chain);
         own.into_iter()
             .any(|parsed| parsed.facts.not_before > self.now)
-    }
-
-    fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
-        if let Some(known) = self.crl_files.get(path) {
-            return Arc::clone(known);
-        }
-        let crls =
-            file::read(path, FileRole::Crl).and_then(|raw| file::parse_crls(path, &raw.bytes));
-        let now = self.now;
-        let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
-        let read = Arc::new(read);
-        self.crl_files.insert(path.to_owned(), Arc::clone(&read));
-        read
     }
 }
 

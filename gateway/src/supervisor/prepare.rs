@@ -13,7 +13,7 @@ use super::expiries::{Expiries, Owner};
 use super::files_watch::{FilesState, files_of, files_state};
 use super::materials::Materials;
 use crate::config::{
-    self, Config, Found, Gateway, Located, Mode, Peer, Problem, RouteConfig, RouteTls,
+    self, Config, Found, Gateway, Located, Mode, Peer, Problem, RouteConfig, RouteTls, RunAs,
 };
 use crate::metrics;
 use crate::pki::expiry::{moment, unix};
@@ -192,10 +192,12 @@ pub(super) fn load_files(
     now: SystemTime,
     kept: Arc<Materials>,
 ) -> Result<LoadedConfig, Vec<String>> {
-    let (config, file) = (config.clone(), config.file.clone());
-    let routes = config.routes.clone();
-    let config = Ok(config);
-    load_found(Found { config, routes }, &file, now, Some(kept))
+    let found = Found {
+        config: Ok(config.clone()),
+        routes: config.routes.clone(),
+        run_as: config.gateway.run_as.clone(),
+    };
+    load_found(found, &config.file, now, Some(kept))
 }
 
 fn load_found(
@@ -205,7 +207,7 @@ fn load_found(
     kept: Option<Arc<Materials>>,
 ) -> Result<LoadedConfig, Vec<String>> {
     let seen = files_state(&files_of(&found.routes));
-    let mut loader = RouteLoader::new(now, kept.unwrap_or_default());
+    let mut loader = RouteLoader::new(now, &found.run_as, kept.unwrap_or_default());
     loader.load(&found.routes);
     let refusals = loader.refusals(&found.routes);
     let drafts: Vec<_> = found
@@ -233,8 +235,9 @@ fn load_found(
 
 /// Whether a certificate of this site in the files of a configuration is not valid yet at `now`.
 pub(super) fn begins_later(file: &FilePath, now: SystemTime) -> bool {
-    let mut loader = RouteLoader::new(now, Arc::default());
-    loader.load(&config::load(file).routes);
+    let found = config::load(file);
+    let mut loader = RouteLoader::new(now, &found.run_as, Arc::default());
+    loader.load(&found.routes);
     loader.store.begins_later()
 }
 
@@ -264,10 +267,10 @@ struct RouteLoader {
 }
 
 impl RouteLoader {
-    fn new(now: SystemTime, kept: Arc<Materials>) -> Self {
+    fn new(now: SystemTime, run_as: &RunAs, kept: Arc<Materials>) -> Self {
         Self {
             now,
-            store: Store::new(now),
+            store: Store::new(now).of_service(run_as),
             problems: Vec::new(),
             closed: Vec::new(),
             still_used: Vec::new(),
@@ -299,7 +302,10 @@ impl RouteLoader {
         for route in routes {
             let Some(tls) = &route.tls else { continue };
             for peer in &tls.peers {
-                if let Some(trust) = self.trust(route, peer) {
+                // An update of a peer must not pass this check because a list of that day cannot be used.
+                let loaded = self.trust(route, peer);
+                let trust = loaded.or_else(|| self.store.without_lists(&peer.trust));
+                if let Some(trust) = trust {
                     listings.note(route, peer, &trust);
                 }
             }

@@ -1,8 +1,8 @@
 //! Looks up the certificates of a verified path in the revocation lists of its peer's CAs.
 //!
 //! If a peer has lists, every certificate of its path must be covered by a list that has not passed its
-//! next update (RFC 5280 section 6.3). A certificate of unknown status is refused. If the peer has no
-//! lists, revocation is not checked, and `check` warns.
+//! next update (RFC 5280 section 6.3) and whose date is not in the future. A certificate of unknown status is
+//! refused. If the peer has no lists, revocation is not checked, and `check` warns.
 //!
 //! The look-up comes after the peer has proved its key, so only the holder of the key learns the result.
 
@@ -15,6 +15,7 @@ use super::refusal::Rule;
 use super::text::printable;
 use crate::pki::Crl;
 use crate::pki::crl::KeyHash;
+use crate::pki::expiry::moment;
 
 /// A certificate of a verified path, with the properties that identify its issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +90,18 @@ impl PathCertificate {
     fn check_by(&self, crl: &Crl, now: UnixTime) -> Result<(), Rule> {
         let head = crl.head();
         let next_update = head.next_update.unwrap_or(i64::MIN);
-        if i64::try_from(now.as_secs()).is_ok_and(|now| now >= next_update) {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        // It was loaded when this machine's clock was ahead.
+        if head.is_from_future(now) {
+            return Err(Rule::ListUnusable {
+                cause: format!(
+                    "it is dated {}, and this machine's clock says {}",
+                    moment(head.this_update),
+                    moment(now)
+                ),
+            });
+        }
+        if now >= next_update {
             return Err(Rule::ListExpired {
                 issuer: printable(&head.issuer),
                 next_update,

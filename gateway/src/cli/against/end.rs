@@ -204,7 +204,7 @@ impl ComparedSite {
         route: &RouteConfig,
         now: SystemTime,
     ) -> Result<Vec<Arc<Trust>>, FileLack> {
-        let mut store = Store::new(now);
+        let mut store = Store::new(now).of_service(&self.config.gateway.run_as);
         let peers = route.tls.iter().flat_map(|tls| &tls.peers);
         let files = peers.map(|peer| self.trust_files(&peer.trust));
         let files = files.collect::<Result<Vec<_>, _>>()?;

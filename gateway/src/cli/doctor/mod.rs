@@ -122,7 +122,7 @@ pub(crate) fn examine(
     let user = service_user(file, &running, user)?;
 
     let now = SystemTime::now();
-    let mut store = Store::new(now);
+    let mut store = Store::new(now).of_service(&config.gateway.run_as);
     let (configuration, usable) = prepared(&config, file, now, &mut store, begun);
     let mut steps = vec![configuration, gateway];
     steps.extend(machine_steps(&config, &running));

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use super::super::doctor::tls::{ChannelEnd, TargetTls, shake};
 use super::super::doctor::wire::Wire;
 use crate::cli::limits::{DOCTOR_STEP, RENEWAL_ADDRESSES_MAX};
-use crate::config::{Config, Host, Mode, Peer, RouteConfig, Target};
+use crate::config::{Config, Host, Mode, Peer, RouteConfig, RouteTls, RunAs, Target};
 use crate::pairing::limits::RENEWAL_EVERY;
 use crate::pairing::update::RenewalMessage;
 use crate::pki::store::Store;
@@ -33,14 +33,13 @@ impl RenewalLink {
         now: SystemTime,
     ) -> anyhow::Result<Option<Self>> {
         let routes = config.routes.iter().filter(|route| {
-            let has =
-                |tls: &crate::config::RouteTls| tls.peers.iter().any(|one| Arc::ptr_eq(one, peer));
+            let has = |tls: &RouteTls| tls.peers.iter().any(|one| Arc::ptr_eq(one, peer));
             route.mode == Mode::Originate && route.tls.as_ref().is_some_and(has)
         });
         let mut last = None;
         for route in routes {
             for target in &route.targets {
-                match Self::to(route, target, peer, now) {
+                match Self::to((route, target), peer, &config.gateway.run_as, now) {
                     Ok(link) => return Ok(Some(link)),
                     Err(error) => {
                         last = Some(
@@ -54,24 +53,34 @@ impl RenewalLink {
     }
 
     fn to(
-        route: &RouteConfig,
-        target: &Target,
-        peer: &Peer,
+        (route, target): (&RouteConfig, &Target),
+        peer: &Arc<Peer>,
+        run_as: &RunAs,
         now: SystemTime,
     ) -> anyhow::Result<Self> {
         let tls = route.tls.as_ref().context("it has no TLS")?;
-        let mut store = Store::new(now);
+        let mut store = Store::new(now).of_service(run_as);
         let identity = store.identity("", &tls.identity, route.mode);
-        let trust = tls
-            .peers
-            .iter()
-            .map(|one| store.trust("", &one.trust))
-            .collect::<Option<Vec<_>>>();
-        let (Some(identity), Some(trust)) = (identity, trust) else {
-            let problems = store.problems().iter().map(|problem| problem.text.clone());
-            anyhow::bail!("{}", problems.collect::<Vec<_>>().join("; "));
+        let (mut peers, mut trusts) = (Vec::new(), Vec::new());
+        for one in &tls.peers {
+            // As in the gateway, the files of one peer do not stop the others.
+            if let Some(trust) = store.trust("", &one.trust) {
+                peers.push(Arc::clone(one));
+                trusts.push(trust);
+            }
+        }
+        let is_usable = peers.iter().any(|one| Arc::ptr_eq(one, peer));
+        let Some(identity) = identity.filter(|_| is_usable) else {
+            let mut problems = store.identity_problems(&tls.identity, route.mode);
+            problems.extend_from_slice(store.trust_problems(&peer.trust));
+            let texts: Vec<_> = problems.into_iter().map(|problem| problem.text).collect();
+            anyhow::bail!("{}", texts.join("; "));
         };
-        let connector = Connector::new(&identity, tls, &trust)?.for_renewal();
+        let usable = RouteTls {
+            peers,
+            ..tls.clone()
+        };
+        let connector = Connector::new(&identity, &usable, &trusts)?.for_renewal();
         let host = match &target.host {
             Host::Ip(address) => address.to_string(),
             Host::Name(name) => name.clone(),

@@ -251,7 +251,8 @@ impl Renewal<'_> {
     /// because the gateway refuses a certificate of a CA without a list.
     fn note_used(&self, peer: &Peer, name: &str, update: &Update) -> anyhow::Result<()> {
         let files = || peer.trust.crl.iter().map(|list| list.value.as_path());
-        let has_list = |ca: &&CertificateDer<'_>| partner::has_list(ca, files(), self.now);
+        let run_as = &self.config.gateway.run_as;
+        let has_list = |ca: &&CertificateDer<'_>| partner::has_list(ca, files(), run_as, self.now);
         if files().next().is_some()
             && let Some(ca) = update.authorities.iter().find(|ca| !has_list(ca))
         {

@@ -1,7 +1,8 @@
 //! What a partner that was paired by a person, or will be, cannot overwrite.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +15,7 @@ use super::rotate::OwnAuthorities;
 use super::site::OwnSite;
 use super::write::PeerWriter;
 use super::{EXIT_FAILED, EXIT_GOOD, renew, state};
+use crate::config::access::UserIds;
 use crate::pairing::conversation::{OfferHandler as _, WrittenPart, WrittenState};
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
@@ -227,6 +229,74 @@ fn a_signed_update_that_makes_the_configuration_invalid_is_not_used() {
     site.receive(&good);
     assert_eq!(site.renew(false), EXIT_GOOD);
     assert_ne!(site.read("peers/clinic.pem"), trust);
+}
+
+/// A site, with an update of the clinic that has the CAs of the region, and one with its own next CA. The region has two
+/// CAs of two names.
+fn with_updates() -> (TestSite, TestSite, [Vec<u8>; 2]) {
+    let site = TestSite::new("victim", "[\"region\", \"clinic\"]");
+    let (mut region, clinic) = (offer_of("region"), TestSite::new("clinic", "[\"x\"]"));
+    region.authorities.extend(offer_of("other").authorities);
+    site.pair(&region).expect("it is paired");
+    site.pair(&clinic.own.offer).expect("it is paired");
+    let updates = [
+        clinic.update(seconds(), &region, None),
+        clinic.update_with_next_ca(),
+    ];
+    (site, clinic, updates)
+}
+
+#[test]
+fn a_signed_update_is_compared_with_other_peers_also_while_a_list_cannot_be_used() {
+    for (peer, is_good_used) in [("clinic", false), ("region", true)] {
+        let (site, _clinic, [bad, good]) = with_updates();
+        let table = format!("[[peer]]\nname = \"{peer}\"\n");
+        let with_list = format!("{table}crl = [\"none.crl\"]\n");
+        let config = site.read("wardgate.toml");
+        assert!(config.contains(&table), "{config}");
+        let config = config.replace(&table, &with_list);
+        fs::write(site.path("wardgate.toml"), config).expect("the folder is ours");
+        let trust = site.read("peers/clinic.pem");
+        site.receive(&bad);
+        assert_eq!(site.renew(false), EXIT_FAILED);
+        assert_eq!(site.read("peers/clinic.pem"), trust, "{peer}");
+        // The peer's own list must be there, so that all of the update is checked.
+        site.receive(&good);
+        site.renew(false);
+        let is_used = site.read("peers/clinic.pem") != trust;
+        assert_eq!(is_used, is_good_used, "{peer}");
+    }
+}
+
+#[test]
+fn a_list_of_the_user_of_the_service_hides_no_update_from_its_check() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (site, clinic, [bad, good]) = with_updates();
+    fs::create_dir(site.path("crl")).expect("the folder is ours");
+    let list = site.path("crl/clinic.crl");
+    fs::copy(clinic.path("ca/ca.crl"), &list).expect("the folder is ours");
+    let daemon = UserIds::read(Path::new("/"), "daemon").expect("there is such a user");
+    for path in [site.path("crl"), list] {
+        chown(path, Some(daemon.user), Some(daemon.group)).expect("we are root");
+    }
+    let config = site.read("wardgate.toml");
+    let config = config.replace("[gateway]\n", "[gateway]\nrun_as = \"daemon\"\n");
+    let table = "[[peer]]\nname = \"clinic\"\n";
+    let config = config.replace(table, &format!("{table}crl = [\"crl/clinic.crl\"]\n"));
+    fs::write(site.path("wardgate.toml"), config).expect("the folder is ours");
+    let trust = site.read("peers/clinic.pem");
+    site.receive(&bad);
+    assert_eq!(site.renew(false), EXIT_FAILED);
+    assert_eq!(site.read("peers/clinic.pem"), trust);
+    let prepared = prepare(&site.path("wardgate.toml"), SystemTime::now());
+    assert_eq!(prepared.expect("the gateway starts").problems, [""; 0]);
+    // This one is used, and the list of the next CA is missing.
+    site.receive(&good);
+    assert_eq!(site.renew(false), EXIT_FAILED);
+    assert_ne!(site.read("peers/clinic.pem"), trust);
+    assert!(!site.path("state/clinic.used").exists());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::pairing::conversation::OfferHandler;
 use crate::pairing::error::PairingError;
 use crate::pairing::offer::Offer;
 use crate::pairing::state::StateFolder;
+use crate::pki::store::Store;
 use crate::pki::{folder, pem, write};
 
 /// The mode of a new folder for CA certificates. The folder above it decides who may enter.
@@ -212,7 +213,8 @@ pub(super) fn temporary(folder: &Path, bytes: &[u8]) -> anyhow::Result<NamedTemp
 /// well. The new text names the first file of `trial` where the configuration will name the second one.
 ///
 /// # Errors
-/// The problems that the new text adds.
+/// The problems that the new text adds, and those because of which the certificates of the first file are not loaded, and
+/// so not compared with those of other peers.
 pub(super) fn new_problems(
     config: &Path,
     text: &str,
@@ -230,7 +232,35 @@ pub(super) fn new_problems(
         "the configuration with the other site would not be valid: {}",
         new.join("; ")
     );
+    let not_loaded = problems_of_trust(text, config, trial.0).join("; ");
+    let not_loaded = not_loaded.replace(&names[0], &names[1]);
+    anyhow::ensure!(
+        not_loaded.is_empty(),
+        "the certificates of the other site cannot be compared with those of other peers before this is fixed: {not_loaded}"
+    );
     Ok(known)
+}
+
+/// Why the peer whose CA certificates are in the file `trust` is not loaded, if a route lists it.
+fn problems_of_trust(text: &str, config: &Path, trust: &Path) -> Vec<String> {
+    let found = config::find(text, config);
+    let mut store = Store::new(SystemTime::now()).of_service(&found.run_as);
+    let routes = || {
+        found
+            .routes
+            .iter()
+            .filter_map(|route| Some((route, route.tls.as_ref()?)))
+    };
+    for (route, tls) in routes() {
+        store.own_chain(&tls.identity, route.mode);
+    }
+    let mut peers = routes().flat_map(|(_, tls)| &tls.peers);
+    let Some(peer) = peers.find(|peer| peer.trust.trust.value == trust) else {
+        return Vec::new();
+    };
+    store.trust("", &peer.trust);
+    let problems = store.trust_problems(&peer.trust).iter();
+    problems.map(|problem| problem.text.clone()).collect()
 }
 
 /// Problems without the name of the file and the line.

@@ -148,8 +148,23 @@ fn an_older_list_is_refused_by_its_number_and_by_its_date() {
         (None, Some(&[7]), true),
         (None, None, false),
     ] {
-        assert_eq!(is_older(&head(new), &head(old)), older, "{new:?} {old:?}");
+        let is_older = is_older(&head(new), &head(old), i64::MAX);
+        assert_eq!(is_older, older, "{new:?} {old:?}");
     }
+}
+
+#[test]
+fn a_list_of_a_clock_that_was_ahead_is_refused_and_replaced_by_one_with_a_higher_number() {
+    let fetch = Fetch::new();
+    let [first, ahead, next] = [0, 400, 1].map(|days| fetch.list("ca", days));
+    fetch.take(&first).expect("there was none");
+    fetch.assert_refused(&ahead, "the clock of the CA's machine was ahead");
+    // It came into the file when the clock of this machine was ahead as well.
+    let later = fetch.now + DAY * 400;
+    fetch.take_at(&ahead, later).expect("it is newer");
+    fetch.assert_refused(&first, "it is older than the list of \"CN=Region CA\"");
+    assert!(fetch.take(&next).expect("its number is higher").is_new);
+    assert_eq!(fetch.file(), next);
 }
 
 #[test]

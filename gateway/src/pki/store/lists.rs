@@ -1,6 +1,6 @@
 //! Loads revocation lists: each file is read once, and checked for each trust that names it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateRevocationListDer;
@@ -11,7 +11,9 @@ use super::super::file::{self, FileRole};
 use super::super::webpki_error::webpki_error_text;
 use super::super::{facts, rules};
 use super::{OwnChain, Parsed, PkiLoader, Store};
-use crate::config::{IdentityFiles, Located, Mode, Problem};
+use crate::config::access::UserIds;
+use crate::config::{IdentityFiles, Located, Mode, Problem, RunAs, TrustFiles};
+use crate::pki::Trust;
 
 /// The revocation lists of a file, or why it cannot be read.
 pub(super) type CrlFile = Result<Vec<ReadCrl>, String>;
@@ -58,6 +60,32 @@ impl ReadCrl {
 }
 
 impl Store {
+    /// The same store for a gateway with this `run_as`: if root reads revocation lists, they may belong to that user.
+    #[must_use]
+    pub(crate) fn of_service(self, run_as: &RunAs) -> Self {
+        let service = UserIds::of_service(run_as);
+        Self { service, ..self }
+    }
+
+    /// The CAs of trust that was loaded and cannot be used because of its revocation lists.
+    #[must_use]
+    pub(crate) fn without_lists(&self, files: &Arc<TrustFiles>) -> Option<Arc<Trust>> {
+        self.without_lists.get(&Arc::as_ptr(files)).cloned()
+    }
+
+    pub(super) fn crl_file(&mut self, path: &Path) -> Arc<CrlFile> {
+        if let Some(known) = self.crl_files.get(path) {
+            return Arc::clone(known);
+        }
+        let raw = file::read_list(path, self.service);
+        let crls = raw.and_then(|raw| file::parse_crls(path, &raw.bytes));
+        let now = self.now;
+        let read = crls.map(|crls| crls.into_iter().map(|der| ReadCrl::new(der, now)).collect());
+        let read = Arc::new(read);
+        self.crl_files.insert(path.to_owned(), Arc::clone(&read));
+        read
+    }
+
     /// Notes the chain of an identity whose key is not needed, because the CAs of the chain sign revocation
     /// lists too.
     pub fn own_chain(&mut self, files: &IdentityFiles, mode: Mode) {
@@ -67,6 +95,11 @@ impl Store {
             at: files.certificate.clone(),
             chain,
         });
+    }
+
+    /// The time for which dates are checked, in seconds since 1970.
+    pub(in crate::pki) fn now(&self) -> i64 {
+        self.now
     }
 
     /// The revocation lists in `bytes`, PEM or DER, that the CAs in the file `trust` or those above this site

@@ -54,6 +54,24 @@ fn a_key_without_a_list_is_refused_though_its_name_has_one() {
     refused(&gateway, &old.issue(&[PEER]), Alert::UnknownCA, &words);
 }
 
+/// It was loaded when the clock of this machine was ahead.
+#[test]
+fn a_list_that_is_dated_in_the_future_lets_no_peer_in() {
+    let ca = Authority::new("Site CA");
+    let now = OffsetDateTime::now_utc();
+    let ahead = |hours| {
+        let from = now + Duration::hours(hours);
+        let list = ca.crl_between(&[], from, now + Duration::days(900));
+        Gateway::under(&ca).with_crls(vec![list])
+    };
+    accepted(&ahead(23), &ca.issue(&[PEER]), "dns:peer.example");
+    let words = [
+        "cannot be used (it is dated",
+        "and this machine's clock says",
+    ];
+    refused(&ahead(25), &ca.issue(&[PEER]), Alert::UnknownCA, &words);
+}
+
 #[test]
 fn a_list_about_user_certificates_covers_the_leaf_and_not_its_issuer() {
     let root = Authority::new("Site CA");

@@ -24,6 +24,36 @@ fn expired_crl_is_refused_with_its_date() {
 }
 
 #[test]
+fn crl_of_a_clock_that_was_ahead_is_refused_and_a_day_of_difference_is_not() {
+    let mut site = Site::new();
+    let of_day = |day| {
+        site.ca.crl(|crl| {
+            crl.this_update = date_time_ymd(2027, 7, day);
+            crl.next_update = date_time_ymd(2027, 8, 5);
+        })
+    };
+    let crl = of_day(6);
+    site.add_crl("ca.crl", crl);
+    assert_eq!(
+        site.problems(),
+        [
+            "14: crl \"ca.crl\" of \"CN=Region CA\" is dated 2027-07-06 00:00 UTC, and this machine's clock says \
+             2026-06-01 12:00 UTC; if this clock is behind, correct it; if it is right, the clock of the CA's machine \
+             was ahead: let it be corrected, and ask for a list that is made after that (`wardgate pki renew --crl`)"
+        ]
+    );
+    for (seconds, is_good) in [(86_400, true), (86_401, false)] {
+        let crl = site.ca.crl(|crl| {
+            let now = super::super::unix(super::now());
+            crl.this_update =
+                time::OffsetDateTime::from_unix_timestamp(now + seconds).expect("a time");
+        });
+        site.write("ca.crl", crl);
+        assert_eq!(site.problems().is_empty(), is_good, "{seconds}");
+    }
+}
+
+#[test]
 fn crl_of_an_unknown_ca_is_refused() {
     let mut site = Site::new();
     site.add_crl("other.crl", Ca::new("Other CA").crl(|_| {}));
