@@ -113,8 +113,12 @@ fn keepalived_accepts_the_configuration_of_the_director() {
     lab::ip(&["netns", "add", &namespace]);
     // It must know the interface of the file.
     lab::ip(&["-n", &namespace, "link", "add", "lan0", "type", "bridge"]);
-    let test = Program::new("keepalived").args(["-t", "-f"]).arg(file);
-    let outcome = test.netns(namespace.clone()).run();
+    let outcomes = ["director1", "director2"].map(|name| {
+        let test = Program::new("keepalived").args(["-t", "-i", name, "-f"]);
+        test.arg(&file).netns(namespace.clone()).run()
+    });
     namespaces::remove(&namespace);
-    assert_eq!(outcome.expect_success().text().trim(), "");
+    for outcome in outcomes {
+        assert_eq!(outcome.expect_success().text().trim(), "");
+    }
 }
