@@ -69,8 +69,8 @@ enum Task {
         )]
         reload: Option<u32>,
     },
-    /// Measures how long two machines with keepalived take to take over from each other, in network namespaces, and
-    /// prints a table; needs root and takes 40 s for each run
+    /// Measures how long two machines take to take over from each other, with keepalived and behind a router with bird, in
+    /// network namespaces, and prints two tables; needs root and takes about a minute for each run
     Failover {
         /// How often each fault is repeated
         #[arg(long, value_name = "N", default_value_t = 20)]
@@ -258,14 +258,20 @@ fn endure_changes(workspace: &Workspace, seconds: u32) -> anyhow::Result<()> {
     steps::must(&mut test)
 }
 
-/// The test of the tier `network` that takes one machine of a pair away, with more repetitions.
+/// The tests of the tier `network` that take one machine of a site away, with more repetitions: behind VRRP, and behind a
+/// router. Each prints a table.
 fn failover(workspace: &Workspace, runs: u32) -> anyhow::Result<()> {
     steps::must(&mut workspace.cargo(&["build", "--locked", "-p", "wardgate"]))?;
     let mut test = workspace.cargo(&["test", "--locked", "-p", "wardgate-tests"]);
     test.args(["--test", "network", "--", "--nocapture", "--exact"]);
-    test.arg("failover::a_second_machine_takes_over_and_every_application_gets_an_error");
+    // One after the other, because they measure times.
+    test.arg("--test-threads=1");
+    test.args([
+        "failover::a_second_machine_takes_over_and_every_application_gets_an_error",
+        "failover::bird::a_router_moves_connections_away_from_a_machine_and_every_application_gets_an_error",
+    ]);
     test.env("WARDGATE_FAILOVER", runs.to_string());
-    // A run without keepalived would show nothing.
+    // A run without keepalived or bird would show nothing.
     test.env("WARDGATE_REQUIRE", "network");
     steps::must(&mut test)
 }

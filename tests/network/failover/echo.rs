@@ -1,5 +1,6 @@
 //! DICOM C-ECHO, both ends: an archive that answers, and a client that says how its association ended.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -16,6 +17,54 @@ const ASSOCIATE_AC: u8 = 2;
 const DATA: u8 = 4;
 const RELEASE_RQ: u8 = 5;
 const RELEASE_RP: u8 = 6;
+const ABORT: u8 = 7;
+
+/// Why an association is not there, or not any more, as its application sees it.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// An A-ABORT has arrived.
+    Aborted,
+    /// The socket has an error: the connection was reset or refused, or nothing is reachable.
+    Error(io::Error),
+    /// The connection was closed with a FIN in the middle of the association, as if all was well.
+    Closed,
+    /// Nothing has arrived for as long as the application waits.
+    Late,
+    /// Another PDU came than the protocol allows.
+    Unexpected(u8),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // The kernel reports a broken pipe, and not a reset, if a FIN came before the reset.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Self::Closed,
+            io::ErrorKind::WouldBlock => Self::Late,
+            _ => Self::Error(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aborted => write!(to, "A-ABORT"),
+            Self::Error(error) => write!(to, "{error}"),
+            Self::Closed => write!(to, "closed with a FIN"),
+            Self::Late => write!(to, "no answer"),
+            Self::Unexpected(kind) => write!(to, "PDU {kind}"),
+        }
+    }
+}
+
+impl Failure {
+    fn of_pdu(kind: u8) -> Self {
+        match kind {
+            ABORT => Self::Aborted,
+            kind => Self::Unexpected(kind),
+        }
+    }
+}
 
 /// Accepts associations until the process ends, and answers their requests.
 pub(super) fn serve(listener: TcpListener) {
@@ -49,25 +98,27 @@ fn answer(mut stream: TcpStream) {
 pub(super) struct Association {
     stream: TcpStream,
     number: u16,
+    within: Duration,
 }
 
 impl Association {
-    /// Connects and asks for an association.
+    /// Connects and asks for an association. Its application waits for each answer for `within`.
     ///
     /// # Errors
     /// Why there is none: the application knows it.
-    pub(super) fn open(to: SocketAddr, within: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, within)?;
+    pub(super) fn open(to: SocketAddr, within: Duration) -> Result<Self, Failure> {
+        let mut stream = TcpStream::connect_timeout(&to, within)?;
         stream.set_read_timeout(Some(within))?;
         stream.set_write_timeout(Some(within))?;
         stream.set_nodelay(true)?;
-        let mut association = Self { stream, number: 0 };
-        association.stream.write_all(&request())?;
-        match read_pdu(&mut association.stream)? {
-            (ASSOCIATE_AC, _) => Ok(association),
-            (kind, _) => Err(io::Error::other(format!(
-                "PDU {kind} instead of an acceptance"
-            ))),
+        stream.write_all(&request())?;
+        match read_pdu(&mut stream)? {
+            (ASSOCIATE_AC, _) => Ok(Self {
+                stream,
+                number: 0,
+                within,
+            }),
+            (kind, _) => Err(Failure::of_pdu(kind)),
         }
     }
 
@@ -78,33 +129,41 @@ impl Association {
     }
 
     /// Sends a request whose answer does not come in time: only an error ends the wait.
-    pub(super) fn wait_in_vain(&mut self) -> io::Result<()> {
+    pub(super) fn wait_in_vain(&mut self) -> Result<(), Failure> {
         self.number = SLOW - 1;
         self.echo()
     }
 
     /// Sends a C-ECHO and waits for its answer.
-    pub(super) fn echo(&mut self) -> io::Result<()> {
+    pub(super) fn echo(&mut self) -> Result<(), Failure> {
         self.number = self.number.wrapping_add(1);
         self.stream.write_all(&data(&echo_request(self.number)))?;
         let (kind, body) = read_pdu(&mut self.stream)?;
         let answered = message_number(&body, 0x0120);
         match kind == DATA && answered == Some(self.number) {
             true => Ok(()),
-            false => Err(io::Error::other(format!(
-                "PDU {kind} instead of the answer"
-            ))),
+            false => Err(Failure::of_pdu(kind)),
+        }
+    }
+
+    /// Lets this time pass, and notices an end of the association in it.
+    pub(super) fn pause(&mut self, time: Duration) -> Result<(), Failure> {
+        self.stream.set_read_timeout(Some(time))?;
+        let arrived = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(self.within))?;
+        match arrived.map_err(Failure::from) {
+            Err(Failure::Late) => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::of_pdu(read_pdu(&mut self.stream)?.0)),
         }
     }
 
     /// Releases the association.
-    pub(super) fn release(mut self) -> io::Result<()> {
+    pub(super) fn release(mut self) -> Result<(), Failure> {
         self.stream.write_all(&pdu(RELEASE_RQ, &[0; 4]))?;
         match read_pdu(&mut self.stream)? {
             (RELEASE_RP, _) => Ok(()),
-            (kind, _) => Err(io::Error::other(format!(
-                "PDU {kind} instead of the release"
-            ))),
+            (kind, _) => Err(Failure::of_pdu(kind)),
         }
     }
 }
@@ -206,4 +265,57 @@ fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
 fn item(kind: u8, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len()).expect("short");
     [&[kind, 0][..], &length.to_be_bytes(), value].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// An association with an archive that accepts it and then ends the connection in this way.
+    fn ended(end: fn(TcpStream)) -> Association {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+        let to = listener.local_addr().expect("it is bound");
+        let archive = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the client connects");
+            let _ = read_pdu(&mut stream).expect("a request");
+            stream.write_all(&acceptance()).expect("the client reads");
+            end(stream);
+        });
+        let association = Association::open(to, ANSWER).expect("it is accepted");
+        archive.join().expect("it does not panic");
+        association
+    }
+
+    fn abort(mut stream: TcpStream) {
+        let pdu = pdu(ABORT, &[0; 4]);
+        stream.write_all(&pdu).expect("the client reads");
+    }
+
+    fn reset(stream: TcpStream) {
+        let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        linger.expect("it is a TCP socket");
+    }
+
+    #[test]
+    fn a_fin_within_an_association_is_no_error_of_its_application() {
+        for (end, is_expected) in [
+            (
+                drop as fn(TcpStream),
+                (|end| matches!(end, Failure::Closed)) as fn(&Failure) -> bool,
+            ),
+            (abort, |end| matches!(end, Failure::Aborted)),
+            (reset, |end| matches!(end, Failure::Error(_))),
+        ] {
+            let seen = ended(end).pause(SHORT).expect_err("it has ended");
+            assert!(is_expected(&seen), "{seen}");
+            // The request meets a closed socket, whose kernel answers with a reset.
+            let mut association = ended(end);
+            sleep(SHORT);
+            let seen = association.echo().expect_err("it has ended");
+            assert!(is_expected(&seen), "{seen}");
+        }
+    }
 }

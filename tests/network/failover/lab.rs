@@ -2,27 +2,32 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 use wardgate_tests::tier::workspace;
 use wardgate_tests::{Background, DEADLINE, Gateway, Pki, Program, Site, until};
 
+use super::echo::{ANSWER, Association};
+use super::fault::Fault;
+use super::load::Entry;
+use super::measure::Cluster;
 use crate::namespaces::{self, inside};
 
 /// The name in the certificates of both machines.
-pub(super) const OWN: &str = "gw.a.example";
+const OWN: &str = "gw.a.example";
 /// The name in the other site's certificate.
-pub(super) const OTHER: &str = "gw.b.example";
+const OTHER: &str = "gw.b.example";
 /// Where the clients of the LAN connect: the address that moves.
-pub(super) const LAN_SERVICE: &str = "10.20.0.5:11112";
+const LAN_SERVICE: &str = "10.20.0.5:11112";
 const LAN_SERVICE_IP: &str = "10.20.0.5";
 /// Where the other site connects: the address that moves.
 const WAN_SERVICE: &str = "198.51.100.7:2762";
 /// Where the other site accepts TLS.
 const OTHER_WAN: &str = "198.51.100.10:2762";
 /// Where the clients of the other site connect.
-pub(super) const OTHER_LAN: &str = "10.30.0.5:11112";
+const OTHER_LAN: &str = "10.30.0.5:11112";
 /// The archive of this site, and of the other site.
 pub(super) const ARCHIVES: [(Place, &str); 2] = [
     (Place::Lan, "10.20.0.9:104"),
@@ -41,9 +46,9 @@ pub(super) enum Place {
 }
 
 /// A machine of the pair.
-pub(super) struct Machine {
+struct Machine {
     /// `None` while its gateway does not run.
-    pub(super) gateway: Option<Gateway>,
+    gateway: Option<Gateway>,
     keepalived: Option<Background>,
 }
 
@@ -52,7 +57,7 @@ pub(super) struct Lab {
     prefix: String,
     folder: TempDir,
     pki: Pki,
-    pub(super) machines: [Machine; 2],
+    machines: [Machine; 2],
     pub(super) other: Option<Gateway>,
 }
 
@@ -166,7 +171,7 @@ impl Lab {
     }
 
     /// Starts what does not run of a machine.
-    pub(super) fn start_machine(&mut self, number: usize) {
+    fn start_machine(&mut self, number: usize) {
         self.start_gateway(number);
         if self.machines[number].keepalived.is_none() {
             self.machines[number].keepalived = Some(self.keepalived(number));
@@ -174,7 +179,7 @@ impl Lab {
     }
 
     /// Starts the gateway of a machine, if it does not run.
-    pub(super) fn start_gateway(&mut self, number: usize) {
+    fn start_gateway(&mut self, number: usize) {
         if self.machines[number].gateway.is_none() {
             let site = self.site();
             let namespace = self.namespace(Place::Machine(number));
@@ -190,7 +195,7 @@ impl Lab {
     }
 
     /// Ends keepalived and the gateway of a machine.
-    pub(super) fn stop_machine(&mut self, number: usize) {
+    fn stop_machine(&mut self, number: usize) {
         let machine = &mut self.machines[number];
         // As the packaged drop-in orders them.
         if let Some(keepalived) = machine.keepalived.take() {
@@ -273,7 +278,7 @@ impl Lab {
     }
 
     /// Waits until keepalived counts a machine as good: no fault, and its whole priority.
-    pub(super) fn wait_until_good(&self, number: usize) {
+    fn wait_until_machine_is_good(&self, number: usize) {
         let what = "the machine is good for keepalived";
         until(what, 2 * DEADLINE, || {
             let output = self.keepalived_output(number);
@@ -298,7 +303,7 @@ impl Lab {
     }
 
     /// Takes the interface of a machine down or up: `lan0` or `wan0`.
-    pub(super) fn set_link(&self, number: usize, interface: &str, state: &str) {
+    fn set_link(&self, number: usize, interface: &str, state: &str) {
         self.ip(
             Place::Machine(number),
             &format!("link set {interface} {state}"),
@@ -306,7 +311,7 @@ impl Lab {
     }
 
     /// Lets the other site drop what it would send to the own address of a machine, or send it again.
-    pub(super) fn lose_peer(&self, number: usize, is_lost: bool) {
+    fn lose_peer(&self, number: usize, is_lost: bool) {
         let act = if is_lost { "add" } else { "del" };
         let address = format!("198.51.100.{}", number + 3);
         self.ip(Place::Other, &format!("route {act} blackhole {address}"));
@@ -337,6 +342,101 @@ impl Lab {
     }
 }
 
+impl Cluster for Lab {
+    const FAULTS: &'static [Fault] = &[
+        Fault::Kill,
+        Fault::Drain,
+        Fault::LanDown,
+        Fault::WanDown,
+        Fault::PeerLost,
+        Fault::BothRestarted,
+    ];
+    const IS_SHARED: bool = false;
+
+    fn entries(&self) -> [Entry; 2] {
+        let entry = |place, to: &str, cut_off_by| Entry {
+            namespace: self.namespace(place),
+            to: to.parse().expect("an address"),
+            cut_off_by,
+        };
+        [
+            entry(Place::Lan, LAN_SERVICE, Some(Fault::LanDown)),
+            entry(Place::Other, OTHER_LAN, None),
+        ]
+    }
+
+    fn wait_until_good(&self) {
+        for number in 0..2 {
+            self.wait_until_machine_is_good(number);
+        }
+    }
+
+    fn victim(&self) -> usize {
+        self.wait_for_master(None)
+    }
+
+    fn open(&self, entry: &Entry) -> (Association, usize) {
+        let open = || Association::open(entry.to, ANSWER);
+        let association = inside(&entry.namespace, open).expect("all is good before the fault");
+        (association, self.wait_for_master(None))
+    }
+
+    fn begin(&mut self, fault: Fault, victim: usize) {
+        let gateway = |lab: &Self| lab.machines[victim].gateway.as_ref().map(Gateway::process);
+        match fault {
+            Fault::Kill => {
+                gateway(self).expect("it runs").signal(Signal::KILL);
+            }
+            Fault::Drain => {
+                let gateway = self.machines[victim].gateway.as_ref().expect("it runs");
+                gateway.command(&["drain"]).run().expect_success();
+            }
+            Fault::LanDown => self.set_link(victim, "lan0", "down"),
+            Fault::WanDown => self.set_link(victim, "wan0", "down"),
+            Fault::PeerLost => self.lose_peer(victim, true),
+            Fault::BothRestarted => {
+                for number in [1 - victim, victim] {
+                    self.stop_machine(number);
+                }
+                for number in 0..2 {
+                    self.start_machine(number);
+                }
+            }
+        }
+    }
+
+    fn wait_until_moved(&self, fault: Fault, victim: usize) {
+        // Of two that start, either may get them.
+        let is_of_one = fault != Fault::BothRestarted;
+        self.wait_for_master(is_of_one.then_some(1 - victim));
+    }
+
+    /// The addresses must stay where they are.
+    fn repair(&mut self, fault: Fault, victim: usize) {
+        let before = self.wait_for_master(None);
+        match fault {
+            Fault::Kill => {
+                self.machines[victim].gateway = None;
+                self.start_gateway(victim);
+            }
+            Fault::Drain => {
+                let gateway = self.machines[victim].gateway.as_ref().expect("it runs");
+                gateway.command(&["drain", "--undo"]).run().expect_success();
+            }
+            Fault::LanDown => self.set_link(victim, "lan0", "up"),
+            Fault::WanDown => self.set_link(victim, "wan0", "up"),
+            Fault::PeerLost => self.lose_peer(victim, false),
+            Fault::BothRestarted => {}
+        }
+        self.wait_until_good();
+        assert_eq!(
+            self.wait_for_master(None),
+            before,
+            "{fault:?}: the addresses moved back"
+        );
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         for number in 0..2 {
@@ -348,7 +448,7 @@ impl Drop for Lab {
                 keepalived.process().signal(Signal::TERM);
                 let ended = || keepalived.process().has_ended();
                 let _ = (0..500).find(|_| {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    std::thread::sleep(Duration::from_millis(10));
                     ended()
                 });
             }
