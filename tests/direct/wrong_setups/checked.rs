@@ -182,6 +182,15 @@ pub(super) fn files() -> Vec<Case> {
             |words| with_crl(words, Pki::expired_crl),
         ),
         Case::new(
+            "the revocation list is dated in the future",
+            &[
+                "is dated",
+                "if this clock is behind, correct it",
+                "ask for a list",
+            ],
+            |words| with_crl(words, Pki::future_crl),
+        ),
+        Case::new(
             "the revocation list is missing",
             &["crl", "correct the path"],
             |words| with_crl(words, |pki| pki.path("nowhere.crl")),

@@ -103,6 +103,17 @@ impl Pki {
         self.path("expired.crl")
     }
 
+    /// The same list, made by a machine whose clock was 40 days ahead.
+    pub fn future_crl(&self) -> PathBuf {
+        let ahead = OffsetDateTime::now_utc() + Duration::days(40);
+        let list = self
+            .authority
+            .list_made(ahead, Duration::days(30), &[REVOKED_SERIAL], 0);
+        let file = self.path("future.crl");
+        write(&file, &list, 0o644);
+        file
+    }
+
     /// The same list, whose time will be over soon. Another file for each name.
     pub fn brief_crl(&self, name: &str, life: std::time::Duration) -> PathBuf {
         let life = Duration::try_from(life).expect("a test waits for seconds");
@@ -189,7 +200,17 @@ impl Authority {
 
     /// The same with further entries.
     fn list(&self, until: Duration, revoked: &[u64], further: u32) -> String {
-        let now = OffsetDateTime::now_utc();
+        self.list_made(OffsetDateTime::now_utc(), until, revoked, further)
+    }
+
+    /// The same, made at this time.
+    fn list_made(
+        &self,
+        now: OffsetDateTime,
+        until: Duration,
+        revoked: &[u64],
+        further: u32,
+    ) -> String {
         // No serial number of 16 bytes is one of ours, which are shorter or have 20.
         let further = (0..further).map(|number| RevokedCertParams {
             serial_number: SerialNumber::from_slice(
