@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use wardgate_tests::stream::{accept, connect, ping};
 use wardgate_tests::tier::{self, Need};
 use wardgate_tests::{
-    Background, DEADLINE, Pki, Process, Program, Site, built, http, until, wardgate, workspace,
+    Background, DEADLINE, Pki, Process, Program, Site, built, http, until, wardgate,
 };
 
 use crate::pair::{A, B, address, listen, local};
@@ -422,7 +422,7 @@ fn a_part_that_is_missing_stops_a_gateway_with_require_and_is_reported_with_try(
         (Some("seccomp=EPERM"), "root", "system_calls", "seccomp"),
         (None, "no-such-user", "privileges", "there is no user"),
     ];
-    let expected_metrics = workspace().join("tests/data/metrics.expected");
+    let expected_metrics = tier::workspace().join("tests/data/metrics.expected");
     let expected_metrics = fs::read_to_string(expected_metrics).expect("the list is there");
     // The rows of the metric without their values.
     let parts = |metrics: &str| -> BTreeSet<String> {

@@ -531,7 +531,7 @@ mod tests {
             let ca = first(&folder.join("ca.pem")).expect("it is there");
             assert_eq!(Some(&ca) == old.as_ref(), of_old);
             let list = folder.join("ca.crl");
-            assert!(partner::has_list(&ca, [list.as_path()], now));
+            assert!(partner::has_list(&ca, [list.as_path()], &RunAs::Default, now));
         }
     }
 }
