@@ -357,6 +357,22 @@ const MEANINGLESS: [(Signal, &str); 7] = [
 ];
 
 #[test]
+fn signals_in_quick_succession_end_nothing() {
+    let through = Through::start();
+    let (mut client, mut server) = through.join();
+    // While one signal is handled in the main thread, the next ones arrive in others.
+    for _ in 0..2_000 {
+        for (signal, _) in MEANINGLESS {
+            through.gateway.process().signal(signal);
+        }
+    }
+    send_noise(&mut client, 1, 1000);
+    expect_noise(&mut server, 1, 1000);
+    drop((client, server));
+    through.gateway.stop();
+}
+
+#[test]
 fn signals_that_mean_nothing_are_ignored_with_one_line_each() {
     let through = Through::start();
     let (mut client, mut server) = through.join();

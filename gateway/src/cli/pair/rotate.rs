@@ -292,6 +292,7 @@ fn begins_later(certificate: &CertificateDer<'_>, now: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RunAs;
     use crate::pki::authority::{CRL_DAYS, KeyType, NewAuthority, NewCertificate, Permitted};
     use std::time::{Duration, Instant};
 
@@ -531,7 +532,12 @@ mod tests {
             let ca = first(&folder.join("ca.pem")).expect("it is there");
             assert_eq!(Some(&ca) == old.as_ref(), of_old);
             let list = folder.join("ca.crl");
-            assert!(partner::has_list(&ca, [list.as_path()], &RunAs::Default, now));
+            assert!(partner::has_list(
+                &ca,
+                [list.as_path()],
+                &RunAs::Default,
+                now
+            ));
         }
     }
 }

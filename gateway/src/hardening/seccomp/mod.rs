@@ -235,6 +235,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_signal_may_arrive_in_any_thread() {
+        for role in Role::ALL {
+            let lines = all_lines(role);
+            let name = role.name();
+            assert!(lines.iter().any(|(call, _)| *call == "sendto"), "{name}");
+        }
+    }
+
     /// Calls that let a process start a program, read another process, load code into the kernel, change its user or its
     /// view of the file system, or make a new ring.
     const NEVER: [&str; 34] = [
