@@ -64,12 +64,17 @@ pub(super) fn run(args: &RenewArgs, now: SystemTime) -> anyhow::Result<u8> {
         leftovers::remove_of_trust(&peer.trust.trust.value);
         renewal.use_received(peer);
     }
-    let outcome = renewal.renew_own(args);
-    renewal.report(outcome);
+    let published = renewal.renew_own(args).unwrap_or_else(|error| {
+        renewal.report(Err(error));
+        None
+    });
     for peer in &config.renewed {
         let outcome = renewal.exchange(peer);
         let name = peer.name.as_deref().unwrap_or_default();
         renewal.report(outcome.with_context(|| format!("peer \"{name}\"")));
+    }
+    if let Some(sequence) = published {
+        renewal.name_a_peer_behind(sequence);
     }
     if renewal.code == EXIT_GOOD && !renewal.has_printed.get() {
         println!(
@@ -102,13 +107,14 @@ impl Renewal<'_> {
         }
     }
 
-    /// Renews the certificate and the CA of this site, and writes the update for partners.
-    fn renew_own(&self, args: &RenewArgs) -> anyhow::Result<()> {
+    /// Renews the certificate and the CA of this site, and writes the update for partners. Returns the number of an update
+    /// that partners could use before.
+    fn renew_own(&self, args: &RenewArgs) -> anyhow::Result<Option<u64>> {
         let Some(own) = OwnAuthorities::open(&args.files.dir, args.early, self.now)? else {
             self.print(
                 "the CA of this site is not on this machine, so its certificates are not renewed here",
             );
-            return Ok(());
+            return Ok(None);
         };
         let text = fs::read_to_string(self.file)?;
         let files = Edited::parse(self.file, &text)?.identity();
@@ -120,10 +126,9 @@ impl Renewal<'_> {
             .as_deref()
             .and_then(|bytes| Update::read(bytes).ok())
             .map(|update| update.sequence);
-        let name = |peer: &Arc<Peer>| peer.name.clone().unwrap_or_default();
-        let has_it =
-            |peer: &Arc<Peer>| sequence.is_some_and(|own| self.state.in_use_at(&name(peer)) == own);
-        let all_know = self.config.renewed.iter().all(has_it);
+        let all_know = sequence.map_or(self.config.renewed.is_empty(), |own| {
+            self.peer_behind(own).is_none()
+        });
         self.print_and_record(own.switch(all_know)?);
         self.print_and_record(own.make_successor()?);
         let output = OutputFiles { certificate, key };
@@ -142,7 +147,7 @@ impl Renewal<'_> {
                 "signed an update of the CA certificates for partners: sha256 {}",
                 digest_of(&update)
             )));
-            return Ok(());
+            return Ok(None);
         }
         // What the gateway's process may have changed is put right.
         if published != current {
@@ -151,14 +156,24 @@ impl Renewal<'_> {
                 None => self.state.remove_own()?,
             }
         }
-        let mut peers = self.config.renewed.iter();
-        if let Some(behind) = peers.find(|peer| sequence.is_some() && !has_it(peer)) {
+        Ok(sequence)
+    }
+
+    /// The name of a partner that has not reported that it uses this update of this site.
+    fn peer_behind(&self, sequence: u64) -> Option<&str> {
+        let mut names = self.config.renewed.iter().map(|peer| peer.name.as_deref());
+        names.find_map(|name| {
+            let name = name.unwrap_or_default();
+            (self.state.in_use_at(name) != sequence).then_some(name)
+        })
+    }
+
+    fn name_a_peer_behind(&self, sequence: u64) {
+        if let Some(name) = self.peer_behind(sequence) {
             self.print(&format!(
-                "peer \"{}\" does not use the last update of this site yet",
-                name(behind)
+                "peer \"{name}\" does not use the last update of this site yet"
             ));
         }
-        Ok(())
     }
 
     /// Exchanges updates with a partner to which this site connects. Others connect to this site.
