@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::client_source::Source;
 use crate::pairing::code::PairingCode;
 use crate::pairing::conversation::prove;
 use crate::pairing::error::{PairingError, RejectCode};
@@ -238,8 +239,9 @@ fn prove_on(
 #[derive(Default)]
 struct OpenConnections {
     count: u32,
-    /// The number of each address. INVARIANT: none is 0, so there are `UNAUTHENTICATED_MAX` entries at most.
-    open: HashMap<IpAddr, usize>,
+    /// The number of each address, of IPv6 each /64. INVARIANT: none is 0, so there are `UNAUTHENTICATED_MAX` entries at
+    /// most.
+    open: HashMap<Source, usize>,
 }
 
 impl OpenConnections {
@@ -250,10 +252,11 @@ impl OpenConnections {
 
     fn begin(&mut self, address: IpAddr) -> bool {
         let all: usize = self.open.values().sum();
-        let own = self.open.get(&address).copied().unwrap_or_default();
+        let source = Source::from(address);
+        let own = self.open.get(&source).copied().unwrap_or_default();
         let is_room = all < UNAUTHENTICATED_MAX && own < UNAUTHENTICATED_PER_ADDRESS_MAX;
         if is_room {
-            self.open.insert(address, own.saturating_add(1));
+            self.open.insert(source, own.saturating_add(1));
             // One that is closed at once costs nothing, and does not bring the pairing nearer to its end.
             self.count = self.count.saturating_add(1);
         }
@@ -261,10 +264,11 @@ impl OpenConnections {
     }
 
     fn ended(&mut self, address: IpAddr) {
-        if let Some(own) = self.open.get_mut(&address) {
+        let source = Source::from(address);
+        if let Some(own) = self.open.get_mut(&source) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                self.open.remove(&address);
+                self.open.remove(&source);
             }
         }
     }

@@ -89,6 +89,15 @@ fn connections_that_prove_nothing_are_bounded_for_each_address_and_in_all() {
 }
 
 #[test]
+fn the_addresses_of_one_network_of_ipv6_count_as_one() {
+    let mut open = OpenConnections::default();
+    let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, number]);
+    let taken = (0..100).filter(|number| open.begin(address(*number)));
+    assert_eq!(taken.count(), UNAUTHENTICATED_PER_ADDRESS_MAX);
+    assert!(open.begin(IpAddr::from([192, 0, 2, 1])));
+}
+
+#[test]
 fn a_refused_connection_of_a_new_address_leaves_nothing_behind() {
     let mut open = OpenConnections::default();
     let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, number, 0, 0, 0, 1]);
