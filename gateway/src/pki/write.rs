@@ -17,6 +17,9 @@ pub(super) const MODE_KEY: u32 = 0o600;
 /// Permissions of files that every user may read.
 pub(super) const MODE_PUBLIC: u32 = 0o644;
 
+/// Permissions of new folders for such files. The folder above decides who may enter.
+const MODE_FOLDER: u32 = 0o755;
+
 /// Permissions of the configuration. An existing one keeps its own, without write permission for others than its owner:
 /// the gateway refuses such a file. For a new one see `for_readers`.
 pub(crate) const MODE_CONFIG: u32 = 0o640;
@@ -204,6 +207,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
+/// Makes a folder for public files, and those above it that are missing. All users may enter them, whatever the umask is;
+/// folders that exist stay as they are.
+///
+/// # Errors
+///
+/// The error of the system.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder == Path::new("") || folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        make_folder(above)?;
+    }
+    std::fs::create_dir(folder)?;
+    std::fs::set_permissions(folder, Permissions::from_mode(MODE_FOLDER))
+}
+
 /// The folder of a file.
 pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
@@ -247,6 +267,7 @@ mod tests {
     fn the_umask_does_not_close_what_others_must_read() {
         if let Some(folder) = std::env::var_os(WITH_UMASK) {
             let path = |name| Path::new(&folder).join(name);
+            make_folder(&path("pki/peers")).expect("made");
             create(&path("site.pem"), b"public", MODE_PUBLIC).expect("written");
             create(&path("site.key"), b"secret", MODE_KEY).expect("written");
             replace(&path("ca.pem"), b"public", MODE_PUBLIC).expect("written");
@@ -263,7 +284,13 @@ mod tests {
                 .stdout(std::process::Stdio::null())
                 .status();
             assert!(status.expect("it runs").success());
-            for (name, expected) in [("site.pem", 0o644), ("ca.pem", 0o644), ("site.key", 0o600)] {
+            for (name, expected) in [
+                ("site.pem", 0o644),
+                ("ca.pem", 0o644),
+                ("site.key", 0o600),
+                ("pki", 0o755),
+                ("pki/peers", 0o755),
+            ] {
                 let found = mode(&dir.path().join(name));
                 assert_eq!(found, expected, "{name} with umask {umask}: {found:o}");
             }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,8 +21,6 @@ use crate::pairing::state::StateFolder;
 use crate::pki::store::Store;
 use crate::pki::{folder, pem, write};
 
-/// The mode of a new folder for CA certificates. The folder above it decides who may enter.
-const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 /// How the names of trials begin and end.
 pub(super) const TRIAL: (&str, &str) = (".pair", ".pem");
@@ -191,11 +188,7 @@ impl OfferHandler for PeerWriter<'_> {
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let shown = folder.display();
-    if !folder.exists() {
-        fs::create_dir_all(folder).with_context(|| format!("{shown} cannot be made"))?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))?;
-    }
-    Ok(())
+    write::make_folder(folder).with_context(|| format!("{shown} cannot be made"))
 }
 
 /// A file of certificates in this folder, for a check of the configuration that names it.

@@ -84,7 +84,7 @@ impl Work<'_> {
         let pem = new.map(|(peer, ca)| (peer, ca.pem()));
         let mut files: Vec<(&Path, &[u8], u32)> = Vec::new();
         if let Some((peer, pem)) = &pem {
-            fs::create_dir_all(write::folder(&peer.trust))?;
+            write::make_folder(write::folder(&peer.trust))?;
             files.push((&peer.trust, pem.as_bytes(), MODE_PUBLIC));
         }
         if self.text != self.present {
@@ -192,7 +192,7 @@ impl Work<'_> {
             key: self.files.key.clone(),
             request: request.clone(),
         };
-        fs::create_dir_all(write::folder(&request))?;
+        write::make_folder(write::folder(&request))?;
         let written = make_request(&wanted)?;
         println!(
             "wrote {}: a request for {}",
@@ -209,7 +209,7 @@ impl Work<'_> {
         };
         let certificate = read(certificate)?;
         let key = zeroize::Zeroizing::new(read(key)?);
-        fs::create_dir_all(write::folder(&self.files.certificate))?;
+        write::make_folder(write::folder(&self.files.certificate))?;
         let trial = self.trial_folder()?;
         let copies = SiteFiles {
             certificate: trial.path().join("site.pem"),
