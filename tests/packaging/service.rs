@@ -52,6 +52,7 @@ fn two_sites_run_as_services_from_installation_to_purge() {
     store(&hospital, &archive);
 
     every_part_of_the_sandbox_is_in_force(&hospital);
+    the_fetcher_of_lists_cannot_reach_the_gateway(&hospital);
 
     key_that_only_root_can_read_comes_from_systemd(&hospital);
     store(&hospital, &archive);
@@ -246,6 +247,46 @@ fn assert_stored(archive: &TempDir) {
     stored
         .iter()
         .for_each(|file| fs::remove_file(file).expect("it is there"));
+}
+
+/// It reads bytes from outside, as the user of the gateway, whose listeners the admin socket hands over.
+fn the_fetcher_of_lists_cannot_reach_the_gateway(machine: &Machine) {
+    let before = machine.property("wardgate", "MainPID");
+    let as_user = |command: &str| machine.run(&format!("runuser -u wardgate -- {command}"));
+    as_user("/usr/bin/wardgate status").expect_success();
+    as_user(&format!("sh -c 'kill -0 {before}'")).expect_success();
+    let replaced = "/run/systemd/system/wardgate-crl-fetch.service.d";
+    for command in [
+        "/usr/bin/wardgate status".to_owned(),
+        "/usr/bin/ls /run/wardgate /var/lib/wardgate/state".to_owned(),
+        format!("/usr/bin/sh -c 'kill -0 {before}'"),
+    ] {
+        let unit = format!(
+            "mkdir -p {replaced} && printf '[Service]\\nExecStart=\\nExecStart=%s\\n' \"{command}\" \
+             >{replaced}/command.conf && systemctl daemon-reload"
+        );
+        machine.run(&unit).expect_success();
+        machine
+            .run("systemctl start wardgate-crl-fetch")
+            .expect_failure();
+        let journal = machine.run(
+            "journalctl -o cat --no-pager \
+             _SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value wardgate-crl-fetch)",
+        );
+        let why = ["Permission denied", "Operation not permitted"];
+        let text = journal.text();
+        assert!(
+            why.iter().any(|why| text.contains(why)),
+            "{command}: {text}"
+        );
+        machine
+            .run("systemctl reset-failed wardgate-crl-fetch")
+            .expect_success();
+    }
+    machine
+        .run(&format!("rm -r {replaced} && systemctl daemon-reload"))
+        .expect_success();
+    assert_eq!(machine.property("wardgate", "MainPID"), before);
 }
 
 fn killed_is_restarted(machine: &Machine) {
