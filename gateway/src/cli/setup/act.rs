@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -90,7 +89,6 @@ impl Work<'_> {
         if self.text != self.present {
             files.push((&config, self.text.as_bytes(), write::MODE_CONFIG));
         }
-        let is_first = new.is_some_and(|(peer, _)| !peer.trust.exists());
         write::replace_all(&files).with_context(|| {
             format!(
                 "{} or a file beside it cannot be written",
@@ -98,10 +96,6 @@ impl Work<'_> {
             )
         })?;
         if let Some((peer, _)) = new {
-            // The umask of an administrator may be closed, and the gateway has to read it.
-            if is_first {
-                fs::set_permissions(&peer.trust, fs::Permissions::from_mode(MODE_PUBLIC))?;
-            }
             println!("wrote {}: the CA of {}", peer.trust.display(), peer.name);
         }
         if self.text != self.present {

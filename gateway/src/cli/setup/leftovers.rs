@@ -17,7 +17,8 @@ const CHOSEN: usize = 6;
 /// A younger trial may be one of a setup that runs now: a trial takes seconds.
 const OLD: Duration = Duration::from_secs(600);
 
-/// Removes old trials of this user in `folder`, and what is left of the keys of the site and its CA below it. What cannot be removed stays, and links are not followed.
+/// Removes old trials of this user in `folder`, and what is left of the keys of the site and its CA below it. What cannot
+/// be removed stays, and links are not followed.
 pub(super) fn remove(folder: &Path) {
     for file in ["pki/site.pem", "pki/site.key", "ca/ca.key"] {
         for path in write::remove_leftovers(&folder.join(file)) {
