@@ -131,11 +131,14 @@ pub(crate) fn wan_lost(line: WanLine<'_>, sites: &Sites<'_>, first: u16, scale: 
     // Slow enough that the line is lost in mid-transfer.
     line.netem("delay 5ms rate 5mbit");
     let [default, shorter] = [first, first + 1].map(|route| sites.connection(route));
-    let [moving, moving_shorter] = [first, first + 1].map(|route| in_transfer(sites, route));
     let last_packets = Instant::now();
     for connection in [&default, &shorter] {
         round_trip(connection);
     }
+    // The acknowledgement of the last byte must not wait behind the transfers: a byte that is not acknowledged is given up
+    // after `user`.
+    thread::sleep(Duration::from_millis(100));
+    let [moving, moving_shorter] = [first, first + 1].map(|route| in_transfer(sites, route));
     line.netem("loss 100%");
     let silence = Silence {
         last_packets,
