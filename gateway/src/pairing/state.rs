@@ -12,11 +12,11 @@ use rustix::fs::OFlags;
 
 use super::limits::UPDATE_BYTES_MAX;
 use super::update::{RenewalMessage, Update};
+use crate::pki::write;
 
 const MODE: u32 = 0o644;
-/// Permissions of the folder, as `StateDirectoryMode` of the systemd unit, and of a folder above it that is missing.
+/// Permissions of the folder, as `StateDirectoryMode` of the systemd unit.
 const MODE_FOLDER: u32 = 0o770;
-const MODE_ABOVE: u32 = 0o755;
 /// The own update. No peer can have this name, because a name has no comma.
 const OWN: &str = "own,update";
 
@@ -37,13 +37,8 @@ impl StateFolder {
     /// # Errors
     /// The error of the system.
     pub fn made_for(path: &Path, owner: Option<(u32, u32)>) -> io::Result<Self> {
-        let missing = path.ancestors().skip(1);
-        let missing = missing.take_while(|above| !above.as_os_str().is_empty() && !above.exists());
-        let missing: Vec<_> = missing.collect();
-        for above in missing.into_iter().rev() {
-            make(above, MODE_ABOVE, None)?;
-        }
-        make(path, MODE_FOLDER, owner)?;
+        write::make_folder(write::folder(path))?;
+        make(path, owner)?;
         Ok(Self::new(path))
     }
 
@@ -189,8 +184,8 @@ impl StateFolder {
     }
 }
 
-/// Makes one folder with these permissions, whatever the umask is. One that is there already is not changed.
-fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+/// Makes one folder with `MODE_FOLDER`, whatever the umask is. One that is there already is not changed.
+fn make(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
             return Ok(());
@@ -203,7 +198,7 @@ fn make(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     if let Some((user, group)) = owner {
         fchown(&made, Some(user), Some(group))?;
     }
-    made.set_permissions(fs::Permissions::from_mode(mode))
+    made.set_permissions(fs::Permissions::from_mode(MODE_FOLDER))
 }
 
 #[cfg(test)]

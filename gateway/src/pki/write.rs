@@ -220,7 +220,13 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     if let Some(above) = folder.parent() {
         make_folder(above)?;
     }
-    std::fs::create_dir(folder)?;
+    match std::fs::create_dir(folder) {
+        // Another process has made it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {
+            return Ok(());
+        }
+        outcome => outcome?,
+    }
     std::fs::set_permissions(folder, Permissions::from_mode(MODE_FOLDER))
 }
 
