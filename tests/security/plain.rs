@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wardgate_tests::{DEADLINE, Gateway, until};
 
 /// A marker for the content of a study: an association request, so that a DICOM route accepts it. No byte of
@@ -85,10 +86,33 @@ pub(crate) fn connect(port: u16) -> TcpStream {
 
 /// Sends the marker to a gateway's plaintext port and returns the result.
 pub(crate) fn offer_marker(port: u16) -> Received {
-    let mut stream = connect(port);
-    // The gateway may have refused already.
-    let _ = stream.write_all(MARKER);
-    receive_all(&stream)
+    offer(connect(port))
+}
+
+fn offer(mut stream: TcpStream) -> Received {
+    let written = stream.write_all(MARKER);
+    let mut received = receive_all(&stream);
+    // A reset that came before the marker is reported once, by the write; the read after it sees the end of a stream.
+    if let (Err(error), End::Orderly) = (written, received.end) {
+        received.end = End::Failed(error.kind());
+    }
+    received
+}
+
+#[test]
+fn a_reset_before_the_marker_is_seen_as_a_failure() {
+    let (listener, port) = listener();
+    let stream = connect(port);
+    let (far, _) = listener.accept().expect("it is connected");
+    wardgate_tests::stream::reset(far);
+    // A poll does not take the error.
+    let mut polled = [PollFd::new(&stream, PollFlags::IN)];
+    until("the reset comes", DEADLINE, || {
+        poll(&mut polled, Some(&Timespec::default())).expect("the socket is open");
+        polled[0].revents().contains(PollFlags::ERR).then_some(())
+    });
+    let received = offer(stream);
+    assert_eq!(received.end, End::Failed(ErrorKind::ConnectionReset));
 }
 
 /// Waits for the next connection at `listener`.
