@@ -60,6 +60,34 @@ fn cut_wan_resets_both_applications_in_mid_transfer() {
     }
 }
 
+/// The kernel's error is then not a timeout, but what the network reported last.
+#[test]
+fn an_unreachable_peer_is_logged_as_one_that_stopped_answering() {
+    if !tier::ready("network", &[Need::Namespaces, Need::Program("nft")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let pki = Pki::new();
+    let gateways = gateways(&lab, &pki);
+    let (near, far) = streams(&lab);
+    lab.reject_wan();
+    for mut application in [near, far] {
+        assert_eq!(read_until_end(&mut application), End::Reset);
+    }
+    for gateway in gateways {
+        let line = &gateway.wait_for_connections(1)[0];
+        let reason = line.text("reason");
+        for words in [
+            "the other end stopped answering",
+            "the network reported: No route to host",
+        ] {
+            assert!(reason.contains(words), "{reason}");
+        }
+        assert_eq!(line.text("ended_by"), "TLS peer");
+        gateway.stop();
+    }
+}
+
 /// The receiving application does not read, and site B's window is closed when site B disappears.
 #[test]
 fn cut_wan_resets_a_sender_whose_receiver_did_not_read() {

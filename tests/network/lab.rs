@@ -127,6 +127,17 @@ impl Lab {
         self.ip(Place::GatewayA, &["link", "set", "wan", state]);
     }
 
+    /// Lets nothing leave the gateways for the WAN: each packet is answered with an ICMP message that its destination
+    /// cannot be reached.
+    pub(crate) fn reject_wan(&self) {
+        for place in [Place::GatewayA, Place::GatewayB] {
+            let rules = "add table inet t; add chain inet t o { type filter hook output priority 0; }; \
+                add rule inet t o oifname wan reject with icmpx host-unreachable";
+            let nft = self.program(place, "nft").arg(rules);
+            nft.run().expect_success();
+        }
+    }
+
     /// The host names for programs at a position, as in /etc/hosts.
     pub(crate) fn set_hosts(&self, place: Place, text: &str) {
         // `ip netns exec` puts the files of this folder over those of /etc.

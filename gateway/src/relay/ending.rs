@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::audit::CloseReason;
 use crate::relay::limits::{DELIVERY_LOOK, DELIVERY_MAX, DELIVERY_STALL, RESET_GRACE};
-use crate::uring::{Socket, sleep};
+use crate::uring::{Socket, has_given_up, sleep};
 
 /// An event that happens once in a connection.
 #[derive(Debug, Default)]
@@ -89,13 +89,14 @@ pub(super) const GONE: &str = "the other end stopped answering: neither data nor
 
 /// Whether a connection ended because its other end stopped answering.
 pub(super) fn is_silence(reason: &CloseReason) -> bool {
-    matches!(reason, CloseReason::Reset(text) if text == GONE)
+    matches!(reason, CloseReason::Reset(text) if text.starts_with(GONE))
 }
 
 /// The reason for the end of a socket.
 pub(super) fn reset(error: &io::Error) -> CloseReason {
     CloseReason::Reset(match error.kind() {
         io::ErrorKind::TimedOut => GONE.to_owned(),
+        _ if has_given_up(error) => format!("{GONE}; the network reported: {error}"),
         _ => error.to_string(),
     })
 }

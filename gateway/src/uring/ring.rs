@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
 };
@@ -113,7 +114,7 @@ fn mark(socket: &SockRef<'_>, is_v6: bool, dscp: Option<u8>) -> io::Result<()> {
     socket.set_tos_v4(class)
 }
 
-const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+const IN_PROGRESS: i32 = Errno::INPROGRESS.raw_os_error();
 
 /// A TCP socket whose operations go through the ring of its thread.
 #[derive(Debug)]
@@ -124,8 +125,8 @@ pub struct RingSocket {
     finished: Cell<bool>,
     // This end opened the connection.
     has_connected: bool,
-    // The kernel gave up, and has reported it.
-    has_timed_out: Cell<bool>,
+    // Why the kernel gave up, if it has and has reported it: an error number.
+    gave_up: Cell<Option<i32>>,
 }
 
 impl RingSocket {
@@ -155,7 +156,7 @@ impl RingSocket {
             stream: Rc::new(stream),
             finished: Cell::new(false),
             has_connected: false,
-            has_timed_out: Cell::new(false),
+            gave_up: Cell::new(None),
         })
     }
 
@@ -196,20 +197,20 @@ impl RingSocket {
         }
     }
 
-    // Linux reports a timeout only once, to the direction that asks first. The other direction sees a reset or a
+    // Linux reports only once why it gave up, to the direction that asks first. The other direction sees a reset or a
     // broken pipe, which would hide why the connection ended.
     fn cause<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
-        outcome.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => {
-                self.has_timed_out.set(true);
+        outcome.map_err(|error| match (error.kind(), self.gave_up.get()) {
+            (io::ErrorKind::WouldBlock, _) => error,
+            (io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe, Some(code)) => {
+                io::Error::from_raw_os_error(code)
+            }
+            _ => {
+                if has_given_up(&error) {
+                    self.gave_up.set(error.raw_os_error());
+                }
                 error
             }
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                if self.has_timed_out.get() =>
-            {
-                io::ErrorKind::TimedOut.into()
-            }
-            _ => error,
         })
     }
 
@@ -393,6 +394,28 @@ impl Socket for RingSocket {
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
         let _ = rustix::net::connect_unspec(&*self.stream);
     }
+}
+
+/// Whether the kernel gave up an established connection after `TCP_USER_TIMEOUT` or keepalive, because nothing was
+/// acknowledged. If an ICMP message or a failed address resolution was the last news of the connection, the error is that
+/// instead of a timeout (`tcp_write_err` and `icmp_err_convert` of Linux).
+#[must_use]
+pub fn has_given_up(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(
+            Errno::TIMEDOUT
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::NOPROTOOPT
+                | Errno::PROTO
+                | Errno::ACCESS
+                | Errno::CONNREFUSED
+        )
+    )
 }
 
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
