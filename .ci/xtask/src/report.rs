@@ -5,8 +5,8 @@ use crate::libtest::Counts;
 use crate::steps::{Steps, seconds};
 use crate::tiers::Tier;
 
-/// Prints the report and returns whether everything passed. The second last line holds the total counts, the
-/// last line the counts of each tier.
+/// Prints the report and returns whether everything passed. If tiers ran, the second last line holds the total counts, and
+/// the last line the counts of each tier.
 pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
     println!("steps");
     for step in steps.all() {
@@ -31,9 +31,12 @@ pub(crate) fn print(tiers: &[Tier], steps: &Steps) -> bool {
             good = false;
         }
     }
-    println!("\n{}", table(tiers));
-    println!("{}", counted(total(tiers)));
-    println!("{}", by_tier(tiers));
+    // Other commands than `test` run their tests as steps, without a count.
+    if !tiers.is_empty() {
+        println!("\n{}", table(tiers));
+        println!("{}", counted(total(tiers)));
+        println!("{}", by_tier(tiers));
+    }
     good
 }
 
