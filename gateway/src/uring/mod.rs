@@ -37,9 +37,9 @@ pub use linger::linger_close;
 pub use pipes::{LentPipe, Pipes};
 pub use probe::{Capabilities, Unavailable, probe};
 pub use resolver::Resolver;
-pub use ring::{Ring, RingSocket, has_given_up, spawn, start, wait_acceptable};
+pub use ring::{Ring, RingSocket, spawn, start, wait_acceptable};
 pub use sleep::{Elapsed, sleep, sleep_until, timeout};
-pub use socket_ext::{SocketExt, passes_by_itself, race, until};
+pub use socket_ext::{SocketExt, has_given_up, passes_by_itself, race, until};
 pub use transparent::may_bind_any;
 pub use turn::turn;
 

@@ -23,6 +23,7 @@ use socket2::{Domain, Protocol, SockRef, Socket as Socket2, TcpKeepalive, Type};
 use super::driver::Driver;
 use super::no_source::no_source;
 use super::resolver::Resolver;
+use super::socket_ext::has_given_up;
 use super::transparent;
 use super::{
     BufferRanges, Capabilities, KernelPipe, Lent, LookUp, Network, SendQueue, Socket, SocketOptions,
@@ -394,28 +395,6 @@ impl Socket for RingSocket {
         let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
         let _ = rustix::net::connect_unspec(&*self.stream);
     }
-}
-
-/// Whether the kernel gave up an established connection after `TCP_USER_TIMEOUT` or keepalive, because nothing was
-/// acknowledged. If an ICMP message or a failed address resolution was the last news of the connection, the error is that
-/// instead of a timeout (`tcp_write_err` and `icmp_err_convert` of Linux).
-#[must_use]
-pub fn has_given_up(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        code,
-        Some(
-            Errno::TIMEDOUT
-                | Errno::HOSTUNREACH
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::NONET
-                | Errno::NOPROTOOPT
-                | Errno::PROTO
-                | Errno::ACCESS
-                | Errno::CONNREFUSED
-        )
-    )
 }
 
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);

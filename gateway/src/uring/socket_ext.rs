@@ -178,6 +178,28 @@ pub fn passes_by_itself(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error())
 }
 
+/// Whether the kernel gave up an established connection after `TCP_USER_TIMEOUT` or keepalive, because nothing was
+/// acknowledged. If an ICMP message or a failed address resolution was the last news of the connection, the error is that
+/// instead of a timeout (`tcp_write_err` and `icmp_err_convert` of Linux).
+pub fn has_given_up(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(
+            Errno::TIMEDOUT
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::NOPROTOOPT
+                | Errno::PROTO
+                | Errno::ACCESS
+                | Errno::CONNREFUSED
+        )
+    )
+}
+
 /// Awaits `work` to its end. After `limit` it calls `end` once, which must make `work` end soon
 /// (`Socket::abort`), and continues to await. Returns the outcome and whether the limit passed.
 pub async fn race<W: Future>(work: W, limit: Duration, end: impl FnOnce()) -> (W::Output, bool) {

@@ -54,6 +54,24 @@ fn both_directions_report_a_timeout_that_the_kernel_reports_once() {
     });
 }
 
+/// The network tier has such a peer, with one direction that waits.
+#[test]
+fn both_directions_report_what_the_network_reported_once() {
+    on_ring(async |socket, peer| {
+        let code = Errno::HOSTUNREACH.raw_os_error();
+        let first = socket.cause::<()>(Err(io::Error::from_raw_os_error(code)));
+        assert_eq!(first.expect_err("it failed").raw_os_error(), Some(code));
+        reset(peer);
+        socket.wait_readable().await.expect("a reset is readable");
+        let (read, _) = socket.read(vec![0], 0..1).await;
+        let error = read.expect_err("not a clean end");
+        assert_eq!(error.raw_os_error(), Some(code), "{error}");
+        let (sent, _) = socket.write(vec![0], 0..1).await;
+        let error = sent.expect_err("it is broken");
+        assert_eq!(error.raw_os_error(), Some(code), "{error}");
+    });
+}
+
 #[test]
 fn a_splice_moves_the_available_bytes_without_waiting_for_more() {
     on_ring(async |socket, mut peer| {
